@@ -1,0 +1,69 @@
+"""CNN building blocks whose parameters, MACs and receptive field are known before a weight exists.
+
+A Spec is planned, a Module is traced; both give an Account:
+
+    budgetnet.plan("c16 c16 p c16 gap10", (1, 28, 28))   # no torch
+    budgetnet.account(model, (1, 28, 28))                # any nn.Module of chains and branches
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Names are imported on first use, so that the command line starts without torch.
+_HOMES = {
+    "Account": "accounting",
+    "ReceptiveField": "receptive_field",
+    "Row": "accounting",
+    "Sliding": "geometry",
+    "Window": "geometry",
+    "Spec": "spec",
+    "plan": "spec",
+    "account": "trace",
+}
+_MODULES = ("accounting", "blocks", "errors", "geometry", "models", "spec", "table", "testing")
+
+__all__ = [
+    "Account",
+    "ReceptiveField",
+    "Row",
+    "Sliding",
+    "Spec",
+    "Window",
+    "account",
+    "accounting",
+    "blocks",
+    "errors",
+    "geometry",
+    "models",
+    "plan",
+    "spec",
+    "table",
+    "testing",
+]
+
+if TYPE_CHECKING:
+    from . import accounting, blocks, errors, geometry, models, spec, table, testing
+    from .accounting import Account, Row
+    from .geometry import Sliding, Window
+    from .receptive_field import ReceptiveField
+    from .spec import Spec, plan
+    from .trace import account
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    elif name in _MODULES:
+        value = import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

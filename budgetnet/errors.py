@@ -1,0 +1,53 @@
+"""Typed exceptions, and the one function that lays a message out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def explain(
+    what: str, *, where: str = "", numbers: Mapping[str, object] | None = None, remedy: str = ""
+) -> str:
+    """Lay out a message: what happened, where, with which numbers, and what to do next.
+
+    >>> explain("the map is too small", where="conv3", numbers={"kernel": 5, "map": 4},
+    ...         remedy="Use a kernel of at most 4.")
+    'conv3: the map is too small (kernel 5, map 4). Use a kernel of at most 4.'
+    """
+    text = f"{where}: {what}" if where else what
+    if numbers:
+        text += " (" + ", ".join(f"{name} {value}" for name, value in numbers.items()) + ")"
+    return f"{text}. {remedy}" if remedy else f"{text}."
+
+
+class BudgetnetError(Exception):
+    """Base of every error that budgetnet raises on purpose."""
+
+
+def located(error: BudgetnetError, where: str) -> BudgetnetError:
+    """The same error with a place in front, for callers that know where it arose."""
+    return type(error)(f"{where}: {error}")
+
+
+class ArgumentError(BudgetnetError, ValueError):
+    """An argument has a value that cannot be meant; the message names it and the remedy."""
+
+
+class ShapeError(BudgetnetError, ValueError):
+    """A layer cannot run on the map it receives."""
+
+
+class SpecError(BudgetnetError, ValueError):
+    """A spec or its text form cannot be read."""
+
+
+class FormatError(BudgetnetError, ValueError):
+    """A saved file is not of a format and version that this release reads."""
+
+
+class StrideMismatch(BudgetnetError, ValueError):
+    """Branches that meet in one map step over the input at different rates."""
+
+
+class UnsupportedOp(BudgetnetError, NotImplementedError):
+    """An operation on a tracked activation has no accounting rule."""

@@ -1,0 +1,359 @@
+"""Exact integer arithmetic of sliding windows: which inputs an output reads, and what it costs.
+
+A `Window` is one axis, a `Sliding` is all axes of one convolution or pooling. The size and cost
+formulas take ints and integer arrays alike, so that a search can evaluate many networks at once
+with the very functions that account for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache, reduce
+from math import gcd, lcm, prod
+from operator import index, or_
+from typing import Any, TypeAlias
+
+from .errors import ArgumentError, ShapeError, StrideMismatch, explain
+
+Pair: TypeAlias = tuple[int, int]
+Count: TypeAlias = Any  # an int, or an integer array
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Window:
+    """Which inputs each output along one axis reads: exact sets of integers.
+
+    Output `i = q * P + r`, with `P = len(phases)`, reads the set `phases[r]` moved by
+    `q * advance`. Convolution and pooling have one phase, upsampling has several. An `advance` of
+    0 says that every output reads the same inputs, as after a global pooling. A set is held as
+    `(first, bits)`: bit `j` of the int `bits` says that `first + j` is read, so that gaps left by
+    dilation are kept and nothing is approximated. Make windows with `sliding`, `whole` or
+    `reading`.
+
+    Windows form a monoid: `then` is associative, and `Window()` is its identity.
+
+    >>> conv = Window.sliding(3)
+    >>> pool = Window.sliding(2, stride=2)
+    >>> conv.then(pool).then(conv)
+    Window(0..7, advance=2)
+    >>> conv.then(pool).then(conv).at(5)
+    (10, 17)
+
+    Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
+    Networks", Distill 2019, doi:10.23915/distill.00021.
+    """
+
+    phases: tuple[tuple[int, int], ...] = ((0, 1),)
+    advance: int = 1
+
+    def __post_init__(self) -> None:
+        """Bring into the one canonical form, so that equal windows compare equal."""
+        if len(self.phases) == 1 and self.phases[0][1] & 1:
+            return
+        if not self.phases:
+            raise ArgumentError(explain("a Window needs at least one phase"))
+        phases, advance = _shortest_period(tuple(map(_trim, self.phases)), self.advance)
+        object.__setattr__(self, "phases", phases)
+        object.__setattr__(self, "advance", advance)
+
+    @classmethod
+    def sliding(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
+        """Window of a convolution or pooling: output `i` reads `s*i - p + d*j` for `j < k`."""
+        bits = (1 << kernel) - 1 if dilation == 1 else sum(1 << dilation * j for j in range(kernel))
+        return cls(((-padding, bits),), stride)
+
+    @classmethod
+    def whole(cls, size: int) -> Window:
+        """Window of an operation that reads all `size` positions for every output."""
+        return cls(((0, (1 << size) - 1),), 0)
+
+    @classmethod
+    def reading(cls, *phases: Iterable[int], advance: int = 1) -> Window:
+        """Window whose phases read these sets of inputs.
+
+        >>> Window.reading({0, 2}, {1}, advance=3).at(2)
+        (3, 5)
+        """
+        return cls(tuple(_union((i, 1) for i in phase) for phase in phases), advance)
+
+    @property
+    def size(self) -> int:
+        """Inputs between the first and the last that one output reads; gaps inside count."""
+        return max(bits.bit_length() for _, bits in self.phases)
+
+    @property
+    def stride(self) -> int | Fraction:
+        """Inputs advanced per output ("jump"); a `Fraction` where upsampling makes it one."""
+        rate = Fraction(self.advance, len(self.phases))
+        return rate.numerator if rate.denominator == 1 else rate
+
+    @property
+    def padding(self) -> int:
+        """Positions before input 0 that output 0 reads ("effective padding")."""
+        return -self.phases[0][0]
+
+    def at(self, i: int) -> Pair:
+        """First and last input that output `i` reads, inclusive, not clipped to the input.
+
+        An output that reads nothing, as between the taps of a transposed convolution, gives a
+        last input before the first.
+        """
+        first, bits = self._phase(i)
+        return first, first + bits.bit_length() - 1
+
+    def reads(self, i: int) -> frozenset[int]:
+        """Every input that output `i` reads.
+
+        >>> sorted(Window.sliding(3, dilation=2).reads(1))
+        [1, 3, 5]
+        """
+        first, bits = self._phase(i)
+        return frozenset(first + j for j in range(bits.bit_length()) if bits >> j & 1)
+
+    def then(self, outer: Window) -> Window:
+        """Window of `outer` applied to this one's output, seen from this one's input."""
+        period, step = len(self.phases), self.advance
+        if period == 1 and len(outer.phases) == 1 and step >= 0:
+            (first, bits), (outer_first, taps) = self.phases[0], outer.phases[0]
+            return Window(
+                ((first + step * outer_first, _spread(bits, taps, step)),), step * outer.advance
+            )
+        repeat = period // gcd(period, outer.advance)
+        phases = tuple(
+            _union(self._phase(i) for i in outer.reads(j))
+            for j in range(len(outer.phases) * repeat)
+        )
+        return Window(phases, step * (outer.advance * repeat // period))
+
+    def union(self, other: Window) -> Window:
+        """Window of two branches that meet: reads all that either reads.
+
+        Raises `StrideMismatch` when the branches advance at different rates, since then no window
+        describes the joined map.
+        """
+        if self == other:
+            return self
+        if self.stride != other.stride:
+            raise StrideMismatch(
+                explain(
+                    "branches that meet step over the input at different rates",
+                    numbers={"strides": f"{self.stride} and {other.stride}"},
+                    remedy="Give both branches the same total stride before they are joined.",
+                )
+            )
+        period = lcm(len(self.phases), len(other.phases))
+        phases = tuple(_union((self._phase(j), other._phase(j))) for j in range(period))
+        return Window(phases, self.advance * period // len(self.phases))
+
+    def runs(self) -> tuple[tuple[Pair, ...], ...]:
+        """The phases as runs of neighbouring inputs, for people and for files.
+
+        >>> Window.reading({0, 1, 4}).runs()
+        (((0, 1), (4, 4)),)
+        """
+        return tuple(_runs(first, bits) for first, bits in self.phases)
+
+    def _phase(self, i: int) -> tuple[int, int]:
+        period, phase = divmod(i, len(self.phases))
+        first, bits = self.phases[phase]
+        return first + period * self.advance, bits
+
+    def __repr__(self) -> str:
+        """The runs of every phase, and the advance."""
+        phases = ["+".join(f"{lo}..{hi}" for lo, hi in phase) or "nothing" for phase in self.runs()]
+        return f"Window({' | '.join(phases)}, advance={self.advance})"
+
+
+def _trim(phase: tuple[int, int]) -> tuple[int, int]:
+    """Canonical form of a set: bit 0 is set; the empty set is `(0, 0)`."""
+    first, bits = phase
+    shift = (bits & -bits).bit_length() - 1 if bits else 0
+    return (first + shift, bits >> shift) if bits else (0, 0)
+
+
+def _spread(bits: int, taps: int, step: int) -> int:
+    """Union of copies of `bits`, one for each tap, `step` apart."""
+    out = shift = 0
+    while taps:
+        if taps & 1:
+            out |= bits << shift
+        taps >>= 1
+        shift += step
+    return out
+
+
+def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    filled = [(first, bits) for first, bits in sets if bits]
+    if not filled:
+        return 0, 0
+    start = min(filled)[0]
+    return start, reduce(or_, (bits << first - start for first, bits in filled))
+
+
+def _runs(first: int, bits: int) -> tuple[Pair, ...]:
+    runs = []
+    while bits:
+        gap = (bits & -bits).bit_length() - 1
+        first, bits = first + gap, bits >> gap
+        length = (~bits & bits + 1).bit_length() - 1
+        runs.append((first, first + length - 1))
+        first, bits = first + length, bits >> length
+    return tuple(runs)
+
+
+def _shortest_period(
+    phases: tuple[tuple[int, int], ...], advance: int
+) -> tuple[tuple[tuple[int, int], ...], int]:
+    """Return the shortest equivalent `(phases, advance)`."""
+    n = len(phases)
+    for period in range(1, n):
+        if n % period or (advance * period) % n:
+            continue
+        step = advance * period // n
+        moved = (((first + step, bits) if bits else (0, 0)) for first, bits in phases)
+        if all(now == then for now, then in zip(phases[period:], moved, strict=False)):
+            return phases[:period], step
+    return phases, advance
+
+
+@dataclass(frozen=True, slots=True)
+class Sliding:
+    """How a convolution or pooling slides over a map: one entry per spatial axis.
+
+    `padding` holds a pair per axis, before and after, since `padding="same"` with an even kernel
+    pads unevenly.
+
+    >>> Sliding((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)).output_size((28, 28))
+    (28, 28)
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[Pair, ...]
+    dilation: tuple[int, ...] = (1, 1)
+    ceil_mode: bool = False
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """One `Window` per axis."""
+        return _windows(self)
+
+    def output_size(self, size: tuple[int, ...], where: str = "") -> tuple[int, ...]:
+        """Spatial size of the output for an input of spatial size `size`.
+
+        Raises `ShapeError`, naming the layer at `where`, when the kernel does not fit.
+        """
+        formula = ceil_size if self.ceil_mode else conv_size
+        axes = zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        out = tuple([formula(*axis) for axis in axes])
+        if min(out) < 1:
+            raise ShapeError(
+                explain(
+                    "the kernel does not fit into the map",
+                    where=where,
+                    numbers={"kernel / stride / padding": self, "map": "x".join(map(str, size))},
+                    remedy="Use a larger input, fewer strides before this layer, or more padding.",
+                )
+            )
+        return out
+
+    def __str__(self) -> str:
+        """Kernel / stride / padding, with the dilation where it is not 1."""
+        pads = [str(lo) if lo == hi else f"{lo}+{hi}" for lo, hi in self.padding]
+        parts = ["x".join(map(str, self.kernel)), compact(self.stride), compact(pads)]
+        if any(d != 1 for d in self.dilation):
+            parts.append("d" + compact(self.dilation))
+        return " / ".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _windows(sliding: Sliding) -> tuple[Window, ...]:
+    # A network repeats few distinct layers, and windows are immutable: computing one once is safe.
+    axes = zip(sliding.kernel, sliding.stride, sliding.padding, sliding.dilation, strict=True)
+    return tuple(Window.sliding(k, s, pad[0], d) for k, s, pad, d in axes)
+
+
+def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return an input shape `(C, H, W)` as a tuple of positive ints, or raise `ArgumentError`."""
+    try:
+        values = tuple(index(n) for n in shape)
+    except TypeError:
+        values = ()
+    if len(values) != 3 or min(values) < 1:
+        raise ArgumentError(
+            explain(
+                "input_shape must be three positive ints",
+                numbers={"got": repr(shape)},
+                remedy="Pass (channels, height, width) without the batch, such as (1, 28, 28).",
+            )
+        )
+    return values
+
+
+def compact(values: Iterable[object]) -> str:
+    """One value where all axes agree, else all of them joined by x.
+
+    >>> compact((3, 3)), compact((3, 5))
+    ('3', '3x5')
+    """
+    texts = [str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def as_tuples(value: Any) -> Any:
+    """Nested lists, as JSON gives them, as nested tuples."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def conv_size(size: int, kernel: int, stride: int, padding: Pair, dilation: int) -> int:
+    """Output positions along one axis: `(n + p_lo + p_hi - d*(k - 1) - 1) // s + 1`.
+
+    >>> conv_size(28, kernel=3, stride=2, padding=(1, 1), dilation=1)
+    14
+    """
+    return (size + padding[0] + padding[1] - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def ceil_size(size: int, kernel: int, stride: int, padding: Pair, dilation: int) -> int:
+    """Output positions of a pooling with `ceil_mode=True`.
+
+    The division rounds up, and a last window that would start in the padding after the input is
+    dropped, as in `torch.nn.MaxPool2d`.
+
+    >>> ceil_size(5, kernel=2, stride=2, padding=(0, 0), dilation=1)
+    3
+    """
+    span = size + padding[0] + padding[1] - dilation * (kernel - 1) - 1
+    count = -(-span // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + padding[0] else count
+
+
+def same_padding(kernel: int, dilation: int = 1) -> Pair:
+    """Padding that keeps the size at stride 1; the larger half goes after the map, as in torch.
+
+    >>> same_padding(3), same_padding(4)
+    ((1, 1), (1, 2))
+    """
+    total = dilation * (kernel - 1)
+    return total // 2, total - total // 2
+
+
+def conv_weights(
+    in_channels: Count, out_channels: Count, kernel: tuple[int, ...], groups: int = 1
+) -> Count:
+    """Weights of a convolution, without bias: `out * (in / groups) * prod(kernel)`.
+
+    >>> conv_weights(16, 32, (3, 3))
+    4608
+    """
+    return out_channels * (in_channels // groups) * prod(kernel)
+
+
+def conv_macs(weights: Count, positions: Count) -> Count:
+    """Multiply-accumulates of a convolution: each weight once at each output position.
+
+    Taps that fall on zero padding count, as they do in torchvision's published figures.
+    """
+    return weights * positions

@@ -1,0 +1,96 @@
+"""The ReceptiveField: one Window per spatial axis of a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from .errors import ArgumentError, explain
+from .geometry import Pair, Window, compact
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptiveField:
+    """The input region that one unit of a map reads: one `Window` per spatial axis.
+
+    All properties are `(height, width)` pairs for images (one entry per spatial axis otherwise).
+
+    >>> field = ReceptiveField((Window.sliding(5, stride=2, padding=2),) * 2)
+    >>> field.size, field.stride, field.padding
+    ((5, 5), (2, 2), (2, 2))
+    >>> field.region(0, 3)
+    ((-2, 2), (4, 8))
+
+    Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
+    Networks", Distill 2019, doi:10.23915/distill.00021.
+    """
+
+    axes: tuple[Window, ...]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Extent of the largest region, in input positions; gaps inside count."""
+        return tuple(window.size for window in self.axes)
+
+    @property
+    def stride(self) -> tuple[int | Fraction, ...]:
+        """Effective stride: input positions between neighbouring units ("jump")."""
+        return tuple(window.stride for window in self.axes)
+
+    @property
+    def padding(self) -> tuple[int, ...]:
+        """Effective padding: input positions before 0 that unit 0 reads."""
+        return tuple(window.padding for window in self.axes)
+
+    def region(self, *unit: int) -> tuple[Pair, ...]:
+        """First and last input position per axis that `unit` reads, inclusive, unclipped."""
+        if len(unit) != len(self.axes):
+            raise ArgumentError(
+                explain(
+                    "region needs one index per spatial axis",
+                    numbers={"got": len(unit), "axes": len(self.axes)},
+                    remedy="For an image call region(row, column).",
+                )
+            )
+        return tuple(window.at(i) for window, i in zip(self.axes, unit, strict=True))
+
+    def then(self, windows: tuple[Window, ...]) -> ReceptiveField:
+        """Field of an operation with these windows, applied to this map."""
+        if len(self.axes) == 2 and len(windows) == 2:
+            (top, left), (down, right) = self.axes, windows
+            rows = top.then(down)
+            square = top is left and down == right  # most maps are: one composition serves both
+            return ReceptiveField((rows, rows if square else left.then(right)))
+        return ReceptiveField(
+            tuple(inner.then(outer) for inner, outer in zip(self.axes, windows, strict=True))
+        )
+
+    def union(self, other: ReceptiveField) -> ReceptiveField:
+        """Field of two branches that meet: all that either reads."""
+        return ReceptiveField(
+            tuple(one.union(two) for one, two in zip(self.axes, other.axes, strict=True))
+        )
+
+    def __str__(self) -> str:
+        """Size as one number where the axes agree, else as rows x columns."""
+        return compact(self.size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: the windows, and for other readers what follows from them."""
+        return {
+            "size": list(self.size),
+            "stride": [str(stride) for stride in self.stride],
+            "padding": list(self.padding),
+            "windows": [{"runs": w.runs(), "advance": w.advance} for w in self.axes],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> ReceptiveField:
+        """Read `to_dict`'s form."""
+        return cls(tuple(_read_window(axis) for axis in data["windows"]))
+
+
+def _read_window(data: Any) -> Window:
+    phases = ((i for lo, hi in runs for i in range(lo, hi + 1)) for runs in data["runs"])
+    return Window.reading(*phases, advance=data["advance"])

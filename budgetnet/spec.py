@@ -1,0 +1,140 @@
+"""A chain of stages as a frozen value, and `plan`: its exact Account.
+
+No torch here: a plan is integer arithmetic, and `models.build` makes the network itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+from . import notation
+from .accounting import Account, Row
+from .errors import SpecError, explain, located
+from .geometry import Window, check_shape, conv_macs
+from .receptive_field import ReceptiveField
+from .stages import NAMES, Head, Layer, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A chain of stages.
+
+    >>> spec = Spec.parse("c16 c16 p c32k5s2p2 gap10")
+    >>> spec.stages[3]
+    Conv(out_channels=32, kernel_size=(5, 5), stride=(2, 2), padding=(2, 2), dilation=(1, 1), \
+groups=1, norm=True, act=True, bias=None)
+    >>> str(spec)
+    'c16 c16 p c32k5s2p2 gap10'
+    """
+
+    stages: tuple[Stage, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Read the short text form; raises `SpecError` that points at the word.
+
+        Words: `c16` convolution, `ds16` depthwise separable, `t10` transition, `p` max pooling,
+        `gap` or `gap10` head. Modifiers, in any order: `k5` or `k3x5` kernel (default 3, pooling
+        2), `s2` stride (default 1, pooling its kernel), `p1` padding (default 0: valid), `same`
+        padding for odd kernels, `d2` dilation, `g4` groups, `-bn` no norm, `-act` no activation,
+        `+bias` / `-bias`.
+        """
+        return cls(notation.parse(text))
+
+    def layers(self, in_channels: int) -> Iterator[tuple[str, Layer]]:
+        """Every layer with its path; raises `SpecError` where a stage cannot follow another."""
+        channels, ended = in_channels, ""
+        for name, stage in self.named_stages():
+            if ended:
+                raise SpecError(
+                    explain(
+                        f"{name} cannot follow the head, which has read the whole map",
+                        remedy="Put gap last.",
+                    )
+                )
+            try:
+                stage_layers = _layers_of(stage, channels)
+            except SpecError as error:
+                raise located(error, name) from None
+            for layer in stage_layers:
+                yield f"{name}.{layer.name}" if layer.name else name, layer
+            channels = stage_layers[-1].out_channels
+            ended = name if isinstance(stage, Head) else ""
+
+    def named_stages(self) -> tuple[tuple[str, Stage], ...]:
+        """Each stage with the child name that `plan` and `models.build` give it.
+
+        >>> [name for name, _ in Spec.parse("c8 c8 p gap10").named_stages()]
+        ['conv1', 'conv2', 'pool1', 'head']
+        """
+        counts: dict[type, int] = {}
+        named = []
+        for stage in self.stages:
+            count = counts[type(stage)] = counts.get(type(stage), 0) + 1
+            name = NAMES[type(stage)]
+            named.append((name if isinstance(stage, Head) else f"{name}{count}", stage))
+        return tuple(named)
+
+    def __str__(self) -> str:
+        """The canonical text form: `Spec.parse(str(spec)) == spec`."""
+        return notation.write(self.stages)
+
+
+def plan(spec: Spec | str, input_shape: tuple[int, int, int], *, name: str = "") -> Account:
+    """Account for a spec without building it, and without torch.
+
+    Args:
+        spec: a `Spec`, or its text form.
+        input_shape: `(C, H, W)`, without the batch.
+        name: title of the account; the text form by default.
+
+    Raises:
+        SpecError: the text form cannot be read, or a stage does not fit its input's channels.
+        ShapeError: a layer's kernel is larger than the map it receives.
+
+    >>> account = plan("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28))
+    >>> account.params, account.receptive_field.size, account.output_shape
+    (14372, (22, 22), (10,))
+    """
+    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    shape = check_shape(input_shape)
+    layers = tuple(spec.layers(shape[0]))
+    rows = tuple(_rows(layers, shape))
+    params = sum([row.params for row in rows])
+    counts = [layer.buffers for _, layer in layers if layer.buffers]
+    return Account(
+        name=name or str(spec),
+        input_shape=shape,
+        rows=rows,
+        params=params,
+        trainable_params=params,
+        buffers=sum(counts),
+        # float32 all but the batch counter of each norm, which is an int64
+        weight_bytes=4 * (params + sum(counts)) + 4 * len(counts),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _layers_of(stage: Stage, in_channels: int) -> tuple[Layer, ...]:
+    # A network repeats few distinct stages, and both are immutable: listing one once is safe.
+    return tuple(stage.layers(in_channels))
+
+
+def _rows(layers: tuple[tuple[str, Layer], ...], shape: tuple[int, ...]) -> Iterator[Row]:
+    size = shape[1:]
+    field = ReceptiveField((Window(),) * len(size))
+    for path, layer in layers:
+        macs = 0
+        if layer.sliding is not None:
+            size = layer.sliding.output_size(size, where=path)
+            field = field.then(layer.sliding.windows)
+            macs = conv_macs(layer.weights, prod(size))
+        elif layer.is_global:
+            field = field.then(tuple(map(Window.whole, size)))
+            size = ()
+        shape = (layer.out_channels, *size)
+        params = layer.weights + layer.biases
+        yield Row(path, layer.kind, shape, params, macs, field, layer.sliding, layer.is_global)

@@ -1,0 +1,216 @@
+"""Oracles for receptive fields that share no formula with the library, and Hypothesis strategies.
+
+The oracles run the real network in float64 on the CPU and watch what reaches what. They are slow
+and certain, meant for test suites:
+
+    footprint = nan_footprint(model, (1, 28, 28))
+    assert_field_matches(account(model, (1, 28, 28)).receptive_field, footprint)
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .geometry import Pair
+from .receptive_field import ReceptiveField
+from .stages import Conv, Head, Pool, Separable, Stage, Transition
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+    from .spec import Spec
+
+# float64 keeps convolutions on the plain algorithm: Winograd's would smear a NaN over its tile.
+_DTYPE = torch.float64
+
+
+def nan_footprint(model: nn.Module, input_shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+    """Which inputs reach each output unit: put a NaN at every input position in turn.
+
+    Returns a boolean array `(h, w, H, W)`, over all channels; an output without map counts as one
+    unit. Max pooling and ReLU pass a NaN on, so the footprint does not depend on the weights.
+
+    >>> nan_footprint(nn.Conv2d(1, 1, 3), (1, 5, 5))[1, 2].nonzero()[1].tolist()
+    [2, 3, 4, 2, 3, 4, 2, 3, 4]
+    """
+    net = _double(model)
+    channels, height, width = input_shape
+    marks = torch.zeros(height * width, 1, height, width, dtype=_DTYPE)
+    marks.view(height * width, -1).fill_diagonal_(float("nan"))
+    with torch.no_grad():
+        out = torch.cat(
+            [net(part.expand(-1, channels, -1, -1)) for part in torch.split(marks, 256)]
+        )
+    hit = out.isnan().any(dim=1)
+    hit = hit.view(height, width, *(hit.shape[1:] or (1, 1)))
+    return hit.permute(2, 3, 0, 1).numpy()
+
+
+def gradient_footprint(
+    model: nn.Module, input_shape: tuple[int, int, int], *, trials: int = 1, seed: int = 0
+) -> np.ndarray[Any, Any]:
+    """Which inputs have a gradient at each output unit, with all weights made positive.
+
+    Returns a boolean array `(h, w, H, W)` as `nan_footprint` does. A max pooling passes its
+    gradient to one input only, so such a network needs many `trials`, each on a new random image,
+    whose footprints are joined; without one a single trial is exact.
+
+    >>> gradient_footprint(nn.Conv2d(1, 1, 3), (1, 5, 5))[0, 0].sum()
+    9
+    """
+    net = _double(model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.abs_().add_(0.1)
+    found: torch.Tensor | None = None
+    for _ in range(trials):
+        x = torch.rand(1, *input_shape, dtype=_DTYPE, generator=generator).requires_grad_()
+        out = net(x).sum(dim=1)
+        units = out.reshape(-1)
+        grads = [torch.autograd.grad(unit, x, retain_graph=True)[0].ne(0).any(1) for unit in units]
+        hit = torch.cat(grads).view(*(out.shape[1:] or (1, 1)), *input_shape[1:])
+        found = hit if found is None else found | hit
+    assert found is not None
+    return found.numpy()
+
+
+def assert_field_matches(
+    field: ReceptiveField, footprint: np.ndarray[Any, Any], *, border: bool = True
+) -> int:
+    """Hold a receptive field against a footprint, for every output unit and every axis.
+
+    Where the region of a unit lies inside the input, the footprint must be exactly what the field
+    says, gaps included. Nearer to the border it may only be smaller, since padding has no position
+    in it; pass `border=False` where padding reflects or repeats inputs. Returns how many units lay
+    inside.
+    """
+    rows, columns, *size = footprint.shape
+    inside = 0
+    for unit in np.ndindex(rows, columns):
+        hit = footprint[unit]
+        within = all(
+            0 <= lo and hi < n for (lo, hi), n in zip(field.region(*unit), size, strict=True)
+        )
+        inside += within
+        for axis, (window, i) in enumerate(zip(field.axes, unit, strict=True)):
+            actual = set(np.flatnonzero(hit.any(axis=1 - axis)).tolist())
+            expected = window.reads(i)
+            message = f"unit {unit}, axis {axis}: {sorted(actual)}, not {sorted(expected)}"
+            assert not within or expected == actual, f"the network reads {message}"
+            assert not border or actual <= expected, f"the network reads more: {message}"
+    return inside
+
+
+def _double(model: nn.Module) -> nn.Module:
+    net = copy.deepcopy(model).to(device="cpu", dtype=_DTYPE).eval()
+    for module in net.modules():  # an in-place activation would overwrite what a branch still reads
+        if hasattr(module, "inplace"):
+            module.inplace = False  # type: ignore[assignment]
+    return net
+
+
+def specs(max_stages: int = 6, max_channels: int = 8) -> SearchStrategy[Spec]:
+    """Random specs: convolutions of every kind, poolings and heads; not all fit every input."""
+    from hypothesis import strategies as st
+
+    from .spec import Spec
+
+    @st.composite
+    def draw_spec(draw: DrawFn) -> Spec:
+        stages = draw(st.lists(_stages(max_channels), min_size=1, max_size=max_stages))
+        heads = st.builds(Head, st.none() | st.integers(1, max_channels), st.booleans())
+        head = draw(st.none() | heads)
+        return Spec((*stages, head) if head else tuple(stages))
+
+    return draw_spec()
+
+
+def _stages(max_channels: int) -> SearchStrategy[Stage]:
+    from hypothesis import strategies as st
+
+    channels = st.integers(1, max_channels)
+    flags = {"norm": st.booleans(), "act": st.booleans()}
+
+    def pairs(least: int, most: int) -> SearchStrategy[Pair]:
+        axis = st.integers(least, most)
+        return st.tuples(axis, axis)
+
+    slides: dict[str, Any] = {
+        "kernel_size": pairs(1, 4),
+        "stride": pairs(1, 2),
+        "padding": pairs(0, 2),
+        "dilation": pairs(1, 2),
+        **flags,
+    }
+    bias = st.none() | st.booleans()
+    return st.one_of(
+        st.builds(Conv, channels, **slides, bias=bias),
+        st.builds(Conv, channels.map(lambda n: 2 * n), **slides, groups=st.sampled_from([1, 2])),
+        st.builds(Separable, channels, **slides),
+        st.builds(Transition, channels, **flags),
+        st.builds(Pool, pairs(2, 3), pairs(1, 3), pairs(0, 1)),
+    )
+
+
+def chains(max_layers: int = 6, in_channels: int = 2) -> SearchStrategy[nn.Sequential]:
+    """Random chains of torch's own layers, unequal on the two axes; not all fit every input."""
+    from hypothesis import strategies as st
+
+    @st.composite
+    def draw_chain(draw: DrawFn) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for _ in range(draw(st.integers(1, max_layers))):
+            layer = draw(_torch_layers(channels))
+            layers.append(layer)
+            channels = getattr(layer, "out_channels", channels)
+        return nn.Sequential(*layers)
+
+    return draw_chain()
+
+
+def _torch_layers(channels: int) -> SearchStrategy[nn.Module]:
+    from hypothesis import strategies as st
+
+    def pairs(least: int, most: int) -> SearchStrategy[Pair]:
+        axis = st.integers(least, most)
+        return st.tuples(axis, axis)
+
+    divisors = [g for g in range(1, channels + 1) if channels % g == 0]
+    kernels = {"kernel_size": pairs(1, 4), "dilation": pairs(1, 2)}
+    modes = st.sampled_from(["zeros", "reflect", "replicate"])
+
+    @st.composite
+    def draw_conv(draw: DrawFn) -> nn.Module:
+        groups = draw(st.sampled_from(divisors))
+        options = {name: draw(values) for name, values in kernels.items()}
+        same = draw(st.booleans()) and draw(st.booleans())
+        padding: Any = "same" if same else draw(pairs(0, 2))
+        stride = (1, 1) if same else draw(pairs(1, 3))
+        out = groups * draw(st.integers(1, max(1, 6 // groups)))
+        mode: Any = draw(modes) if not same else "zeros"
+        return nn.Conv2d(
+            channels, out, stride=stride, padding=padding, groups=groups, padding_mode=mode,
+            bias=draw(st.booleans()), **options,
+        )  # fmt: skip
+
+    @st.composite
+    def draw_pool(draw: DrawFn) -> nn.Module:
+        kernel, stride = draw(pairs(1, 4)), draw(pairs(1, 3))
+        padding: Any = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+        ceil = draw(st.booleans())
+        if draw(st.booleans()):
+            return nn.AvgPool2d(kernel, stride, padding, ceil)
+        return nn.MaxPool2d(kernel, stride, padding, draw(pairs(1, 2)), ceil_mode=ceil)
+
+    pointwise = st.sampled_from([nn.ReLU, nn.SiLU, nn.Hardswish, nn.Identity, nn.Dropout2d])
+    return st.one_of(
+        draw_conv(), draw_conv(), draw_pool(), st.just(channels).map(nn.BatchNorm2d),
+        pointwise.map(lambda layer: layer()),
+    )  # fmt: skip

@@ -1,0 +1,185 @@
+"""Blocks: torch's conventions, the compilers, devices and types, and what bad arguments say."""
+
+import pytest
+import torch
+from torch import nn
+
+from budgetnet import account, blocks
+from budgetnet.errors import ArgumentError
+
+BLOCKS = {
+    "ConvBNReLU": lambda **kw: blocks.ConvBNReLU(4, 6, (3, 5), stride=2, dropout=0.1, **kw),
+    "plain conv": lambda **kw: blocks.ConvBNReLU(
+        4, 6, norm_layer=None, activation_layer=None, **kw
+    ),
+    "even same": lambda **kw: blocks.ConvBNReLU(4, 6, 4, padding="same", **kw),
+    "DepthwiseSeparable": lambda **kw: blocks.DepthwiseSeparable(4, 6, 3, 2, **kw),
+    "Residual": lambda **kw: blocks.Residual(blocks.ConvBNReLU(4, 4, activation_layer=None, **kw)),
+    "Residual with shortcut": lambda **kw: blocks.Residual(
+        blocks.ConvBNReLU(4, 6, 3, 2, **kw), blocks.ConvBNReLU(4, 6, 1, 2, **kw)
+    ),
+    "MaxPool": lambda **kw: blocks.MaxPool(2),
+    "Transition": lambda **kw: blocks.Transition(4, 2, pool=2, **kw),
+    "GAP": lambda **kw: blocks.GAP(),
+    "GAP with classifier": lambda **kw: blocks.GAP(4, 10, **kw),
+}
+every_block = pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS.keys())
+
+
+@every_block
+@pytest.mark.parametrize("shortcuts", [True, False])
+def test_account_equals_the_real_block(make, shortcuts):
+    block = make()
+    result = account(block, (4, 12, 14), shortcuts=shortcuts)
+    assert sum(p.numel() for p in block.parameters()) == result.params
+    assert block.eval()(torch.zeros(2, 4, 12, 14)).shape[1:] == result.output_shape
+
+
+@every_block
+def test_mixed_with_foreign_modules_in_a_sequential(make):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), make(), nn.Flatten(), nn.LazyLinear(3))
+    assert (2, 3) == model(torch.zeros(2, 1, 14, 14)).shape
+    model(torch.zeros(2, 1, 14, 14)).sum().backward()
+    assert sum(p.numel() for p in model.parameters()) == account(model, (1, 14, 14)).params
+
+
+@every_block
+def test_export(make):
+    block, x = make().eval(), torch.rand(2, 4, 12, 14)
+    exported = torch.export.export(block, (x,)).module()
+    torch.testing.assert_close(block(x), exported(x))
+
+
+@every_block
+def test_compile_fullgraph(make):
+    # The "eager" backend checks that the block is captured whole, without a C++ compiler.
+    block, x = make().eval(), torch.rand(2, 4, 12, 14)
+    compiled = torch.compile(block, fullgraph=True, backend="eager")
+    torch.testing.assert_close(block(x), compiled(x))
+
+
+@every_block
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_dtype(make, dtype):
+    block = make(dtype=dtype).eval()
+    assert {dtype} >= {p.dtype for p in block.parameters()}
+    assert dtype == block(torch.zeros(1, 4, 12, 14, dtype=dtype)).dtype
+
+
+@every_block
+def test_device(make):
+    block = make(device="meta")
+    assert {"meta"} >= {t.device.type for t in [*block.parameters(), *block.buffers()]}
+    assert "meta" == block(torch.zeros(1, 4, 12, 14, device="meta")).device.type
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_block
+def test_cuda(make):
+    block = make(device="cuda").eval()
+    x = torch.rand(2, 4, 12, 14, device="cuda")
+    torch.testing.assert_close(block.cpu()(x.cpu()), block.cuda()(x).cpu(), rtol=1e-3, atol=1e-3)
+    assert account(block, (4, 12, 14)).params == sum(p.numel() for p in block.parameters())
+
+
+def names(block):
+    return [name for name, _ in block.named_children()]
+
+
+def test_children_are_named_and_dropped_by_none():
+    assert ["conv", "norm", "act", "drop"] == names(blocks.ConvBNReLU(1, 2, dropout=0.5))
+    assert ["conv"] == names(blocks.ConvBNReLU(1, 2, norm_layer=None, activation_layer=None))
+    assert ["conv", "norm", "act", "pool"] == names(blocks.Transition(4, 2, pool=2))
+    assert ["pool"] == names(blocks.GAP())
+    assert ["conv", "norm", "pool"] == names(blocks.GAP(4, 10))
+
+
+def test_bias_is_there_exactly_where_no_norm_is():
+    assert blocks.ConvBNReLU(1, 2).conv.bias is None
+    assert blocks.ConvBNReLU(1, 2, norm_layer=None).conv.bias is not None
+    assert blocks.ConvBNReLU(1, 2, bias=True).conv.bias is not None
+    assert blocks.GAP(4, 10, norm_layer=None).conv.bias is not None
+
+
+def test_any_callable_serves_as_norm_and_activation():
+    block = blocks.ConvBNReLU(
+        2, 4, norm_layer=lambda c: nn.GroupNorm(2, c), activation_layer=nn.SiLU
+    )
+    assert [nn.Conv2d, nn.GroupNorm, nn.SiLU] == [type(child) for child in block]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, (3, 7)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_padding_none_keeps_the_size_of_odd_kernels(kernel, dilation):
+    block = blocks.ConvBNReLU(1, 1, kernel, dilation=dilation)
+    assert (1, 1, 15, 16) == block(torch.zeros(1, 1, 15, 16)).shape[:4]
+
+
+def test_gap_is_the_mean_over_the_map():
+    x = torch.rand(3, 5, 4, 7)
+    torch.testing.assert_close(x.mean(dim=(2, 3)), blocks.GAP()(x))
+
+
+def test_separable_is_depthwise_then_pointwise():
+    block = blocks.DepthwiseSeparable(6, 8, 3)
+    assert 6 == block.depthwise.conv.groups
+    assert (8, 6, 1, 1) == block.pointwise.conv.weight.shape
+
+
+ERRORS = {
+    "ConvBNReLU: in_channels=0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.ConvBNReLU(0, 4)
+    ),
+    "ConvBNReLU: out_channels=4.0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.ConvBNReLU(4, 4.0)
+    ),
+    "ConvBNReLU: kernel_size=(3, 3, 3) cannot be meant. Pass an int or a pair (height, width).": (
+        lambda: blocks.ConvBNReLU(4, 4, (3, 3, 3))
+    ),
+    "ConvBNReLU: stride=-1 cannot be meant. Pass an int of at least 1.": lambda: blocks.ConvBNReLU(
+        4, 4, stride=-1
+    ),
+    "ConvBNReLU: groups=3 cannot be meant. It must divide in_channels=4 without remainder.": (
+        lambda: blocks.ConvBNReLU(4, 6, groups=3)
+    ),
+    "ConvBNReLU: dropout=1.5 cannot be meant. Pass a probability from 0 up to, not including, 1.": (
+        lambda: blocks.ConvBNReLU(4, 6, dropout=1.5)
+    ),
+    "ConvBNReLU: padding='full' cannot be meant. "
+    'Pass an int, a pair, "same", "valid" or None.': lambda: blocks.ConvBNReLU(
+        4, 6, padding="full"
+    ),
+    "ConvBNReLU: padding='same' cannot be meant. torch allows it at stride 1, not (2, 2).": (
+        lambda: blocks.ConvBNReLU(4, 6, stride=2, padding="same")
+    ),
+    "ConvBNReLU: padding=None keeps the size, which kernel_size=(4, 4) cannot do evenly "
+    "(dilation (1, 1), needed before and after [(1, 2), (1, 2)]). Pass padding=1 or padding=2, or "
+    'padding="same" to pad as torch does: the larger half after the map.': lambda: (
+        blocks.ConvBNReLU(4, 6, 4)
+    ),
+    "DepthwiseSeparable: in_channels=-3 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.DepthwiseSeparable(-3, 6)
+    ),
+    "Transition: pool=0 cannot be meant. Pass an int of at least 1.": lambda: blocks.Transition(
+        4, 6, pool=0
+    ),
+    "GAP: in_channels=None cannot be meant. A classifier needs its input's channels.": lambda: (
+        blocks.GAP(num_classes=10)
+    ),
+    "Residual: body=3 cannot be meant. Pass a module, such as a ConvBNReLU.": lambda: (
+        blocks.Residual(3)
+    ),
+    "Residual: body and shortcut give different shapes (body (1, 6, 4, 4), shortcut (1, 4, 8, 8)). "
+    "Give the shortcut the same stride and channels, such as ConvBNReLU(in_channels, out_channels, "
+    "1, stride, activation_layer=None).": lambda: blocks.Residual(blocks.ConvBNReLU(4, 6, 3, 2))(
+        torch.zeros(1, 4, 8, 8)
+    ),
+}
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_bad_arguments_name_argument_value_and_remedy(text):
+    with pytest.raises(ArgumentError) as caught:
+        ERRORS[text]()
+    assert text == str(caught.value)
+    assert isinstance(caught.value, ValueError)

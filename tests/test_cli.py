@@ -1,0 +1,70 @@
+"""The command line, run in-process and once as the installed script."""
+
+import shutil
+import subprocess
+
+import pytest
+
+import budgetnet
+from budgetnet import Account, models, plan
+from budgetnet.cli import main
+
+
+def test_account_of_a_listed_model(capsys):
+    assert 0 == main(["account", "s6"])
+    expected = str(plan(models.get_reference("s6").spec, (1, 28, 28), name="s6"))
+    assert expected + "\n" == capsys.readouterr().out
+
+
+def test_account_of_a_spec_in_every_format(capsys):
+    expected = plan("c8 p gap3", (3, 16, 20), name="c8 p gap3")
+    call = ["account", "c8 p gap3", "--input", "3x16x20", "--format"]
+    for name, text in {"markdown": expected.to_markdown(), "csv": expected.to_csv()}.items():
+        assert 0 == main([*call, name])
+        assert text.rstrip("\n") == capsys.readouterr().out.rstrip("\n")
+    assert 0 == main([*call, "json"])
+    assert expected == Account.from_json(capsys.readouterr().out)
+
+
+def test_output_file_is_written_whole_or_not_at_all(tmp_path, capsys):
+    target = tmp_path / "s6.md"
+    assert 0 == main(["account", "s6", "--format", "markdown", "-o", str(target)])
+    assert target.read_text().startswith("**s6")
+    assert ["s6.md"] == [path.name for path in tmp_path.iterdir()]
+    assert 2 == main(["account", "s6", "-o", str(tmp_path / "no" / "s6.md")])
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_models_lists_what_is_known(capsys):
+    assert 0 == main(["models"])
+    out = capsys.readouterr().out
+    for name in models.list_models():
+        assert f" {name} " in out
+    assert "14,372" in out
+    assert "reconstruction" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["account", "s9x"], "word 1 of the spec: cannot read 's9x'"),
+        (["account", "c8"], "a spec does not know its input. Add --input"),
+        (["account", "c8", "--input", "28x28"], "cannot read '28x28' as an input shape"),
+        (["account", "c8", "--input", "0x28x28"], "cannot read '0x28x28' as an input shape"),
+        (["account", "c8k9", "--input", "1x4x4"], "conv1.conv: the kernel does not fit"),
+    ],
+)
+def test_bad_calls_exit_2_with_one_line(arguments, message, capsys):
+    assert 2 == main(arguments)
+    captured = capsys.readouterr()
+    assert "" == captured.out
+    assert message in captured.err
+    assert 1 == len(captured.err.splitlines())
+
+
+def test_the_installed_script_runs():
+    script = shutil.which("budgetnet")
+    if script is None:
+        pytest.skip("the package is not installed, only importable")
+    run = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert f"budgetnet {budgetnet.__version__}\n" == run.stdout

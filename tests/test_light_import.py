@@ -1,0 +1,51 @@
+"""The core starts without torch, proven in fresh processes; torch takes seconds to import."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROBE = """
+import sys
+{code}
+print("torch" in sys.modules)
+"""
+
+
+def imports_torch(code):
+    run = subprocess.run(
+        [sys.executable, "-c", PROBE.format(code=code)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return run.stdout.splitlines()[-1] == "True"
+
+
+LIGHT = {
+    "import": "import budgetnet",
+    "plan": "import budgetnet; budgetnet.plan('c16 p gap10', (1, 28, 28))",
+    "print": "import budgetnet; str(budgetnet.plan('c16 p gap10', (1, 28, 28)))",
+    "saved": "from budgetnet import Account, plan; a = plan('c4', (1, 8, 8)); "
+    "assert a == Account.from_json(a.to_json())",
+    "names": "from budgetnet import models; models.get_reference('s6'); models.list_models()",
+    "command line": "from budgetnet.cli import main; main(['account', 's6'])",
+    "help": "from budgetnet.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+}
+
+
+@pytest.mark.parametrize("code", LIGHT.values(), ids=LIGHT.keys())
+def test_torch_stays_out(code):
+    assert not imports_torch(code)
+
+
+@pytest.mark.parametrize("code", ["import torch", "from budgetnet import blocks"])
+def test_the_probe_sees_torch_where_it_is(code):
+    assert imports_torch(code)
+
+
+def test_public_names_resolve_and_others_do_not():
+    import budgetnet
+
+    assert all(getattr(budgetnet, name) is not None for name in budgetnet.__all__)
+    assert set(budgetnet.__all__) <= set(dir(budgetnet))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        budgetnet.nothing  # noqa: B018 - the access is the test

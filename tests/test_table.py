@@ -1,0 +1,49 @@
+"""What people see: the tables, letter by letter."""
+
+import csv
+import io
+
+import pytest
+
+from budgetnet import account, models, plan
+from budgetnet.table import Column, Table
+
+S6_TEXT = """\
+s6  (input 1x28x28)
+ Layer       Kind                          Kernel / stride / pad     Output         RF   Jump   Params     Share        MACs
+ ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+ conv1       Conv2d + BatchNorm2d + ReLU   3x3 / 1 / 0             16x26x26          3      1      176     1.2 %      97,344
+ conv2       Conv2d + BatchNorm2d + ReLU   3x3 / 1 / 0             16x24x24          5      1    2,336    16.3 %   1,327,104
+ conv3       Conv2d + BatchNorm2d + ReLU   3x3 / 1 / 0             16x22x22          7      1    2,336    16.3 %   1,115,136
+ conv4       Conv2d + BatchNorm2d + ReLU   3x3 / 1 / 0             16x20x20          9      1    2,336    16.3 %     921,600
+ pool1       MaxPool2d                     2x2 / 2 / 0             16x10x10         10      2
+ conv5       Conv2d + BatchNorm2d + ReLU   3x3 / 1 / 0               16x8x8         14      2    2,336    16.3 %     147,456
+ conv6       Conv2d + BatchNorm2d + ReLU   3x3 / 1 / 0               16x6x6         18      2    2,336    16.3 %      82,944
+ conv7       Conv2d + BatchNorm2d + ReLU   3x3 / 1 / 0               16x4x4         22      2    2,336    16.3 %      36,864
+ head.conv   Conv2d + BatchNorm2d          1x1 / 1 / 0               10x4x4         22      2      180     1.3 %       2,560
+ head.pool   GlobalAveragePool                                           10   28 (all)      -
+ Total                                                                   10         22      2   14,372   100.0 %   3,731,008
+58,528 bytes of weights and buffers"""  # noqa: E501 - a golden text
+
+
+def test_the_table_of_the_reference_network():
+    assert S6_TEXT == str(plan(models.get_reference("s6").spec, (1, 28, 28), name="s6"))
+    assert S6_TEXT == str(account(models.get_model("s6"), (1, 28, 28), name="s6"))
+
+
+def test_markdown_and_csv_hold_the_same_cells():
+    table = plan("c4 p gap10", (1, 12, 12)).to_table()
+    lines = table.to_markdown().splitlines()
+    body = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    assert [[column.name for column in table.columns]] == body[:1]
+    assert list(map(list, table.rows)) == body[2:-1]
+    read = list(csv.reader(io.StringIO(table.to_csv())))
+    assert [[column.name for column in table.columns], *map(list, table.rows)] == read
+
+
+@pytest.mark.parametrize("text", ["a|b", "[bold]x[/bold]", "back\\slash", ":smile:"])
+def test_no_cell_is_read_as_markup(text):
+    table = Table((Column("Name"), Column("N", numeric=True)), ((text, "1"),))
+    assert text in table.to_text()
+    assert text.replace("\\", "\\\\").replace("|", "\\|") in table.to_markdown()
+    assert [text, "1"] == list(csv.reader(io.StringIO(table.to_csv())))[1]
