@@ -108,10 +108,13 @@ class Account:
     def layers(self) -> tuple[Row, ...]:
         """Rows with followers merged: a norm, activation or dropout joins the layer before it.
 
-        A follower lies in the same module, does no MACs, and changes neither map nor field.
+        A follower lies in the same module, does no MACs, and changes neither map nor field. An
+        `Identity` is left out.
         """
         groups: list[list[Row]] = []
         for row in self.rows:
+            if row.kind == "Identity":
+                continue
             if groups and _follows(row, groups[-1][-1]):
                 groups[-1].append(row)
             else:
@@ -264,8 +267,13 @@ def _follows(row: Row, before: Row) -> bool:
         and not row.is_global
         and row.output_shape == before.output_shape
         and row.receptive_field == before.receptive_field
-        and _parent(row.path) == _parent(before.path)
+        and _same_module(row.path, before.path)
     )
+
+
+def _same_module(one: str, two: str) -> bool:
+    """Whether one `forward` runs both: as two children, or as a child and an operation beside it."""
+    return _parent(one) in (two, _parent(two)) or one == _parent(two)
 
 
 def _merge(group: list[Row], rows: tuple[Row, ...]) -> Row:

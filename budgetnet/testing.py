@@ -60,7 +60,7 @@ def gradient_footprint(
     gradient to one input only, so such a network needs many `trials`, each on a new random image,
     whose footprints are joined; without one a single trial is exact.
 
-    >>> gradient_footprint(nn.Conv2d(1, 1, 3), (1, 5, 5))[0, 0].sum()
+    >>> int(gradient_footprint(nn.Conv2d(1, 1, 3), (1, 5, 5))[0, 0].sum())
     9
     """
     net = _double(model)

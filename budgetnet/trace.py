@@ -47,7 +47,7 @@ def account(
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3))
     >>> result = account(net, (3, 32, 32))
     >>> result.params, result.macs, result.receptive_field.size
-    (808, 291936, (8, 8))
+    (808, 291744, (8, 8))
     """
     shape = check_shape(input_shape)
     census = _Census(model)

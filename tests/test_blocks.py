@@ -52,6 +52,7 @@ def test_export(make):
 
 @every_block
 def test_compile_fullgraph(make):
+    torch.compiler.reset()  # torch keeps few variants of a function, over all tests together
     # The "eager" backend checks that the block is captured whole, without a C++ compiler.
     block, x = make().eval(), torch.rand(2, 4, 12, 14)
     compiled = torch.compile(block, fullgraph=True, backend="eager")
