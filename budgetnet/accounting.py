@@ -272,7 +272,7 @@ def _follows(row: Row, before: Row) -> bool:
 
 
 def _same_module(one: str, two: str) -> bool:
-    """Whether one `forward` runs both: as two children, or as a child and an operation beside it."""
+    """Whether one `forward` runs both: two children, or a child and an operation beside it."""
     return _parent(one) in (two, _parent(two)) or one == _parent(two)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from .errors import SpecError, explain
@@ -110,6 +111,7 @@ def _unreadable(word: str, position: int, reason: str) -> SpecError:
     )
 
 
+@lru_cache(maxsize=4096)
 def _word(stage: Stage) -> str:
     """Canonical word of a stage: what differs from the defaults, in a fixed order."""
     if isinstance(stage, Pool):

@@ -314,17 +314,21 @@ _lock = threading.RLock()
 
 @contextmanager
 def _watch_calls(tracer: _Tracer) -> Iterator[None]:
-    """Send this thread's module calls through the tracer; the modules carry no hooks for it."""
+    """Send this thread's module calls through the tracer; the modules carry no hooks for it.
+
+    `_call_impl` is what `nn.Module.__call__` calls; replacing `__call__` itself would make Python
+    renew the slot of every subclass, which takes longer than a whole account of a small network.
+    """
     with _lock:
-        run = nn.Module.__call__
+        run: Callable[..., Any] = nn.Module._call_impl
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != tracer.thread:
                 return run(module, *args, **kwargs)
             return tracer.call(module, args, kwargs, run)
 
-        nn.Module.__call__ = call  # type: ignore[method-assign]
+        nn.Module._call_impl = call  # type: ignore[assignment]
         try:
             yield
         finally:
-            nn.Module.__call__ = run  # type: ignore[method-assign]
+            nn.Module._call_impl = run  # type: ignore[method-assign]

@@ -224,13 +224,13 @@ def state(model):
 def test_the_module_comes_back_as_it_was():
     model = models.get_model("s6")
     model.conv3.eval()
-    before, call = state(model), nn.Module.__call__
+    before, call = state(model), nn.Module._call_impl
     account(model, (1, 28, 28))
     assert before == state(model)
     with pytest.raises(ShapeError):
         account(model, (1, 8, 8))
     assert before == state(model)
-    assert call is nn.Module.__call__
+    assert call is nn.Module._call_impl
 
 
 def test_hooks_of_the_user_still_run():

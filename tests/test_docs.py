@@ -4,6 +4,7 @@ import contextlib
 import doctest
 import importlib
 import io
+import json
 import os
 import pkgutil
 import re
@@ -65,3 +66,20 @@ def test_links_between_pages_lead_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_results_page_is_what_the_raw_results_say(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "benchmarks"))
+    import write_results
+
+    assert write_results.render() == (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def test_the_claim_in_the_example_is_the_measured_one():
+    raw = json.loads((ROOT / "docs" / "results" / "recipe_default.json").read_text())
+    row = raw["summary"]["s6"]
+    claim = (
+        f"is {row['last_mean']:.3f} % on average over {row['n']} seeds\n"
+        f"(sd {row['last_sd']:.3f}, least {min(row['last']):.2f};"
+    )
+    assert claim in (ROOT / "examples" / "mnist_s6.py").read_text(encoding="utf-8")

@@ -121,7 +121,7 @@ MISTAKES = {
     "learning rate": (("--lr", "nan"), "--lr"),
     "device": (("--device", "abacus", "--dataset", "digits"), "'abacus'"),
     "spec": (("--model", "c16 x", "--dataset", "digits"), "cannot read 'x'"),
-    "scores": (("--model", "c16 gap7", "--dataset", "digits"), "ten digits"),
+    "scores": (("--model", "c16 gap7", "--dataset", "digits"), "10 scores"),
     "batch": (("--batch-size", "99999", "--dataset", "digits"), "99999"),
 }
 

@@ -1,0 +1,97 @@
+"""What a training run shows: a live bar on a terminal, a line an epoch everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from mnist_data import Digits
+from run_folder import TARGET
+
+REFRESH = 10  # steps; reading a loss waits for the device
+
+
+class Display:
+    def __init__(self, epochs: int, steps: int) -> None:
+        self.console = Console(highlight=False)
+        self.epochs, self.steps = epochs, steps
+        self.reached = False
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:6.2f} %"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.progress.add_task(
+            "", total=epochs * steps, epoch=1, epochs=epochs, loss=0.0, accuracy=0.0
+        )
+
+    def __enter__(self) -> Display:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def step(self, epoch: int, step: int, seen: int, loss_sum: Tensor, correct: Tensor) -> None:
+        """Show the running means of the epoch; the two tensors are read now and then."""
+        if self.progress.disable or (step % REFRESH and step != self.steps):
+            return
+        self.progress.update(
+            self.task,
+            completed=(epoch - 1) * self.steps + step,
+            epoch=epoch,
+            loss=float(loss_sum) / seen,
+            accuracy=100 * float(correct) / seen,
+        )
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        first = row["dataset"] == "mnist" and row["test_accuracy"] >= TARGET and not self.reached
+        self.reached |= first
+        width = len(str(self.epochs))
+        self.console.print(
+            f"epoch {row['epoch']:{width}}/{self.epochs}   "
+            f"train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:6.2f} %   "
+            f"[bold]test loss {row['test_loss']:.4f}  accuracy {row['test_accuracy']:6.2f} %[/]   "
+            f"{row['seconds']:5.1f} s" + (f"   [green]<- {TARGET} reached[/]" if first else ""),
+            soft_wrap=True,
+        )
+
+
+def warn_digits(digits: Digits) -> None:
+    text = (
+        f"Training on {digits.origin}: {len(digits.train):,} to train, {len(digits.test):,} to "
+        f"test.\nNo accuracy of this run says anything about MNIST or about {TARGET} %."
+    )
+    if digits.why_not_mnist:
+        text = (
+            f"MNIST could be neither found nor downloaded.\n{digits.why_not_mnist}.\n\n{text}\n\n"
+            "For MNIST: go online, or pass --data-dir or $BUDGETNET_DATA, the folder that holds "
+            "MNIST/raw."
+        )
+    title = "[bold reverse red] THIS IS NOT MNIST [/]"
+    Console(highlight=False).print(Panel(text, title=title, border_style="bold red", padding=1))
+
+
+def closing_words(result: dict[str, Any], about: dict[str, Any], folder: Path) -> str:
+    words = (
+        f"\n{about['model']}, {about['parameters']:,} parameters: {result['last']:.2f} % of "
+        f"{about['test_images']:,} test digits ({about['dataset_origin']}) after "
+        f"{result['epochs']} epochs, {result['seconds']:.0f} s"
+    )
+    if result["target"]:
+        first = result["first_epoch_at_target"]
+        words += f"; {result['target']} % " + (
+            f"reached in epoch {first}" if first else "not reached"
+        )
+    return f"{words}.\nWeights, metrics and pictures: {folder}"

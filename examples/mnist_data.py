@@ -1,0 +1,236 @@
+"""Handwritten digits in memory, and their augmentation as batched tensor work.
+
+`load` returns MNIST, or the 1,797 digits that ship inside scikit-learn where MNIST cannot be had.
+Images stay uint8 until a batch needs them; `Affine` moves a whole batch at once, every image by
+its own random amount, on the device that trains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIDE = 28
+MEAN, STD = 0.1307, 0.3081  # of the MNIST training pixels, on a scale of 0 to 1
+IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+MNIST_SIZES = {"train": 60_000, "t10k": 10_000}
+DOWNLOAD_TIMEOUT = 20.0  # seconds; a firewall that drops packets would hold us for ever
+
+
+class DataError(Exception):
+    """The data asked for is not there, or is damaged; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Split:
+    images: Tensor  # (N, 1, 28, 28) uint8, ink is 255
+    labels: Tensor  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> Split:
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Digits:
+    name: Literal["mnist", "digits"]
+    origin: str
+    train: Split
+    test: Split
+    why_not_mnist: str = ""
+
+
+# ---------------------------------------------------------------------------- loading
+
+
+def load(wanted: Literal["auto", "mnist", "digits"], data_dir: Path | None = None) -> Digits:
+    """MNIST from `data_dir`, else `$BUDGETNET_DATA`, else `./data`, downloaded when absent.
+
+    With "auto", the digits of scikit-learn stand in where MNIST can be neither found nor
+    downloaded; `why_not_mnist` then says why. Damaged files raise `DataError` in either case:
+    nobody wants a smaller data set because a file broke.
+    """
+    if wanted == "digits":
+        return sklearn_digits()
+    root, named_by = _root(data_dir)
+    raw = root / "MNIST" / "raw"
+    missing = _missing(raw, named_by)
+    if missing:
+        print(f"downloading MNIST into {raw}", file=sys.stderr)
+        try:
+            _download(root)
+        except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            lack = "no MNIST" if len(missing) == 4 else f"no {', '.join(missing)}"
+            found = f"{lack} in {raw} ({named_by}); downloading failed: {reason}"
+            if wanted == "mnist":
+                raise DataError(
+                    f"{found}. Point --data-dir or $BUDGETNET_DATA at the folder that "
+                    "holds MNIST/raw, or use --dataset digits"
+                ) from error
+            return sklearn_digits(why_not_mnist=found)
+    return _read_mnist(root)
+
+
+def _root(data_dir: Path | None) -> tuple[Path, str]:
+    if data_dir is not None:
+        return data_dir, "--data-dir"
+    if os.environ.get("BUDGETNET_DATA"):
+        return Path(os.environ["BUDGETNET_DATA"]), "$BUDGETNET_DATA"
+    return Path("data"), "the default place"
+
+
+def _missing(raw: Path, named_by: str) -> list[str]:
+    try:
+        for folder in (raw.parent.parent, raw.parent, raw):
+            if folder.exists() and not folder.is_dir():
+                raise DataError(f"{folder} ({named_by}) is a file; a data folder is needed")
+            if folder.is_dir():
+                os.listdir(folder)
+        names = [f"{part}-{kind}" for part in MNIST_SIZES for kind in (IMAGES, LABELS)]
+        return [name for name in names if not (raw / name).is_file()]
+    except PermissionError as error:
+        raise DataError(f"cannot read {error.filename} ({named_by}): {error.strerror}") from error
+
+
+def _download(root: Path) -> None:
+    """Download beside the final place and move file by file, so that no half file is left."""
+    from torchvision.datasets import MNIST
+
+    was_there = root.is_dir()
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as staging:
+            with _quietly(DOWNLOAD_TIMEOUT):
+                MNIST(staging, download=True)
+            target = root / "MNIST" / "raw"
+            target.mkdir(parents=True, exist_ok=True)
+            for file in (Path(staging) / "MNIST" / "raw").glob("*-ubyte"):
+                file.replace(target / file.name)
+    finally:
+        if not was_there:
+            with contextlib.suppress(OSError):
+                root.rmdir()  # only succeeds while empty
+
+
+@contextlib.contextmanager
+def _quietly(timeout: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout)
+    silence = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _read_mnist(root: Path) -> Digits:
+    from torchvision.datasets import MNIST
+
+    splits = {}
+    for part, expected in MNIST_SIZES.items():
+        raw = root / "MNIST" / "raw"
+        try:
+            data = MNIST(str(root), train=part == "train")
+            images, labels = data.data, data.targets
+        except PermissionError as error:
+            raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+        except Exception as error:  # the reader asserts, or fails in numpy, on a broken file
+            raise _damaged(raw, part, "it cannot be parsed") from error
+        if tuple(images.shape) != (expected, SIDE, SIDE) or len(labels) != expected:
+            shapes = f"{tuple(images.shape)} images and {len(labels)} labels"
+            raise _damaged(raw, part, f"it holds {shapes}, MNIST has {expected} of 28x28")
+        if int(labels.min()) < 0 or int(labels.max()) > 9:
+            raise _damaged(raw, part, f"its labels reach {int(labels.max())}, MNIST's stop at 9")
+        splits[part] = Split(images[:, None].contiguous(), labels.long())
+    return Digits("mnist", "MNIST", splits["train"], splits["t10k"])
+
+
+def _damaged(raw: Path, part: str, fact: str) -> DataError:
+    return DataError(
+        f"damaged MNIST in {raw}, {part}-*: {fact}. Delete {part}-* there; the next run "
+        "downloads the files again"
+    )
+
+
+def sklearn_digits(why_not_mnist: str = "") -> Digits:
+    """The 8x8 digits of scikit-learn in MNIST's geometry: a 20x20 glyph in a 28x28 field."""
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    small = torch.from_numpy(source.images).float()[:, None] / 16
+    glyphs = F.interpolate(small, size=(20, 20), mode="bicubic", align_corners=False)
+    images = F.pad(glyphs.clamp(0, 1) * 255, (4, 4, 4, 4)).round().to(torch.uint8)
+    labels = torch.from_numpy(source.target).long()
+    test = torch.arange(len(labels)) % 5 == 4  # fixed, and spread over all the writers
+    return Digits(
+        "digits",
+        "scikit-learn's digits",
+        Split(images[~test], labels[~test]),
+        Split(images[test], labels[test]),
+        why_not_mnist,
+    )
+
+
+# ---------------------------------------------------------------------------- batches
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Pixels of 0 to 255 to what the network sees, in channels-last order."""
+    scaled = pixels.float().mul_(1 / (255 * STD)).sub_(MEAN / STD)
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A random affine map for every image of a batch; each amount is drawn from +-its limit.
+
+    `crop_chance` is the share of images that are enlarged as if their central `crop`x`crop`
+    pixels were cut out and resized to the whole field.
+    """
+
+    degrees: float = 0.0
+    scale: float = 0.0  # a share: 0.08 is 92 % to 108 %
+    shift: float = 0.0  # pixels
+    shear: float = 0.0  # degrees
+    crop: int = SIDE
+    crop_chance: float = 0.0
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator, side: int = SIDE) -> Tensor:
+        """The central `side`x`side` pixels of the mapped images."""
+        # One resampling for the whole chain: crop and rotation about the centre commute, and
+        # interpolating once keeps thin strokes.
+        matrices = self.matrices(len(pixels), generator)
+        matrices[:, :, :2] *= side / SIDE
+        grid = F.affine_grid(matrices, [*pixels.shape[:2], side, side], align_corners=False)
+        return F.grid_sample(pixels.float(), grid, align_corners=False)
+
+    def matrices(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, 2, 3): where in the input, in units of half its side, each output pixel reads."""
+        random = torch.rand(6, count, device=generator.device, generator=generator)
+        amount = random[:5] * 2 - 1
+        angle = amount[0] * math.radians(self.degrees)
+        zoom = 1 / (1 + amount[1] * self.scale)
+        if self.crop_chance:
+            zoom = torch.where(random[5] < self.crop_chance, zoom * self.crop / SIDE, zoom)
+        shear = torch.tan(amount[2] * math.radians(self.shear))
+        across, down = amount[3:5] * (self.shift * 2 / SIDE)
+        cos, sin = angle.cos() * zoom, angle.sin() * zoom
+        rows = [cos, cos * shear - sin, across, sin, sin * shear + cos, down]
+        return torch.stack(rows, dim=1).view(count, 2, 3)
