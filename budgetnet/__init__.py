@@ -3,7 +3,7 @@
 A Spec is planned, a Module is traced; both give an Account:
 
     budgetnet.plan("c16 c16 p c16 gap10", (1, 28, 28))   # no torch
-    budgetnet.account(model, (1, 28, 28))                # any nn.Module of chains and branches
+    budgetnet.account(model, (1, 28, 28))                # any nn.Module
 """
 
 from __future__ import annotations
@@ -23,8 +23,19 @@ _HOMES = {
     "Spec": "spec",
     "plan": "spec",
     "account": "trace",
+    "rule": "rules",
 }
-_MODULES = ("accounting", "blocks", "errors", "geometry", "models", "spec", "table", "testing")
+_MODULES = (
+    "accounting",
+    "blocks",
+    "errors",
+    "geometry",
+    "models",
+    "rules",
+    "spec",
+    "table",
+    "testing",
+)
 
 __all__ = [
     "Account",
@@ -40,16 +51,19 @@ __all__ = [
     "geometry",
     "models",
     "plan",
+    "rule",
+    "rules",
     "spec",
     "table",
     "testing",
 ]
 
 if TYPE_CHECKING:
-    from . import accounting, blocks, errors, geometry, models, spec, table, testing
+    from . import accounting, blocks, errors, geometry, models, rules, spec, table, testing
     from .accounting import Account, Row
     from .geometry import Sliding, Window
     from .receptive_field import ReceptiveField
+    from .rules import rule
     from .spec import Spec, plan
     from .trace import account
 

@@ -14,7 +14,7 @@ from .table import Column, Table
 
 FORMAT = "budgetnet.account"
 VERSION = 1
-_PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context")
+_PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reused", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +26,27 @@ class Row:
         kind: the module's class, or the operation's name.
         output_shape: without the batch, `(C, H, W)` for a map and `(C,)` after a global read.
         params: parameters that this row is the first to use.
-        macs: multiply-accumulates for one input.
-        receptive_field: what one output unit reads of the network's input.
+        macs: multiply-accumulates for one input; `None` if unknown.
+        receptive_field: what one output unit reads of the network's input; `None` if unknown.
         sliding: kernel, stride, padding and dilation, where the operation has them.
         is_global: the whole map has been read at once, here or before.
         global_context: the output also depends on statistics of the whole map (squeeze-excite,
             GroupNorm), while `receptive_field` tells its local window.
+        reused: the module ran before, with the same parameters.
+        unknown: why a figure is unknown, or "".
     """
 
     path: str
     kind: str
     output_shape: tuple[int, ...]
     params: int
-    macs: int
-    receptive_field: ReceptiveField
+    macs: int | None
+    receptive_field: ReceptiveField | None
     sliding: Sliding | None = None
     is_global: bool = False
     global_context: bool = False
+    reused: bool = False
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +55,51 @@ class Account:
 
     Attributes:
         name: what was accounted for, as a title.
-        input_shape: `(C, H, W)`, without the batch.
+        input_shape: `(C, H, W)`, without the batch; a tuple of shapes for several inputs.
+        output_shapes: of every output, without the batch.
         rows: one per layer call.
         params: distinct parameters, each tensor once however often it is used.
         trainable_params: those of them that require a gradient.
         buffers: elements of all buffers, such as running statistics.
-        weight_bytes: bytes of all parameters and buffers.
+        weight_bytes_by_type: bytes of all parameters and buffers, by type.
+        peak_activation_bytes: most bytes of activations that live at once in eager inference at
+            batch 1, the input included; workspace inside an operation does not count.
         unused: names of parameters that no operation read.
     """
 
     name: str
-    input_shape: tuple[int, ...]
+    input_shape: tuple[Any, ...]
+    output_shapes: tuple[tuple[int, ...], ...]
     rows: tuple[Row, ...]
     params: int
     trainable_params: int
     buffers: int
-    weight_bytes: int
+    weight_bytes_by_type: tuple[tuple[str, int], ...]
+    peak_activation_bytes: int
     unused: tuple[str, ...] = ()
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one input: one multiply-add is one MAC.
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters and buffers."""
+        return sum(size for _, size in self.weight_bytes_by_type)
 
-        Convolutions and linear layers only; bias, norm, pooling and activation cost none.
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates for one input: one multiply-add is one MAC; `None` if unknown.
+
+        Convolutions and matrix products only; bias, norm, pooling and activation cost none.
         """
-        return sum(row.macs for row in self.rows)
+        counts = [row.macs for row in self.rows]
+        return None if None in counts else sum(filter(None, counts))
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the output without the batch."""
-        return self.rows[-1].output_shape if self.rows else self.input_shape
+        """Shape of the first output without the batch."""
+        return self.output_shapes[0]
 
     @property
-    def receptive_field(self) -> ReceptiveField:
-        """Field of the last spatial map, before the whole map is read at once.
+    def receptive_field(self) -> ReceptiveField | None:
+        """Field of the last spatial map, before the whole map is read at once; `None` if unknown.
 
         This is the number that the literature quotes. The row of the global read tells what it
         sees itself.
@@ -92,7 +107,17 @@ class Account:
         for row in reversed(self.rows):
             if not row.is_global:
                 return row.receptive_field
-        return ReceptiveField((Window(),) * (len(self.input_shape) - 1))
+        first = self.input_shape[0] if self._has_several else self.input_shape
+        return ReceptiveField((Window(),) * (len(first) - 1))
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Why figures are unknown, each reason once; empty where all are exact."""
+        return tuple(dict.fromkeys(row.unknown for row in self.rows if row.unknown))
+
+    @property
+    def _has_several(self) -> bool:
+        return isinstance(self.input_shape[0], tuple)
 
     def row(self, path: str) -> Row:
         """First row at `path`; raises `KeyError` that lists near names."""
@@ -121,8 +146,24 @@ class Account:
                 groups.append([row])
         return tuple(_merge(group, self.rows) for group in groups)
 
-    def to_table(self) -> Table:
-        """The account as a `Table`: one line per layer, see `layers`."""
+    def fold(self, depth: int) -> tuple[Row, ...]:
+        """Rows summed by the first `depth` parts of their path; the last of each says the rest."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(".".join(row.path.split(".")[:depth]), []).append(row)
+        return tuple(_sum(path, group) for path, group in groups.items())
+
+    def by_module(self) -> dict[str, Row]:
+        """For every module path, "" being the whole model, the sum of the rows below it."""
+        groups: dict[str, list[Row]] = {"": list(self.rows)}
+        for row in self.rows:
+            parts = row.path.split(".") if row.path else []
+            for end in range(1, len(parts) + 1):
+                groups.setdefault(".".join(parts[:end]), []).append(row)
+        return {path: _sum(path, group) for path, group in groups.items()}
+
+    def to_table(self, depth: int | None = None) -> Table:
+        """The account as a `Table`: one line per layer, or folded to `depth`."""
         columns = (
             Column("Layer"),
             Column("Kind"),
@@ -134,27 +175,27 @@ class Account:
             Column("Share", numeric=True),
             Column("MACs", numeric=True),
         )
-        layers = self.layers()
-        field = self.receptive_field
+        layers = self.layers() if depth is None else self.fold(depth)
+        field, outputs = self.receptive_field, " + ".join(map(_shape, self.output_shapes))
         totals = (
-            *("Total", "", "", _shape(self.output_shape), str(field), compact(field.stride)),
-            *(f"{self.params:,}", "100.0 %" if self.params else "", f"{self.macs:,}"),
+            *("Total", "", "", outputs, _known(field), _known(field and compact(field.stride))),
+            *(f"{self.params:,}", "100.0 %" if self.params else "", _count(self.macs)),
         )
         return Table(
             columns=columns,
             rows=tuple(self._cells(row) for row in layers),
-            title=f"{self.name}  (input {_shape(self.input_shape)})",
+            title=f"{self.name}  (input {self._input_text()})",
             totals=totals,
             notes=self._notes(layers),
         )
 
-    def to_markdown(self) -> str:
+    def to_markdown(self, depth: int | None = None) -> str:
         """The table as GitHub-flavoured Markdown."""
-        return self.to_table().to_markdown()
+        return self.to_table(depth).to_markdown()
 
-    def to_csv(self) -> str:
+    def to_csv(self, depth: int | None = None) -> str:
         """The table as comma-separated values."""
-        return self.to_table().to_csv()
+        return self.to_table(depth).to_csv()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format name and version, the totals included for other readers."""
@@ -162,14 +203,16 @@ class Account:
             "format": FORMAT,
             "version": VERSION,
             "name": self.name,
-            "input_shape": list(self.input_shape),
-            "output_shape": list(self.output_shape),
+            "input_shape": self.input_shape,
+            "output_shapes": self.output_shapes,
             "params": self.params,
             "trainable_params": self.trainable_params,
             "buffers": self.buffers,
             "weight_bytes": self.weight_bytes,
+            "weight_bytes_by_type": dict(self.weight_bytes_by_type),
+            "peak_activation_bytes": self.peak_activation_bytes,
             "macs": self.macs,
-            "receptive_field": self.receptive_field.to_dict(),
+            "receptive_field": _field_to_dict(self.receptive_field),
             "unused": list(self.unused),
             "rows": [_row_to_dict(row) for row in self.rows],
         }
@@ -195,12 +238,14 @@ class Account:
         try:
             return cls(
                 name=data["name"],
-                input_shape=tuple(data["input_shape"]),
+                input_shape=as_tuples(data["input_shape"]),
+                output_shapes=as_tuples(data["output_shapes"]),
                 rows=tuple(_row_from_dict(row) for row in data["rows"]),
                 params=data["params"],
                 trainable_params=data["trainable_params"],
                 buffers=data["buffers"],
-                weight_bytes=data["weight_bytes"],
+                weight_bytes_by_type=tuple(data["weight_bytes_by_type"].items()),
+                peak_activation_bytes=data["peak_activation_bytes"],
                 unused=tuple(data["unused"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -225,10 +270,14 @@ class Account:
         """The table as plain text."""
         return self.to_table().to_text()
 
+    def _input_text(self) -> str:
+        shapes = self.input_shape if self._has_several else (self.input_shape,)
+        return " + ".join(map(_shape, shapes))
+
     def _cells(self, row: Row) -> tuple[str, ...]:
         share = f"{100 * row.params / self.params:.1f} %" if row.params else ""
-        field = str(row.receptive_field)
-        jump = compact(row.receptive_field.stride)
+        field = _known(row.receptive_field)
+        jump = _known(row.receptive_field and compact(row.receptive_field.stride))
         if row.is_global:
             field, jump = f"{field} (all)", "-"
         elif row.global_context:
@@ -240,19 +289,21 @@ class Account:
             _shape(row.output_shape),
             field,
             jump,
-            f"{row.params:,}" if row.params else "",
+            "(reused)" if row.reused and not row.params else f"{row.params:,}" * bool(row.params),
             share,
-            f"{row.macs:,}" if row.macs else "",
+            "" if row.macs == 0 else _count(row.macs),
         )
 
     def _notes(self, layers: Iterable[Row]) -> tuple[str, ...]:
         fixed = self.params - self.trainable_params
         weights = f"{self.weight_bytes:,} bytes of weights and buffers"
+        weights += f", at most {self.peak_activation_bytes:,} bytes of activations at once"
         notes = [weights + (f", {fixed:,} parameters frozen" if fixed else "")]
         if any(row.global_context for row in layers):
             notes.append("+all: also depends on the whole map, beside its local window")
         if self.unused:
             notes.append(f"parameters that no operation read: {', '.join(self.unused)}")
+        notes.extend(f"unknown: {reason}" for reason in self.unknown)
         return tuple(notes)
 
 
@@ -291,6 +342,34 @@ def _merge(group: list[Row], rows: tuple[Row, ...]) -> Row:
     )
 
 
+def _sum(path: str, group: list[Row]) -> Row:
+    """The last row, with the costs of all."""
+    counts = [row.macs for row in group]
+    return replace(
+        group[-1],
+        path=path,
+        kind=group[0].kind if len(group) == 1 else f"{len(group)} calls",
+        params=sum(row.params for row in group),
+        macs=None if None in counts else sum(filter(None, counts)),
+        sliding=group[0].sliding if len(group) == 1 else None,
+        global_context=any(row.global_context for row in group),
+        reused=all(row.reused for row in group),
+        unknown=next((row.unknown for row in group if row.unknown), ""),
+    )
+
+
+def _known(value: object) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _count(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"
+
+
+def _field_to_dict(field: ReceptiveField | None) -> dict[str, Any] | None:
+    return None if field is None else field.to_dict()
+
+
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
@@ -299,7 +378,7 @@ def _row_to_dict(row: Row) -> dict[str, Any]:
     return {
         **{name: getattr(row, name) for name in _PLAIN},
         "output_shape": list(row.output_shape),
-        "receptive_field": row.receptive_field.to_dict(),
+        "receptive_field": _field_to_dict(row.receptive_field),
         "sliding": asdict(row.sliding) if row.sliding else None,
     }
 
@@ -309,6 +388,6 @@ def _row_from_dict(data: Any) -> Row:
     return Row(
         **{name: data[name] for name in _PLAIN},
         output_shape=tuple(data["output_shape"]),
-        receptive_field=ReceptiveField.from_dict(data["receptive_field"]),
+        receptive_field=(field := data["receptive_field"]) and ReceptiveField.from_dict(field),
         sliding=slide and Sliding(**{name: as_tuples(value) for name, value in slide.items()}),
     )

@@ -40,10 +40,22 @@ def _parser() -> argparse.ArgumentParser:
         "account",
         help="print what a network costs and sees",
         epilog="""examples: budgetnet account s6;
-            budgetnet account "c16 p c32 gap10" --input 1x28x28""",
+            budgetnet account "c16 p c32 gap10" --input 1x28x28;
+            budgetnet account torchvision.models:resnet18 --input 3x224x224 --depth 2""",
     )
-    account.add_argument("target", metavar="TARGET", help="a listed model, or a spec in quotes")
+    account.add_argument(
+        "target",
+        metavar="TARGET",
+        help="a listed model, a spec in quotes, package.module:callable or file.py:callable",
+    )
     account.add_argument("--input", metavar="CxHxW", help="such as 1x28x28 (a model knows its own)")
+    account.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="argument of the callable"
+    )
+    account.add_argument("--depth", type=int, metavar="N", help="sum rows N modules deep")
+    account.add_argument(
+        "--lenient", action="store_true", help="mark figures unknown where an operation has no rule"
+    )
     account.add_argument("--format", choices=FORMATS, default="table")
     account.add_argument("-o", "--output", metavar="FILE", help="write to a file")
     account.set_defaults(run=_account)
@@ -53,28 +65,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _account(args: argparse.Namespace) -> str:
-    from .models import get_reference, list_models
-    from .spec import Spec, plan
+    from .targets import account_target, read_options, read_shape
 
-    named = args.target in list_models()
-    known = get_reference(args.target) if named else None
-    spec = known.spec if known else Spec.parse(args.target)
-    if args.input:
-        shape = read_shape(args.input)
-    elif known:
-        shape = known.input_shape
-    else:
-        raise ArgumentError(
-            explain(
-                "a spec does not know its input", remedy="Add --input, such as --input 1x28x28."
-            )
-        )
-    account = plan(spec, shape, name=args.target)
+    shape = read_shape(args.input) if args.input else None
+    options = read_options(args.set)
+    account = account_target(args.target, shape, options, strict=not args.lenient)
     if args.format == "markdown":
-        return account.to_markdown()
+        return account.to_markdown(args.depth)
     if args.format == "csv":
-        return account.to_csv().rstrip("\n")
-    return account.to_json(indent=2) if args.format == "json" else str(account)
+        return account.to_csv(args.depth).rstrip("\n")
+    if args.format == "json":
+        return account.to_json(indent=2)
+    return account.to_table(args.depth).to_text()
 
 
 def _models(args: argparse.Namespace) -> str:
@@ -90,24 +92,6 @@ def _models(args: argparse.Namespace) -> str:
         rows.append((name, f"{account.params:,}", field, reference.origin, str(reference.spec)))
     columns = (Column("Model"), Column("Params", numeric=True), Column("RF", numeric=True))
     return Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)).to_text()
-
-
-def read_shape(text: str) -> tuple[int, int, int]:
-    """Read `CxHxW`; raises `ArgumentError` on anything else.
-
-    >>> read_shape("3x224x224")
-    (3, 224, 224)
-    """
-    parts = text.lower().replace(",", "x").split("x")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise ArgumentError(
-            explain(
-                f"cannot read {text!r} as an input shape",
-                remedy="Write channels, height and width, such as 1x28x28.",
-            )
-        )
-    channels, height, width = map(int, parts)
-    return channels, height, width
 
 
 def _write(path: Path, text: str) -> None:

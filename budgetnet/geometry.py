@@ -7,7 +7,7 @@ with the very functions that account for one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, reduce
@@ -55,6 +55,8 @@ class Window:
         if not self.phases:
             raise ArgumentError(explain("a Window needs at least one phase"))
         phases, advance = _shortest_period(tuple(map(_trim, self.phases)), self.advance)
+        if self.is_empty:  # whatever the advance, it reads nothing
+            phases, advance = ((0, 0),), 1
         object.__setattr__(self, "phases", phases)
         object.__setattr__(self, "advance", advance)
 
@@ -68,6 +70,48 @@ class Window:
     def whole(cls, size: int) -> Window:
         """Window of an operation that reads all `size` positions for every output."""
         return cls(((0, (1 << size) - 1),), 0)
+
+    @classmethod
+    def transposed(
+        cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
+    ) -> Window:
+        """Window of a transposed convolution: input `i` reaches outputs `s*i - p + d*j`, `j < k`.
+
+        >>> Window.transposed(3, stride=2, padding=1)
+        Window(0..0 | 0..1, advance=1)
+        """
+        phases = (
+            [(o + padding - dilation * j) // stride for j in range(kernel)
+             if (o + padding - dilation * j) % stride == 0]
+            for o in range(stride)
+        )  # fmt: skip
+        return cls.reading(*phases, advance=1)
+
+    @classmethod
+    def woven(cls, parts: Sequence[Window]) -> Window:
+        """Window of maps whose positions alternate, as pixel shuffle makes one map of several."""
+        rate = _common_rate(parts)
+        period = lcm(*(len(part.phases) for part in parts))
+        phases = tuple(part._phase(q) for q in range(period) for part in parts)
+        return cls(phases, int(rate * period))
+
+    @classmethod
+    def chained(cls, parts: Sequence[tuple[Window, int]]) -> Window:
+        """Window of maps one behind the other, each given with its size.
+
+        What lies beyond the last position is unspecified.
+        """
+        total = sum(size for _, size in parts)
+        if all(
+            parts[0][0]._phase(start + i) == part._phase(i)
+            for (part, size), start in zip(parts, _starts(parts), strict=True)
+            for i in range(size)
+        ):
+            return parts[0][0]
+        rate = _common_rate([part for part, _ in parts])
+        phases = [part._phase(i) for part, size in parts for i in range(size)]
+        phases += [(0, 0)] * (-total % rate.denominator)
+        return cls(tuple(phases), int(rate * len(phases)))
 
     @classmethod
     def reading(cls, *phases: Iterable[int], advance: int = 1) -> Window:
@@ -112,6 +156,11 @@ class Window:
         first, bits = self._phase(i)
         return frozenset(first + j for j in range(bits.bit_length()) if bits >> j & 1)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no output reads anything."""
+        return not any(bits for _, bits in self.phases)
+
     def then(self, outer: Window) -> Window:
         """Window of `outer` applied to this one's output, seen from this one's input."""
         period, step = len(self.phases), self.advance
@@ -133,16 +182,11 @@ class Window:
         Raises `StrideMismatch` when the branches advance at different rates, since then no window
         describes the joined map.
         """
-        if self == other:
+        if self == other or other.is_empty:
             return self
-        if self.stride != other.stride:
-            raise StrideMismatch(
-                explain(
-                    "branches that meet step over the input at different rates",
-                    numbers={"strides": f"{self.stride} and {other.stride}"},
-                    remedy="Give both branches the same total stride before they are joined.",
-                )
-            )
+        if self.is_empty:
+            return other
+        _common_rate((self, other))
         period = lcm(len(self.phases), len(other.phases))
         phases = tuple(_union((self._phase(j), other._phase(j))) for j in range(period))
         return Window(phases, self.advance * period // len(self.phases))
@@ -164,6 +208,24 @@ class Window:
         """The runs of every phase, and the advance."""
         phases = ["+".join(f"{lo}..{hi}" for lo, hi in phase) or "nothing" for phase in self.runs()]
         return f"Window({' | '.join(phases)}, advance={self.advance})"
+
+
+def _common_rate(windows: Sequence[Window]) -> Fraction:
+    """The stride that all windows share which read anything, or a `StrideMismatch`."""
+    rates = {Fraction(w.advance, len(w.phases)): w for w in windows if not w.is_empty}
+    if len(rates) > 1:
+        raise StrideMismatch(
+            explain(
+                "branches that meet step over the input at different rates",
+                numbers={"strides": " and ".join(str(w.stride) for w in rates.values())},
+                remedy="Give both branches the same total stride before they are joined.",
+            )
+        )
+    return next(iter(rates), Fraction(1))
+
+
+def _starts(parts: Sequence[tuple[Window, int]]) -> list[int]:
+    return [sum(size for _, size in parts[:i]) for i in range(len(parts))]
 
 
 def _trim(phase: tuple[int, int]) -> tuple[int, int]:
@@ -275,16 +337,20 @@ def _windows(sliding: Sliding) -> tuple[Window, ...]:
     return tuple(Window.sliding(k, s, pad[0], d) for k, s, pad, d in axes)
 
 
-def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return an input shape `(C, H, W)` as a tuple of positive ints, or raise `ArgumentError`."""
+def check_shape(shape: Sequence[int], axes: int | None = 2) -> tuple[int, ...]:
+    """Return an input shape as a tuple of positive ints, or raise `ArgumentError`.
+
+    It is `(C, H, W)` for two spatial axes; `axes=None` allows up to three, or none.
+    """
     try:
         values = tuple(index(n) for n in shape)
     except TypeError:
         values = ()
-    if len(values) != 3 or min(values) < 1:
+    fits = 1 <= len(values) <= 4 if axes is None else len(values) == 1 + axes
+    if not fits or min(values) < 1:
         raise ArgumentError(
             explain(
-                "input_shape must be three positive ints",
+                "input_shape must be positive ints",
                 numbers={"got": repr(shape)},
                 remedy="Pass (channels, height, width) without the batch, such as (1, 28, 28).",
             )

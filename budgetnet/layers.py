@@ -12,49 +12,57 @@ from typing import Any
 
 from torch import nn
 
-from . import rules
 from .geometry import Sliding
-from .rules import Activation, Effect
+from .rules.core import Activation, Effect, same, same_channels
+from .rules.products import linear
+from .rules.sliding import adaptive_pool, avg_pool, max_pool, slide
 
 
 def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:
-    if layer.padding_mode != "zeros" or x.dim() != 4:
-        return None
-    rules._same_channels(x, layer.in_channels)
-    # torch keeps the padding of both sides reversed, last axis first, whichever way it was given
     left, right, top, bottom = layer._reversed_padding_repeated_twice
-    pads = ((top, bottom), (left, right))
+    # Uneven padding is an operation of its own, with a result that takes memory: let it run.
+    if layer.padding_mode != "zeros" or x.dim() != 4 or left != right or top != bottom:
+        return None
+    same_channels(x, layer.in_channels)
     weight = layer.weight
+    pads = ((top, top), (left, left))
     sliding = Sliding(tuple(weight.shape[2:]), layer.stride, pads, layer.dilation)
-    return rules.slide(x, weight.shape[0], sliding, weight.numel())
+    return slide(x, weight.shape[0], sliding, weight.numel(), layer.groups)
 
 
 def _batch_norm(layer: nn.BatchNorm2d, x: Activation) -> Effect | None:
-    rules._same_channels(x, layer.num_features)
-    # Without running statistics even inference looks at the batch, which the rules account for.
-    return rules.same(x) if layer.track_running_stats and x.dim() == 4 else None
+    if not layer.track_running_stats or x.dim() != 4:
+        return None  # without running statistics even inference looks at the batch
+    same_channels(x, layer.num_features)
+    return same(x)
 
 
 def _max_pool(layer: nn.MaxPool2d, x: Activation) -> Effect | None:
     if layer.return_indices or x.dim() != 4:
         return None
-    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-    return rules.max_pool2d(x, *sizes, layer.ceil_mode)
+    sizes: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
+    return max_pool(x, *sizes)
 
 
 def _avg_pool(layer: nn.AvgPool2d, x: Activation) -> Effect | None:
     if x.dim() != 4:
         return None
-    sizes = (layer.kernel_size, layer.stride, layer.padding)
-    return rules.avg_pool2d(x, *sizes, layer.ceil_mode)
+    sizes: Any = (layer.kernel_size, layer.stride, layer.padding)
+    return avg_pool(x, *sizes, layer.ceil_mode)
+
+
+def _adaptive(layer: nn.AdaptiveAvgPool2d, x: Activation) -> Effect | None:
+    size: Any = layer.output_size
+    sizes = (size, size) if isinstance(size, int) else size
+    return adaptive_pool(x, sizes) if x.dim() == 4 and sizes and None not in sizes else None
 
 
 def _linear(layer: nn.Linear, x: Activation) -> Effect | None:
-    return rules.mm(x, layer.weight.t()) if x.dim() == 2 and x.is_global else None
+    return linear(x, layer.weight) if x.dim() == 2 else None
 
 
 def _unchanged(layer: nn.Module, x: Activation) -> Effect:
-    return rules.same(x)
+    return same(x)
 
 
 SHORTCUTS: dict[type[nn.Module], Callable[[Any, Activation], Effect | None]] = {
@@ -62,6 +70,7 @@ SHORTCUTS: dict[type[nn.Module], Callable[[Any, Activation], Effect | None]] = {
     nn.BatchNorm2d: _batch_norm,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _avg_pool,
+    nn.AdaptiveAvgPool2d: _adaptive,
     nn.Linear: _linear,
     **dict.fromkeys(
         (

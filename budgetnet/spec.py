@@ -105,16 +105,39 @@ def plan(spec: Spec | str, input_shape: tuple[int, int, int], *, name: str = "")
     rows = tuple(_rows(layers, shape))
     params = sum([row.params for row in rows])
     counts = [layer.buffers for _, layer in layers if layer.buffers]
+    # float32 all but the batch counter of each norm, which is an int64
+    weights = (("float32", 4 * (params + sum(counts) - len(counts))), ("int64", 8 * len(counts)))
     return Account(
         name=name or str(spec),
         input_shape=shape,
+        output_shapes=(rows[-1].output_shape,),
         rows=rows,
         params=params,
         trainable_params=params,
         buffers=sum(counts),
-        # float32 all but the batch counter of each norm, which is an int64
-        weight_bytes=4 * (params + sum(counts)) + 4 * len(counts),
+        weight_bytes_by_type=tuple(entry for entry in weights if entry[1]),
+        peak_activation_bytes=_peak(rows, shape),
     )
+
+
+def _peak(rows: tuple[Row, ...], shape: tuple[int, ...]) -> int:
+    """Most bytes of activations at once, when the built network runs.
+
+    The caller holds the input, and every chain holds the input of the child that is running, as
+    the frames of `nn.Sequential.forward` do. A max pooling also writes an index of eight bytes per
+    output.
+    """
+    sizes = [4 * prod(shape), *(4 * prod(row.output_shape) for row in rows)]
+    peak, parents, inputs = 0, [""], [0]
+    for i, row in enumerate(rows):  # row i reads tensor i and gives tensor i + 1
+        chain = row.path.split(".")[:-1]
+        same = 0
+        while same < min(len(chain), len(parents)) and chain[same] == parents[same]:
+            same += 1
+        parents, inputs = chain, inputs[:same] + [i] * (len(chain) - same)
+        indices = 2 * sizes[i + 1] if row.kind == "MaxPool2d" else 0
+        peak = max(peak, indices + sum(sizes[k] for k in {0, i, i + 1, *inputs}))
+    return peak
 
 
 @lru_cache(maxsize=4096)

@@ -21,6 +21,7 @@ from budgetnet.errors import (
     StrideMismatch,
     UnsupportedOp,
 )
+from budgetnet.rules.core import REMEDY
 from budgetnet.testing import (
     assert_field_matches,
     chains,
@@ -300,35 +301,35 @@ ERRORS = {
         "13x13 / 1 / 0, map 12x12). Use a larger input, fewer strides before this layer, or more "
         "padding.",
     ),
-    "stride": (
-        lambda: Uses(lambda x, y: x[:, :, :6, :6] + y),
-        UnsupportedOp,
-        "the model (Uses): no accounting rule covers aten.slice.Tensor (input shapes 1x4x12x12). "
-        "This release accounts for chains, residual adds and channel concats.",
-    ),
     "unknown": (
-        lambda: Uses(lambda x, y: torch.cumsum(y, dim=2)),
+        lambda: Uses(lambda x, y: torch.linalg.inv(y)),
         UnsupportedOp,
-        "the model (Uses): no accounting rule covers aten.cumsum.default (input shapes 1x4x6x6). "
-        "This release accounts for chains, residual adds and channel concats.",
+        "the model (Uses): no accounting rule covers aten.linalg_inv_ex.default (input shapes "
+        f"1x4x6x6). {REMEDY}",
     ),
     "inside a child": (
-        lambda: nn.Sequential(Uses(lambda x, y: torch.flip(y, dims=[2]))),
+        lambda: nn.Sequential(Uses(lambda x, y: torch.fft.fft(y))),
         UnsupportedOp,
-        "0 (Uses): no accounting rule covers aten.flip.default (input shapes 1x4x6x6). "
-        "This release accounts for chains, residual adds and channel concats.",
+        "0 (Uses): no accounting rule covers aten._fft_r2c.default (input shapes 1x4x6x6). "
+        f"{REMEDY}",
+    ),
+    "value": (
+        lambda: Uses(lambda x, y: y if y.sum() > 0 else x),
+        UnsupportedOp,
+        "the model (Uses): the control flow depends on a value of the input. An account holds for "
+        "every input of a shape: take it out of forward.",
+    ),
+    "view": (
+        lambda: Uses(lambda x, y: y[:, :2].add_(y[:, 2:].roll(1, 2))),
+        UnsupportedOp,
+        "the model (Uses): aten.add_.Tensor writes into memory that another view shares. Use the "
+        "plain form.",
     ),
     "joined sizes": (
         lambda: Uses(lambda x, y: x + y),
         ShapeError,
         "the model (Uses): maps of different size are joined elementwise (shapes 1x4x12x12, "
         "1x4x6x6). Give both branches the same stride, padding and channels.",
-    ),
-    "transposed": (
-        lambda: nn.Sequential(nn.ConvTranspose2d(4, 2, 2, 2)),
-        UnsupportedOp,
-        "0 (ConvTranspose2d): no accounting rule covers transposed convolution (input 4x12x12). "
-        "This release accounts for chains, residual adds and channel concats.",
     ),
 }
 
@@ -359,11 +360,11 @@ def test_branches_of_different_stride_get_a_named_error():
     ) == str(caught.value)
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 0), 28, (1, 1, 28, 28), (1, 2.5, 3), "abc"])
+@pytest.mark.parametrize("shape", [(1, 28, 0), 28, (1, 1, 1, 28, 28), (1, 2.5, 3), "abc", ()])
 def test_input_shape_is_checked(shape):
-    with pytest.raises(ArgumentError, match="three positive ints"):
+    with pytest.raises(ArgumentError, match="must be positive ints"):
         account(nn.Identity(), shape)
-    with pytest.raises(ArgumentError, match="three positive ints"):
+    with pytest.raises(ArgumentError, match="must be positive ints"):
         budgetnet.plan("c8", shape)
 
 

@@ -47,9 +47,10 @@ def test_models_lists_what_is_known(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["account", "s9x"], "word 1 of the spec: cannot read 's9x'"),
-        (["account", "c8"], "a spec does not know its input. Add --input"),
-        (["account", "c8", "--input", "28x28"], "cannot read '28x28' as an input shape"),
+        (["account", "s9x"], "'s9x' is not a listed model"),
+        (["account", "c8"], "c8 does not know its input. Add --input"),
+        (["account", "c8", "--input", "28x28"], "input_shape must be positive ints (got (28, 28))"),
+        (["account", "c8", "--input", "28"], "cannot read '28' as an input shape"),
         (["account", "c8", "--input", "0x28x28"], "cannot read '0x28x28' as an input shape"),
         (["account", "c8k9", "--input", "1x4x4"], "conv1.conv: the kernel does not fit"),
     ],

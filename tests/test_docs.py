@@ -52,7 +52,7 @@ def test_snippets_print_what_the_page_says(page, monkeypatch):
         assert text == actual
 
 
-MODULES = [f"budgetnet.{module.name}" for module in pkgutil.iter_modules(budgetnet.__path__)]
+MODULES = [module.name for module in pkgutil.walk_packages(budgetnet.__path__, "budgetnet.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

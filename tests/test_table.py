@@ -23,7 +23,7 @@ s6  (input 1x28x28)
  head.conv   Conv2d + BatchNorm2d          1x1 / 1 / 0               10x4x4         22      2      180     1.3 %       2,560
  head.pool   GlobalAveragePool                                           10   28 (all)      -
  Total                                                                   10         22      2   14,372   100.0 %   3,731,008
-58,528 bytes of weights and buffers"""  # noqa: E501 - a golden text
+58,528 bytes of weights and buffers, at most 120,128 bytes of activations at once"""  # noqa: E501 - a golden text
 
 
 def test_the_table_of_the_reference_network():

@@ -52,7 +52,7 @@ def test_composition_reads_what_the_inner_reads_of_what_the_outer_reads(inner, o
 
 @given(windows(), windows())
 def test_union_reads_what_either_reads(a, b):
-    if a.stride != b.stride:
+    if a.stride != b.stride and not (a.is_empty or b.is_empty):
         with pytest.raises(StrideMismatch, match="strides"):
             a.union(b)
         return

@@ -1,0 +1,24 @@
+"""For your own test suite: oracles that share no formula with the library, and strategies.
+
+The oracles run the real network in float64 on the CPU and watch what reaches what. They are slow
+and certain:
+
+    footprint = nan_footprint(model, (1, 28, 28))
+    assert_field_matches(account(model, (1, 28, 28)).receptive_field, footprint)
+
+The strategies need Hypothesis: `specs()`, `chains()` and `graphs()` draw random networks.
+"""
+
+from .graphs import Graph, graphs
+from .oracles import assert_field_matches, gradient_footprint, nan_footprint
+from .strategies import chains, specs
+
+__all__ = [
+    "Graph",
+    "assert_field_matches",
+    "chains",
+    "gradient_footprint",
+    "graphs",
+    "nan_footprint",
+    "specs",
+]

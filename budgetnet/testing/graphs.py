@@ -1,0 +1,205 @@
+"""A Hypothesis strategy of random graphs: branches, views, shuffles, upsamplings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+
+class Graph(nn.Module):
+    """A network of random steps, each reading one or two of the maps before it.
+
+    Every step pads by itself, with `pad_value`, so that a test can see which units padding reaches.
+    """
+
+    def __init__(self, steps: list[tuple[Any, ...]], layers: list[nn.Module]) -> None:
+        """Keep what to do, and the layers with weights."""
+        super().__init__()
+        self.steps, self.layers, self.pad_value = steps, nn.ModuleList(layers), 0.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the steps; the last map is the output."""
+        maps = [x]
+        for name, sources, options in self.steps:
+            picked = [maps[i] for i in sources]
+            maps.append(getattr(self, f"_{name}")(*picked, **options))
+        return maps[-1]
+
+    def _pad(self, x: torch.Tensor, pad: tuple[int, ...]) -> torch.Tensor:
+        return F.pad(x, pad, value=self.pad_value) if any(pad) else x
+
+    def _layer(self, x: torch.Tensor, index: int, pad: tuple[int, ...]) -> torch.Tensor:
+        out: torch.Tensor = self.layers[index](self._pad(x, pad))
+        return out
+
+    def _transposed(self, x: torch.Tensor, index: int, stride: int) -> torch.Tensor:
+        # With a margin of padding, cut off again, border units read padding instead of nothing.
+        out: torch.Tensor = self.layers[index](self._pad(x, (2, 2, 2, 2)))
+        return out[:, :, 2 * stride : -2 * stride, 2 * stride : -2 * stride]
+
+    def _add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return F.relu(x) + y
+
+    def _cat(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, y], dim=1)
+
+    def _cat_rows(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, y], dim=2)
+
+    def _channels(self, x: torch.Tensor, part: int) -> torch.Tensor:
+        return x.chunk(2, dim=1)[part]
+
+    def _crop(self, x: torch.Tensor, start: int, step: int) -> torch.Tensor:
+        return x[:, :, start:, ::step]
+
+    def _flip(self, x: torch.Tensor, dim: int) -> torch.Tensor:
+        return x.flip(dim)
+
+    def _roll(self, x: torch.Tensor, shift: int) -> torch.Tensor:
+        return x.roll((shift, -shift), (2, 3))
+
+    def _shuffle(self, x: torch.Tensor, groups: int) -> torch.Tensor:
+        n, c, h, w = x.shape
+        return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+    def _unshuffle(self, x: torch.Tensor) -> torch.Tensor:
+        return F.pixel_unshuffle(x, 2)
+
+    def _to_depth(self, x: torch.Tensor) -> torch.Tensor:
+        return rearrange(x, "n c (h a) (w b) -> n (a b c) h w", a=2, b=2)
+
+    def _to_space(self, x: torch.Tensor) -> torch.Tensor:
+        return F.pixel_shuffle(x, 2)
+
+    def _nearest(self, x: torch.Tensor, scale: int) -> torch.Tensor:
+        return F.interpolate(x, scale_factor=scale)
+
+    def _bilinear(self, x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x, scale_factor=2, mode="bilinear")
+
+    def _linear(self, x: torch.Tensor, index: int) -> torch.Tensor:
+        out: torch.Tensor = self.layers[index](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return out
+
+    def _adaptive(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return F.adaptive_avg_pool2d(x, size)
+
+
+def graphs(max_steps: int = 6, in_channels: int = 2) -> SearchStrategy[tuple[Graph, Any]]:
+    """Random graphs with an input shape that fits: convolutions, transposed ones, poolings, pads,
+    sums, concatenations along channels and space, slices, flips, rolls, shuffles, upsamplings.
+    """
+    from hypothesis import strategies as st
+
+    @st.composite
+    def draw_graph(draw: DrawFn) -> tuple[Graph, Any]:
+        shape = (in_channels, draw(st.integers(6, 12)), draw(st.integers(6, 12)))
+        shapes: list[Any] = [shape]
+        steps: list[tuple[Any, ...]] = []
+        layers: list[nn.Module] = []
+        for _ in range(draw(st.integers(1, max_steps))):
+            name = draw(st.sampled_from(_STEPS))
+            source = draw(st.integers(max(0, len(shapes) - 3), len(shapes) - 1))
+            made = _step(draw, name, source, shapes, layers)
+            if made is not None:
+                steps.append(made[0])
+                shapes.append(made[1])
+        return Graph(steps, layers), shape
+
+    return draw_graph()
+
+
+_STEPS = (
+    "conv", "conv", "conv", "pool", "transposed", "add", "cat", "cat_rows", "channels", "crop",
+    "flip", "roll", "shuffle", "unshuffle", "to_depth", "to_space", "nearest", "bilinear",
+    "linear", "adaptive",
+)  # fmt: skip
+
+
+def _step(draw: Any, name: str, source: int, shapes: list[Any], layers: list[nn.Module]) -> Any:
+    """One step on the map `source`: `((name, sources, options), shape)`, or `None` if none fits."""
+    from hypothesis import strategies as st
+
+    c, h, w = shapes[source]
+
+    def number(least: int, most: int) -> int:
+        return int(draw(st.integers(least, most)))
+
+    if h * w * c > 3000 or min(h, w) < 2:
+        return None
+    if name in ("conv", "pool"):
+        kernel, stride = (number(1, 3), number(1, 3)), (number(1, 2), number(1, 2))
+        dilation = (number(1, 2), number(1, 2))
+        pad = (number(0, 1), number(0, 1), number(0, 1), number(0, 1))
+        groups = draw(st.sampled_from([g for g in (1, 2, 3) if c % g == 0]))
+        out = groups * number(1, 3) if name == "conv" else c
+        if name == "conv":
+            layer: nn.Module = nn.Conv2d(
+                c, out, kernel, stride, dilation=dilation, groups=groups, bias=False
+            )
+        else:
+            layer = nn.MaxPool2d(kernel, stride, 0, dilation)
+        size = [
+            (n + lo + hi - d * (k - 1) - 1) // s + 1
+            for n, lo, hi, d, k, s in zip(
+                (h, w), (pad[2], pad[0]), (pad[3], pad[1]), dilation, kernel, stride, strict=True
+            )
+        ]
+        if min(size) < 1:
+            return None
+        layers.append(layer)
+        return (("layer", (source,), {"index": len(layers) - 1, "pad": pad}), (out, *size))
+    if name == "transposed":
+        kernel_size, stride_size, dilated = number(1, 3), number(1, 2), number(1, 2)
+        layer = nn.ConvTranspose2d(c, 2, kernel_size, stride_size, dilation=dilated, bias=False)
+        layers.append(layer)
+        size = [(n - 1) * stride_size + dilated * (kernel_size - 1) + 1 for n in (h, w)]
+        options = {"index": len(layers) - 1, "stride": stride_size}
+        return (("transposed", (source,), options), (2, *size))
+    if name == "linear":
+        layers.append(nn.Linear(c, 3))
+        return (("linear", (source,), {"index": len(layers) - 1}), (3, h, w))
+    if name in ("add", "cat", "cat_rows"):
+        fits: Any = {
+            "add": lambda s: s == (c, h, w),
+            "cat": lambda s: s[1:] == (h, w),
+            "cat_rows": lambda s: (s[0], s[2]) == (c, w),
+        }[name]
+        other = draw(st.sampled_from([i for i, s in enumerate(shapes) if fits(s)]))
+        d, g, _ = shapes[other]
+        shape = {"add": (c, h, w), "cat": (c + d, h, w), "cat_rows": (c, h + g, w)}[name]
+        return ((name, (source, other), {}), shape)
+    if name == "channels" and c > 1:
+        part = number(0, 1)
+        first = -(-c // 2)
+        return (("channels", (source,), {"part": part}), (first if part == 0 else c - first, h, w))
+    if name == "crop":
+        start, step = number(0, min(2, h - 1)), number(1, 2)
+        options = {"start": start, "step": step}
+        return (("crop", (source,), options), (c, h - start, -(-w // step)))
+    if name == "flip":
+        return (("flip", (source,), {"dim": number(1, 3)}), (c, h, w))
+    if name == "roll":
+        return (("roll", (source,), {"shift": number(1, 2)}), (c, h, w))
+    if name == "shuffle" and c % 2 == 0:
+        return (("shuffle", (source,), {"groups": 2}), (c, h, w))
+    if name in ("unshuffle", "to_depth") and h % 2 == w % 2 == 0:
+        return ((name, (source,), {}), (4 * c, h // 2, w // 2))
+    if name == "to_space" and c % 4 == 0:
+        return (("to_space", (source,), {}), (c // 4, 2 * h, 2 * w))
+    if name == "nearest":
+        scale = number(2, 3)
+        return (("nearest", (source,), {"scale": scale}), (c, scale * h, scale * w))
+    if name == "bilinear":
+        return (("bilinear", (source,), {}), (c, 2 * h, 2 * w))
+    if name == "adaptive":
+        size = [number(2, h), number(2, w)]
+        return (("adaptive", (source,), {"size": tuple(size)}), (c, *size))
+    return None

@@ -1,0 +1,205 @@
+"""What `account` takes beyond chains: several inputs, other dimensions, reuse, unknowns, memory."""
+
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from budgetnet import account, models, rules
+from budgetnet.errors import ArgumentError, UnsupportedOp
+
+
+class Runs(nn.Module):
+    """A model that runs one function."""
+
+    def __init__(self, function, *layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.function = function
+
+    def forward(self, *inputs):
+        return self.function(*self.layers, *inputs)
+
+
+def test_one_and_three_dimensions():
+    line = nn.Sequential(nn.Conv1d(2, 4, 3, stride=2), nn.MaxPool1d(2), nn.Conv1d(4, 4, 3))
+    result = account(line, (2, 40))
+    assert ((13,), (4,)) == (result.receptive_field.size, result.receptive_field.stride)
+    assert sum(p.numel() for p in line.parameters()) == result.params
+    assert line(torch.zeros(1, 2, 40)).shape[1:] == result.output_shape
+    cube = nn.Sequential(nn.Conv3d(1, 2, (1, 3, 5), bias=False), nn.AvgPool3d(2))
+    result = account(cube, (1, 6, 12, 12))
+    assert (2, 4, 6) == result.receptive_field.size
+    assert 2 * 15 * 6 * 10 * 8 == result.macs
+
+
+def test_several_inputs_and_outputs():
+    model = Runs(
+        lambda one, two, x, y: (one(x) + two(y), x),
+        nn.Conv2d(1, 2, 3, padding=1),
+        nn.Conv2d(1, 2, 5, padding=2),
+    )
+    shapes = ((1, 9, 9), (1, 9, 9))
+    assert ((2, 9, 9), (1, 9, 9)) == account(model, shapes).output_shapes
+    assert (3, 3) == account(model, shapes).receptive_field.size
+    assert (5, 5) == account(model, shapes, wrt=1).receptive_field.size
+    with pytest.raises(ArgumentError, match="wrt=2 is not one of 2 inputs"):
+        account(model, shapes, wrt=2)
+
+
+def test_reuse_is_shown_as_reuse_and_counted_once():
+    model = Runs(lambda conv, x: conv(conv(x)), nn.Conv2d(3, 3, 3))
+    result = account(model, (3, 9, 9))
+    assert [False, True] == [row.reused for row in result.rows]
+    assert [84, 0] == [row.params for row in result.rows]
+    assert "(reused)" in str(result)
+
+
+@pytest.mark.parametrize(
+    "wrap", [parametrizations.weight_norm, parametrizations.spectral_norm, nn.utils.weight_norm]
+)
+def test_weights_that_are_computed(wrap):
+    model = nn.Sequential(wrap(nn.Conv2d(3, 8, 3)), nn.ReLU())
+    before = sorted(model[0].__dict__)
+    plain = account(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (3, 9, 9))
+    result = account(model, (3, 9, 9))
+    assert sum(p.numel() for p in model.parameters()) == result.params
+    assert plain.macs == result.macs
+    assert plain.receptive_field == result.receptive_field
+    assert () == result.unused
+    assert before == sorted(model[0].__dict__)
+    assert not any(p.is_meta for p in model.parameters())
+
+
+def test_bare_parameters_belong_to_the_operation_that_reads_them():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(4))
+            self.weight = nn.Parameter(torch.ones(2, 4, 3, 3))
+
+        def forward(self, x):
+            return F.conv2d(x * self.scale.view(1, -1, 1, 1), self.weight, padding=1)
+
+    result = account(Scaled(), (4, 8, 8))
+    assert [("Scaled", 76)] == [(row.kind, row.params) for row in result.rows]
+    inner = account(
+        Runs(lambda scaled, x: scaled(x) * scaled.scale[:2, None, None], Scaled()), (4, 8, 8)
+    )
+    assert [("Scaled", 76), ("mul", 0)] == [(row.kind, row.params) for row in inner.rows]
+
+
+def test_pooling_norms_and_attention_are_context():
+    gate = Runs(
+        lambda conv, x: x * conv(x.mean((2, 3), keepdim=True)).sigmoid(), nn.Conv2d(4, 4, 1)
+    )
+    assert account(gate, (4, 8, 8)).row("").kind == "mean"
+    assert account(gate, (4, 8, 8)).rows[-1].global_context
+    norms = nn.Sequential(nn.GroupNorm(2, 4), nn.LayerNorm([4, 8, 8]), nn.InstanceNorm2d(4))
+    assert [True] * 3 == [row.global_context for row in account(norms, (4, 8, 8)).rows]
+    tokens = Runs(
+        lambda attention, x: attention(*[x.flatten(2).transpose(1, 2)] * 3)[0],
+        nn.MultiheadAttention(4, 2, batch_first=True),
+    )
+    assert any(row.global_context for row in account(tokens, (4, 4, 4)).rows)
+
+
+def test_upsampling_has_a_fractional_stride():
+    result = account(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3)), (1, 8, 8))
+    assert "1/2" == str(result.receptive_field.stride[0])
+    assert ((0, 1), (0, 1)) == result.receptive_field.region(0, 0)
+
+
+def test_unknown_is_raised_or_carried_to_every_figure_it_taints():
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), Runs(torch.linalg.pinv), nn.Conv2d(4, 4, 3))
+    with pytest.raises(UnsupportedOp, match=r"1 \(Runs\)"):
+        account(model, (2, 10, 10))
+    result = account(model, (2, 10, 10), strict=False)
+    assert result.receptive_field is None
+    assert result.macs is None
+    assert sum(p.numel() for p in model.parameters()) == result.params
+    assert (3, 3) == result.row("0").receptive_field.size
+    assert result.row("2").receptive_field is None
+    assert 4 * 4 * 9 * 36 == result.row("2").macs
+    assert "unknown" in str(result)
+    assert result.unknown
+    assert type(result).from_json(result.to_json()) == result
+
+
+def test_users_can_register_a_rule():
+    @torch.library.custom_op("budgetnet_test::twice", mutates_args=())
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), Runs(lambda x: torch.ops.budgetnet_test.twice(x)))
+    with pytest.raises(UnsupportedOp, match="budgetnet_test"):
+        account(model, (1, 8, 8))
+    rules.rule("budgetnet_test::twice")(lambda x: rules.seen(rules.of(x), x))
+    try:
+        assert (3, 3) == account(model, (1, 8, 8)).receptive_field.size
+        with pytest.raises(ArgumentError, match="has a rule already"):
+            rules.rule("relu")(lambda x: None)
+    finally:
+        del rules.RULES["budgetnet_test::twice"]
+
+
+def test_folding_and_sums_by_module():
+    result = account(models.get_model("s6"), (1, 28, 28))
+    folded = result.fold(1)
+    assert [name for name, _ in models.get_model("s6").named_children()] == [r.path for r in folded]
+    assert result.macs == sum(row.macs for row in folded)
+    sums = result.by_module()
+    assert (result.params, result.macs) == (sums[""].params, sums[""].macs)
+    assert 2_336 == sums["conv3"].params
+
+
+class Measured(TorchDispatchMode):
+    """The most bytes of distinct memory that tensors hold at once while a real network runs."""
+
+    def __init__(self, model, x):
+        super().__init__()
+        self.fixed = {t.untyped_storage().data_ptr() for t in model.state_dict().values()}
+        self.seen, self.peak = [weakref.ref(x)], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, list | tuple) else [out]:
+            if isinstance(tensor, torch.Tensor):
+                self.seen.append(weakref.ref(tensor))
+        self.seen = [ref for ref in self.seen if ref() is not None]
+        live = {}
+        for tensor in (ref() for ref in self.seen):
+            storage = tensor.untyped_storage()
+            live[storage.data_ptr()] = storage.nbytes()
+        self.peak = max(self.peak, sum(n for at, n in live.items() if at not in self.fixed))
+        return out
+
+
+@pytest.mark.parametrize(
+    "name", ["s6", "alexnet", "resnet18", "mobilenet_v3_small", "densenet121", "shufflenet_v2_x0_5",
+             "googlenet", "squeezenet1_1", "convnext_tiny"],
+)  # fmt: skip
+@pytest.mark.parametrize("shortcuts", [True, False])
+def test_peak_memory_is_the_measured_one(name, shortcuts):
+    if name == "s6":
+        model, shape = models.get_model("s6"), (1, 28, 28)
+    else:
+        zoo = pytest.importorskip("torchvision.models")
+        options = {"init_weights": False} if name == "googlenet" else {}
+        model, shape = zoo.get_model(name, weights=None, **options), (3, 96, 96)
+    x = torch.zeros(1, *shape)
+    with torch.no_grad(), Measured(model.eval(), x) as measured:
+        model(x)
+    assert measured.peak == account(model, shape, shortcuts=shortcuts).peak_activation_bytes
+
+
+def test_multi_branch_peak_by_hand():
+    """Four maps of 4x8x8 floats live while the second convolution writes: x, a, b, and a + b."""
+    model = Runs(lambda a, b, x: a(x) + b(x), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
+    assert 4 * (4 * 4 * 8 * 8) == account(model, (4, 8, 8)).peak_activation_bytes
+    model = Runs(lambda a, x: F.relu_(a(x)).view(-1), nn.Conv2d(4, 4, 1))
+    assert 2 * (4 * 4 * 8 * 8) == account(model, (4, 8, 8)).peak_activation_bytes
