@@ -127,16 +127,17 @@ def _peak(rows: tuple[Row, ...], shape: tuple[int, ...]) -> int:
     the frames of `nn.Sequential.forward` do. A max pooling also writes an index of eight bytes per
     output.
     """
-    sizes = [4 * prod(shape), *(4 * prod(row.output_shape) for row in rows)]
+    sizes = [4 * prod(shape), *[4 * prod(row.output_shape) for row in rows]]
     peak, parents, inputs = 0, [""], [0]
     for i, row in enumerate(rows):  # row i reads tensor i and gives tensor i + 1
         chain = row.path.split(".")[:-1]
-        same = 0
-        while same < min(len(chain), len(parents)) and chain[same] == parents[same]:
-            same += 1
-        parents, inputs = chain, inputs[:same] + [i] * (len(chain) - same)
+        if chain != parents:
+            same = 0
+            while same < min(len(chain), len(parents)) and chain[same] == parents[same]:
+                same += 1
+            parents, inputs = chain, inputs[:same] + [i] * (len(chain) - same)
         indices = 2 * sizes[i + 1] if row.kind == "MaxPool2d" else 0
-        peak = max(peak, indices + sum(sizes[k] for k in {0, i, i + 1, *inputs}))
+        peak = max(peak, indices + sum([sizes[k] for k in {0, i, i + 1, *inputs}]))
     return peak
 
 

@@ -69,3 +69,62 @@ def test_the_installed_script_runs():
         pytest.skip("the package is not installed, only importable")
     run = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
     assert f"budgetnet {budgetnet.__version__}\n" == run.stdout
+
+
+NET = """
+from torch import nn
+
+def small(width=8):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), nn.ConvTranspose2d(width, 2, 2, 2))
+
+number = 3
+"""
+
+
+@pytest.fixture
+def net(tmp_path):
+    path = tmp_path / "net_of_test.py"
+    path.write_text(NET)
+    return path
+
+
+def test_account_of_a_callable_in_a_file(net, capsys):
+    assert 0 == main(["account", f"{net}:small", "--input", "3x16x16", "--set", "width=4"])
+    out = capsys.readouterr().out
+    assert "ConvTranspose2d" in out
+    assert " 146 " in out
+    assert 0 == main(["account", f"{net}:small", "--input", "3x16x16", "--format", "json"])
+    assert (2, 28, 28) == Account.from_json(capsys.readouterr().out).output_shape
+
+
+def test_account_of_a_callable_in_a_module_folded(capsys):
+    pytest.importorskip("torchvision")
+    target = "torchvision.models:resnet18"
+    assert 0 == main(["account", target, "--input", "3x64x64", "--depth", "1"])
+    out = capsys.readouterr().out
+    assert "11,689,512" in out
+    assert "layer4" in out
+    assert "layer4.0" not in out
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "message"),
+    [
+        ("{}:nope", (), "has no 'nope' (it has nn, small, number)"),
+        ("{}:number", (), "is no callable"),
+        ("{}:small", ("--set", "foo=4"), "could not be called (TypeError"),
+        ("{}:small", ("--set", "foo"), "cannot read --set 'foo'"),
+        ("no_such_package:small", (), "could not be imported (ModuleNotFoundError"),
+        ("no_such_file.py:small", (), "there is no file no_such_file.py"),
+    ],
+)
+def test_targets_that_cannot_be_made(target, more, message, net, capsys):
+    assert 2 == main(["account", target.format(net), "--input", "3x16x16", *more])
+    err = capsys.readouterr().err
+    assert message in err
+    assert 1 == len(err.splitlines())
+
+
+def test_a_shape_that_does_not_fit_the_model(net, capsys):
+    assert 2 == main(["account", f"{net}:small", "--input", "1x16x16"])
+    assert "0 (Conv2d): the layer expects other channels" in capsys.readouterr().err
