@@ -128,16 +128,24 @@ def _peak(rows: tuple[Row, ...], shape: tuple[int, ...]) -> int:
     output.
     """
     sizes = [4 * prod(shape), *[4 * prod(row.output_shape) for row in rows]]
-    peak, parents, inputs = 0, [""], [0]
+    peak, base, parent = 0, sizes[0], ""
+    parents: list[str] = []
+    inputs: list[int] = []
+    held = {0}
     for i, row in enumerate(rows):  # row i reads tensor i and gives tensor i + 1
-        chain = row.path.split(".")[:-1]
-        if chain != parents:
+        here = row.path.rpartition(".")[0]
+        if here != parent:
+            chain = here.split(".") if here else []
             same = 0
             while same < min(len(chain), len(parents)) and chain[same] == parents[same]:
                 same += 1
-            parents, inputs = chain, inputs[:same] + [i] * (len(chain) - same)
-        indices = 2 * sizes[i + 1] if row.kind == "MaxPool2d" else 0
-        peak = max(peak, indices + sum([sizes[k] for k in {0, i, i + 1, *inputs}]))
+            parent, parents, inputs = here, chain, inputs[:same] + [i] * (len(chain) - same)
+            held = {0, *inputs}
+            base = sum([sizes[k] for k in held])
+        live = base + sizes[i + 1] + (0 if i in held else sizes[i])
+        if row.kind == "MaxPool2d":
+            live += 2 * sizes[i + 1]
+        peak = max(peak, live)
     return peak
 
 
