@@ -59,7 +59,7 @@ def _parse_word(word: str, position: int) -> Stage:
     if same:
         options["padding"] = _same(word, position, stage_type(**options))
     _check_positive(word, position, options)
-    return stage_type(**options)  # type: ignore[no-any-return]
+    return stage_type(**options)  # type: ignore[no-any-return]  # the table of stages is Any
 
 
 def _parse_modifiers(word: str, position: int, text: str) -> dict[str, Any]:

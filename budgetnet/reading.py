@@ -54,7 +54,7 @@ class Reading:
         dims = tuple(
             ((i - 2, n),) if spatial and i >= 2 else _channel(n) for i, n in enumerate(shape)
         )
-        sizes = [n for dim in dims for axis, n in dim if axis == CHANNEL]
+        sizes = [n for dim in dims for n in _channels(dim)]
         return cls(dims, (field,), np.zeros(sizes, np.intp))
 
     @property
@@ -162,10 +162,14 @@ class Reading:
             shape[place : place + 1] = [outer, inner]
             return replace(self, classes=self.classes.reshape(shape))
         picks = [Window.reading({j}, advance=inner) for j in range(inner)]
+        return self._spread(axis, place, picks)
+
+    def _spread(self, axis: int, place: int, picks: Sequence[Window]) -> Reading:
+        """A class of its own for each of these windows, along a new axis of `classes`."""
         fields = tuple(_then(field, axis, pick) for field in self.fields for pick in picks)
-        classes = np.expand_dims(self.classes, place) * inner
-        spread = np.arange(inner).reshape([-1] + [1] * (classes.ndim - place - 1))
-        return replace(self, fields=fields, classes=classes + spread)
+        classes = np.expand_dims(self.classes, place) * len(picks)
+        along = np.arange(len(picks)).reshape([-1] + [1] * (classes.ndim - place - 1))
+        return replace(self, fields=fields, classes=classes + along)
 
     def _normal(self) -> Reading:
         """Drop factors of one, merge neighbouring channel factors, weave phases into their axis."""
@@ -175,7 +179,7 @@ class Reading:
         return reading
 
     def _normal_dim(self, i: int) -> Reading:
-        reading, place = self, sum(len(_channels(dim)) for dim in self.dims[:i])
+        reading, place = self, self._place(i)
         done: list[Factor] = []
         for axis, size in self.dims[i]:
             before = done[-1][0] if done else None
@@ -254,21 +258,18 @@ class Reading:
             if axis == CHANNEL:
                 continue
             picks = [Window.reading({j}, advance=0) for j in range(size)]
-            fields = tuple(_then(field, axis, pick) for field in reading.fields for pick in picks)
             before = reading.dims[dim][:factor]
             place = reading._place(dim) + len(_channels(before))
-            classes = np.expand_dims(reading.classes, place) * size
-            classes = classes + np.arange(size).reshape([-1] + [1] * (classes.ndim - place - 1))
             after = reading.dims[dim][factor + 1 :]
             dims = (
                 *reading.dims[:dim],
                 (*before, (CHANNEL, size), *after),
                 *reading.dims[dim + 1 :],
             )
-            reading = replace(reading, dims=dims, fields=fields, classes=classes)
+            reading = replace(reading._spread(axis, place, picks), dims=dims)
         return reading._normal_dim(dim)
 
-    def gather(self, dims: Iterable[int], whole: bool = True) -> Reading:
+    def gather(self, dims: Iterable[int]) -> Reading:
         """Every element reads what all along these dimensions have read; the sizes become 1.
 
         Spatial factors in `dims` are read whole.

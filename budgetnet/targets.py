@@ -64,7 +64,7 @@ def load(target: str, options: Mapping[str, Any]) -> Any:
             raise ArgumentError(explain(f"{target} is no callable", remedy="Name a model's class."))
         try:
             made = made(**options)
-        except Exception as error:
+        except Exception as error:  # a user's constructor may raise anything
             raise ArgumentError(
                 explain(
                     f"{target} could not be called",
@@ -94,7 +94,7 @@ def _import(place: str) -> Any:
         return importlib.import_module(place)
     except ArgumentError:
         raise
-    except Exception as error:
+    except Exception as error:  # a user's module may raise anything
         raise ArgumentError(
             explain(
                 f"{place} could not be imported",

@@ -66,21 +66,21 @@ class _Frame:
     unknown: str = ""
 
 
-class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
     """Answers operations and module calls while a model runs, and writes the rows."""
 
     def __init__(self, model: nn.Module, census: Census, *, strict: bool, shortcuts: bool) -> None:
         """Start with nothing run and nothing claimed."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's is
         self.census, self.strict, self.shortcuts = census, strict, shortcuts
         self.unclaimed = dict(census.parameters)
         self.derived: dict[int, tuple[Tensor, list[int]]] = {}  # tensors made of parameters
-        self.device, self.dtype = census.sample.device, census.sample.dtype
+        sample = census.sample
+        self.device, self.dtype = sample.device, sample.dtype
         self.ledger = _Ledger()
         self.frames: list[_Frame] = [_Frame("", model, leaf=False)]
         self.called: set[int] = set()
         self.rows: list[Row] = []
-        self.depth = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -115,10 +115,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         strides = None
         if not x.is_contiguous():
             strides = _strides_like(x, effect.shape)
-        out = self._allocate(effect.shape, strides, dtype)
-        for shape, kind in effect.extra:
-            self._allocate(shape, None, kind)  # let go at once, but counted in the peak
-        return _imprint(out, effect, unknown)
+        return _imprint(self._allocate(effect.shape, strides, dtype), effect, unknown)
 
     # ---- operations
 
@@ -146,57 +143,42 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except BudgetnetError as error:
             raise self._located(error) from None
         if isinstance(effect, list):
-            return self._views(func, args, kwargs, effect, tracked[0], base, unknown)
+            return self._views(func, args, kwargs, effect, tracked[0], unknown)
+        if effect.is_view and not inplace:
+            return self._views(func, args, kwargs, [effect], tracked[0], unknown)
         self._record(base, effect, args, unknown)
         if inplace:
             return self._overwrite(func, args[0], effect, unknown)
-        if effect.is_view:
-            return self._view(func, args, kwargs, effect, tracked[0], unknown)
         dtype = kwargs.get("dtype") or _TYPES.get(base) or tracked[0].dtype
         if base == "clone" and kwargs.get("memory_format") is torch.contiguous_format:
             out = _imprint(self._allocate(effect.shape, None, dtype), effect, unknown)
         else:
             out = self._make(effect, tracked[0], unknown, dtype)
         extra = len(func._schema.returns) - 1
-        return (out, *(self._made(effect, i, unknown) for i in range(extra))) if extra else out
-
-    def _made(self, effect: Effect, i: int, unknown: str) -> Activation:
-        """A further result, such as the indices of a max pooling."""
-        shape, dtype = effect.extra[i] if i < len(effect.extra) else ((0,), self.dtype)
-        if i >= len(effect.extra):
-            return self._allocate(shape, None, dtype)
-        return _imprint(self._allocate(shape, None, dtype, _FREE), effect, unknown)
-
-    def _view(
-        self, func: Any, args: Any, kwargs: Any, effect: Effect, x: Activation, unknown: str
-    ) -> Any:
-        twin = _on_meta(func, args, kwargs)
-        if tuple(twin.shape) != effect.shape:
-            reason = Unreadable(f"its rule gives the shape {compact(effect.shape)}")
-            return self._unruled(func, args, kwargs, reason, [x])
-        x.memory.shared = True
-        out = self._allocate(effect.shape, twin.stride(), x.dtype, x.memory)
-        return _imprint(out, effect, unknown)
+        if not extra:
+            return out
+        # Further results are of no use to a network, but for the indices of a max pooling.
+        more = effect.extra or (((0,), self.dtype),) * extra
+        rest = (self._allocate(shape, None, kind) for shape, kind in more)
+        return (out, *(_imprint(other, effect, unknown) for other in rest))
 
     def _views(
-        self,
-        func: Any,
-        args: Any,
-        kwargs: Any,
-        effects: list[Effect],
-        x: Activation,
-        base: str,
-        unknown: str,
+        self, func: Any, args: Any, kwargs: Any, effects: list[Effect], x: Activation, unknown: str
     ) -> Any:
-        twins = _on_meta(func, args, kwargs)
+        """The views that an operation gives of `x`; they share its memory."""
+        found = _on_meta(func, args, kwargs)
+        twins = [found] if isinstance(found, Tensor) else list(found)
+        if [tuple(twin.shape) for twin in twins] != [effect.shape for effect in effects]:
+            shapes = ", ".join(compact(effect.shape) for effect in effects)
+            reason = Unreadable(f"its rule gives the shape {shapes}")
+            return self._unruled(func, args, kwargs, reason, [x])
         x.memory.shared = True
         outs = []
         for effect, twin in zip(effects, twins, strict=True):
-            assert tuple(twin.shape) == effect.shape, f"{func}: {twin.shape}, {effect.shape}"
+            self._record(func._schema.name.removeprefix("aten::"), effect, args, unknown)
             out = self._allocate(effect.shape, twin.stride(), x.dtype, x.memory)
             outs.append(_imprint(out, effect, unknown))
-            self._record(base, effect, args, unknown)
-        return outs
+        return outs[0] if isinstance(found, Tensor) else outs
 
     def _overwrite(self, func: Any, x: Any, effect: Effect, unknown: str) -> Any:
         if not isinstance(x, Activation):
@@ -225,7 +207,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise error from None
         try:
             twin = _on_meta(func, args, kwargs)
-        except Exception:
+        except Exception:  # whatever a kernel says of shapes, the missing rule is the reason
             raise error from None
         reason = str(error).removesuffix(f". {REMEDY}")
         name = func._schema.name.removeprefix("aten::")
@@ -310,7 +292,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._add_row(frame, effect, x.unknown)
         if _returns_input(frame.module):
             return x
-        return self._make(effect, x, x.unknown, x.dtype)
+        out = self._make(effect, x, x.unknown, x.dtype)
+        for shape, kind in effect.extra:
+            self._allocate(shape, None, kind)  # let go at once, but counted in the peak
+        return out
 
     def _record(self, name: str, effect: Effect, args: Any, unknown: str) -> None:
         frame = self.frames[-1]
@@ -365,9 +350,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             peak_activation_bytes=self.ledger.peak,
             unused=tuple(path for path, _ in self.unclaimed.values()),
         )
-
-
-_FREE = _Storage(_Ledger(), 0)  # for results whose memory is counted elsewhere
 
 
 def _imprint(out: Activation, effect: Effect, unknown: str) -> Activation:

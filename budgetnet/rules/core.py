@@ -105,14 +105,9 @@ def seen(reading: Reading, *sources: Activation, **more: Any) -> Effect:
     return Effect(field=reading.field, reading=reading, **more)
 
 
-def same(x: Activation, *_: Any, **more: Any) -> Effect:
-    """Effect of an operation on each element alone."""
+def same(x: Activation, *_: Any, **__: Any) -> Effect:
+    """Effect of an operation on each element alone, whatever its further arguments."""
     return Effect(tuple(x.shape), x.field, x.reading, is_global=x.is_global)
-
-
-def alone(x: Activation, *_: Any, **__: Any) -> Effect:
-    """Rule of an operation on each element alone, whatever its further arguments."""
-    return same(x)
 
 
 def whole(x: Activation, dims: Sequence[int], keepdim: bool = True) -> Effect:

@@ -14,7 +14,7 @@ from ..errors import ShapeError, explain
 from ..geometry import compact
 from ..reading import CHANNEL, Reading, has_context, union_of, unite
 from ..reading import join as join_readings
-from .core import Activation, Effect, alone, of, rule, same, same_channels, seen, whole
+from .core import Activation, Effect, of, rule, same, same_channels, seen, whole
 
 rule(
     "relu", "gelu", "silu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "hardswish", "relu6",
@@ -24,7 +24,7 @@ rule(
     "erf", "sin", "cos", "reciprocal", "sign", "floor", "ceil", "round", "threshold", "hardshrink",
     "softshrink", "eq", "ne", "lt", "le", "gt", "ge", "logical_not", "masked_fill", "fill",
     "nan_to_num", "logit", "expm1", "tan", "atan", "isnan", "bernoulli", "bitwise_not", "trunc",
-)(alone)  # fmt: skip
+)(same)  # fmt: skip
 
 
 @rule(
