@@ -19,7 +19,7 @@ _HOMES = {
     "ReceptiveField": "receptive_field",
     "Row": "accounting",
     "Sliding": "geometry",
-    "Window": "geometry",
+    "Window": "window",
     "Spec": "spec",
     "plan": "spec",
     "account": "trace",
@@ -61,11 +61,12 @@ __all__ = [
 if TYPE_CHECKING:
     from . import accounting, blocks, errors, geometry, models, rules, spec, table, testing
     from .accounting import Account, Row
-    from .geometry import Sliding, Window
+    from .geometry import Sliding
     from .receptive_field import ReceptiveField
     from .rules import rule
     from .spec import Spec, plan
     from .trace import account
+    from .window import Window
 
 
 def __getattr__(name: str) -> Any:

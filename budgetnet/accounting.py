@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .errors import FormatError, explain
-from .geometry import Sliding, Window, as_tuples, compact
+from .geometry import Sliding, as_tuples, compact
 from .receptive_field import ReceptiveField
 from .table import Column, Table
+from .window import Window
 
 FORMAT = "budgetnet.account"
 VERSION = 1

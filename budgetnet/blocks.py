@@ -12,11 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from einops.layers.torch import Reduce
+from einops import reduce
 from torch import Tensor, nn
 
 from .errors import ArgumentError, explain
-from .geometry import Pair, same_padding
+from .geometry import same_padding
+from .window import Pair
 
 __all__ = [
     "GAP",
@@ -278,12 +279,12 @@ class Transition(ConvBNReLU):
             self.add_module("pool", nn.MaxPool2d(pool))
 
 
-class GlobalAveragePool(Reduce):
+class GlobalAveragePool(nn.Module):
     """Mean over the whole map: `(N, C, H, W)` to `(N, C)`."""
 
-    def __init__(self) -> None:
-        """Fix the einops pattern."""
-        super().__init__("n c h w -> n c", "mean")
+    def forward(self, x: Tensor) -> Tensor:
+        """Average every channel."""
+        return reduce(x, "n c h w -> n c", "mean")
 
 
 class GAP(nn.Sequential):

@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from .errors import SpecError, explain
-from .geometry import Pair, same_padding
+from .geometry import same_padding
 from .stages import Conv, Head, Pool, Separable, Stage, Transition
+from .window import Pair
 
 _USAGE = 'Write words such as "c16 c16 p c16 gap10"; Spec.parse lists them all.'
 _WORD = re.compile(r"(gap|ds|c|t|p)(\d+)?((?:[a-z+-].*)?)")

@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from .errors import ArgumentError, explain
-from .geometry import Pair, Window, compact
+from .geometry import compact
+from .window import Pair, Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from math import prod
 from . import notation
 from .accounting import Account, Row
 from .errors import SpecError, explain, located
-from .geometry import Window, check_shape, conv_macs
+from .geometry import check_shape, conv_macs
 from .receptive_field import ReceptiveField
 from .stages import NAMES, Head, Layer, Stage
+from .window import Window
 
 
 @dataclass(frozen=True, slots=True)

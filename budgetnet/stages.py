@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .errors import SpecError, explain
-from .geometry import Pair, Sliding, conv_weights
+from .geometry import Sliding, conv_weights
+from .window import Pair
 
 
 @dataclass(frozen=True, slots=True)

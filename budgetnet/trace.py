@@ -17,10 +17,11 @@ from torch import nn
 from .accounting import Account
 from .census import Census
 from .errors import ArgumentError, explain
-from .geometry import Window, check_shape
+from .geometry import check_shape
 from .receptive_field import ReceptiveField
 from .rules import Activation
 from .tracer import Tracer
+from .window import Window
 
 
 def account(

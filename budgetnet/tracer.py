@@ -13,12 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .accounting import Account, Row
 from .census import Census
 from .errors import BudgetnetError, StrideMismatch, UnsupportedOp, explain, located
-from .geometry import Window, compact
+from .geometry import compact
 from .layers import shortcut
 from .reading import Unreadable
 from .receptive_field import ReceptiveField
 from .rules import RULES, Activation, Effect
 from .rules.core import REMEDY
+from .window import Window
 
 # Operations that take an activation for its shape only.
 _CONSTANTS = {

@@ -1,5 +1,8 @@
 """Blocks: torch's conventions, the compilers, devices and types, and what bad arguments say."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -41,6 +44,15 @@ def test_mixed_with_foreign_modules_in_a_sequential(make):
     assert (2, 3) == model(torch.zeros(2, 1, 14, 14)).shape
     model(torch.zeros(2, 1, 14, 14)).sum().backward()
     assert sum(p.numel() for p in model.parameters()) == account(model, (1, 14, 14)).params
+
+
+@every_block
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies(make, twin):
+    block, x = make().eval(), torch.rand(2, 4, 12, 14)
+    copied = twin(block)
+    assert not any(module.training for module in copied.modules())
+    torch.testing.assert_close(block(x), copied(x))
 
 
 @every_block

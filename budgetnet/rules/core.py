@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError, ShapeError, UnsupportedOp, explain
-from ..geometry import Pair, Sliding, Window, compact
+from ..geometry import Sliding, compact
 from ..reading import Reading
 from ..receptive_field import ReceptiveField
+from ..window import Pair, Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from numpy import float32  # torch computes source positions in single precision
 from torch import Tensor
 
 from ..errors import ShapeError, explain
-from ..geometry import Sliding, Window, compact, conv_macs
+from ..geometry import Sliding, compact, conv_macs
 from ..reading import CHANNEL, Reading, join
+from ..window import Window
 from .core import Activation, Effect, no_rule, of, rule, same_channels, seen
 
 

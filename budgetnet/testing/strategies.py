@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ..geometry import Pair
 from ..stages import Conv, Head, Pool, Separable, Stage, Transition
+from ..window import Pair
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy

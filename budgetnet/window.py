@@ -1,0 +1,274 @@
+"""The Window: which inputs each output along one axis reads, as exact sets of integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from math import gcd, lcm
+from operator import or_
+from typing import TypeAlias
+
+from .errors import ArgumentError, StrideMismatch, explain
+
+Pair: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Window:
+    """Which inputs each output along one axis reads: exact sets of integers.
+
+    Output `i = q * P + r`, with `P = len(phases)`, reads the set `phases[r]` moved by
+    `q * advance`. Convolution and pooling have one phase, upsampling has several. An `advance` of
+    0 says that every output reads the same inputs, as after a global pooling. A set is held as
+    `(first, bits)`: bit `j` of the int `bits` says that `first + j` is read, so that gaps left by
+    dilation are kept and nothing is approximated. Make windows with `sliding`, `whole` or
+    `reading`.
+
+    Windows form a monoid: `then` is associative, and `Window()` is its identity.
+
+    >>> conv = Window.sliding(3)
+    >>> pool = Window.sliding(2, stride=2)
+    >>> conv.then(pool).then(conv)
+    Window(0..7, advance=2)
+    >>> conv.then(pool).then(conv).at(5)
+    (10, 17)
+
+    Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
+    Networks", Distill 2019, doi:10.23915/distill.00021.
+    """
+
+    phases: tuple[tuple[int, int], ...] = ((0, 1),)
+    advance: int = 1
+
+    def __post_init__(self) -> None:
+        """Bring into the one canonical form, so that equal windows compare equal."""
+        if len(self.phases) == 1 and self.phases[0][1] & 1:
+            return
+        if not self.phases:
+            raise ArgumentError(explain("a Window needs at least one phase"))
+        phases, advance = _shortest_period(tuple(map(_trim, self.phases)), self.advance)
+        if self.is_empty:  # whatever the advance, it reads nothing
+            phases, advance = ((0, 0),), 1
+        object.__setattr__(self, "phases", phases)
+        object.__setattr__(self, "advance", advance)
+
+    @classmethod
+    def sliding(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
+        """Window of a convolution or pooling: output `i` reads `s*i - p + d*j` for `j < k`."""
+        bits = (1 << kernel) - 1 if dilation == 1 else sum(1 << dilation * j for j in range(kernel))
+        return cls(((-padding, bits),), stride)
+
+    @classmethod
+    def whole(cls, size: int) -> Window:
+        """Window of an operation that reads all `size` positions for every output."""
+        return cls(((0, (1 << size) - 1),), 0)
+
+    @classmethod
+    def transposed(
+        cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
+    ) -> Window:
+        """Window of a transposed convolution: input `i` reaches outputs `s*i - p + d*j`, `j < k`.
+
+        >>> Window.transposed(3, stride=2, padding=1)
+        Window(0..0 | 0..1, advance=1)
+        """
+        phases = (
+            [(o + padding - dilation * j) // stride for j in range(kernel)
+             if (o + padding - dilation * j) % stride == 0]
+            for o in range(stride)
+        )  # fmt: skip
+        return cls.reading(*phases, advance=1)
+
+    @classmethod
+    def woven(cls, parts: Sequence[Window]) -> Window:
+        """Window of maps whose positions alternate, as pixel shuffle makes one map of several."""
+        rate = _common_rate(parts)
+        period = lcm(*(len(part.phases) for part in parts))
+        phases = tuple(part._phase(q) for q in range(period) for part in parts)
+        return cls(phases, int(rate * period))
+
+    @classmethod
+    def chained(cls, parts: Sequence[tuple[Window, int]]) -> Window:
+        """Window of maps one behind the other, each given with its size.
+
+        What lies beyond the last position is unspecified.
+        """
+        total = sum(size for _, size in parts)
+        if all(
+            parts[0][0]._phase(start + i) == part._phase(i)
+            for (part, size), start in zip(parts, _starts(parts), strict=True)
+            for i in range(size)
+        ):
+            return parts[0][0]
+        rate = _common_rate([part for part, _ in parts])
+        phases = [part._phase(i) for part, size in parts for i in range(size)]
+        phases += [(0, 0)] * (-total % rate.denominator)
+        return cls(tuple(phases), int(rate * len(phases)))
+
+    @classmethod
+    def reading(cls, *phases: Iterable[int], advance: int = 1) -> Window:
+        """Window whose phases read these sets of inputs.
+
+        >>> Window.reading({0, 2}, {1}, advance=3).at(2)
+        (3, 5)
+        """
+        return cls(tuple(_union((i, 1) for i in phase) for phase in phases), advance)
+
+    @property
+    def size(self) -> int:
+        """Inputs between the first and the last that one output reads; gaps inside count."""
+        return max(bits.bit_length() for _, bits in self.phases)
+
+    @property
+    def stride(self) -> int | Fraction:
+        """Inputs advanced per output ("jump"); a `Fraction` where upsampling makes it one."""
+        rate = Fraction(self.advance, len(self.phases))
+        return rate.numerator if rate.denominator == 1 else rate
+
+    @property
+    def padding(self) -> int:
+        """Positions before input 0 that output 0 reads ("effective padding")."""
+        return -self.phases[0][0]
+
+    def at(self, i: int) -> Pair:
+        """First and last input that output `i` reads, inclusive, not clipped to the input.
+
+        An output that reads nothing, as between the taps of a transposed convolution, gives a
+        last input before the first.
+        """
+        first, bits = self._phase(i)
+        return first, first + bits.bit_length() - 1
+
+    def reads(self, i: int) -> frozenset[int]:
+        """Every input that output `i` reads.
+
+        >>> sorted(Window.sliding(3, dilation=2).reads(1))
+        [1, 3, 5]
+        """
+        first, bits = self._phase(i)
+        return frozenset(first + j for j in range(bits.bit_length()) if bits >> j & 1)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no output reads anything."""
+        return not any(bits for _, bits in self.phases)
+
+    def then(self, outer: Window) -> Window:
+        """Window of `outer` applied to this one's output, seen from this one's input."""
+        period, step = len(self.phases), self.advance
+        if period == 1 and len(outer.phases) == 1 and step >= 0:
+            (first, bits), (outer_first, taps) = self.phases[0], outer.phases[0]
+            return Window(
+                ((first + step * outer_first, _spread(bits, taps, step)),), step * outer.advance
+            )
+        repeat = period // gcd(period, outer.advance)
+        phases = tuple(
+            _union(self._phase(i) for i in outer.reads(j))
+            for j in range(len(outer.phases) * repeat)
+        )
+        return Window(phases, step * (outer.advance * repeat // period))
+
+    def union(self, other: Window) -> Window:
+        """Window of two branches that meet: reads all that either reads.
+
+        Raises `StrideMismatch` when the branches advance at different rates, since then no window
+        describes the joined map.
+        """
+        if self == other or other.is_empty:
+            return self
+        if self.is_empty:
+            return other
+        _common_rate((self, other))
+        period = lcm(len(self.phases), len(other.phases))
+        phases = tuple(_union((self._phase(j), other._phase(j))) for j in range(period))
+        return Window(phases, self.advance * period // len(self.phases))
+
+    def runs(self) -> tuple[tuple[Pair, ...], ...]:
+        """The phases as runs of neighbouring inputs, for people and for files.
+
+        >>> Window.reading({0, 1, 4}).runs()
+        (((0, 1), (4, 4)),)
+        """
+        return tuple(_runs(first, bits) for first, bits in self.phases)
+
+    def _phase(self, i: int) -> tuple[int, int]:
+        period, phase = divmod(i, len(self.phases))
+        first, bits = self.phases[phase]
+        return first + period * self.advance, bits
+
+    def __repr__(self) -> str:
+        """The runs of every phase, and the advance."""
+        phases = ["+".join(f"{lo}..{hi}" for lo, hi in phase) or "nothing" for phase in self.runs()]
+        return f"Window({' | '.join(phases)}, advance={self.advance})"
+
+
+def _common_rate(windows: Sequence[Window]) -> Fraction:
+    """The stride that all windows share which read anything, or a `StrideMismatch`."""
+    rates = {Fraction(w.advance, len(w.phases)): w for w in windows if not w.is_empty}
+    if len(rates) > 1:
+        raise StrideMismatch(
+            explain(
+                "branches that meet step over the input at different rates",
+                numbers={"strides": " and ".join(str(w.stride) for w in rates.values())},
+                remedy="Give both branches the same total stride before they are joined.",
+            )
+        )
+    return next(iter(rates), Fraction(1))
+
+
+def _starts(parts: Sequence[tuple[Window, int]]) -> list[int]:
+    return [sum(size for _, size in parts[:i]) for i in range(len(parts))]
+
+
+def _trim(phase: tuple[int, int]) -> tuple[int, int]:
+    """Canonical form of a set: bit 0 is set; the empty set is `(0, 0)`."""
+    first, bits = phase
+    shift = (bits & -bits).bit_length() - 1 if bits else 0
+    return (first + shift, bits >> shift) if bits else (0, 0)
+
+
+def _spread(bits: int, taps: int, step: int) -> int:
+    """Union of copies of `bits`, one for each tap, `step` apart."""
+    out = shift = 0
+    while taps:
+        if taps & 1:
+            out |= bits << shift
+        taps >>= 1
+        shift += step
+    return out
+
+
+def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    filled = [(first, bits) for first, bits in sets if bits]
+    if not filled:
+        return 0, 0
+    start = min(filled)[0]
+    return start, reduce(or_, (bits << first - start for first, bits in filled))
+
+
+def _runs(first: int, bits: int) -> tuple[Pair, ...]:
+    runs = []
+    while bits:
+        gap = (bits & -bits).bit_length() - 1
+        first, bits = first + gap, bits >> gap
+        length = (~bits & bits + 1).bit_length() - 1
+        runs.append((first, first + length - 1))
+        first, bits = first + length, bits >> length
+    return tuple(runs)
+
+
+def _shortest_period(
+    phases: tuple[tuple[int, int], ...], advance: int
+) -> tuple[tuple[tuple[int, int], ...], int]:
+    """Return the shortest equivalent `(phases, advance)`."""
+    n = len(phases)
+    for period in range(1, n):
+        if n % period or (advance * period) % n:
+            continue
+        step = advance * period // n
+        moved = (((first + step, bits) if bits else (0, 0)) for first, bits in phases)
+        if all(now == then for now, then in zip(phases[period:], moved, strict=False)):
+            return phases[:period], step
+    return phases, advance
