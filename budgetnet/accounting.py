@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from .errors import FormatError, explain
 from .geometry import Sliding, as_tuples, compact
 from .receptive_field import ReceptiveField
 from .table import Column, Table
-from .window import Window
 
 FORMAT = "budgetnet.account"
 VERSION = 1
 _PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reused", "unknown")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
     """One layer call, or one functional operation in a container's `forward`.
 
     Attributes:
@@ -59,6 +57,9 @@ class Account:
         input_shape: `(C, H, W)`, without the batch; a tuple of shapes for several inputs.
         output_shapes: of every output, without the batch.
         rows: one per layer call.
+        receptive_field: of the last spatial map that the first output depends on, before the whole
+            map is read at once; `None` if unknown. This is the number that the literature quotes;
+            the row of the global read tells what it sees itself.
         params: distinct parameters, each tensor once however often it is used.
         trainable_params: those of them that require a gradient.
         buffers: elements of all buffers, such as running statistics.
@@ -72,6 +73,7 @@ class Account:
     input_shape: tuple[Any, ...]
     output_shapes: tuple[tuple[int, ...], ...]
     rows: tuple[Row, ...]
+    receptive_field: ReceptiveField | None
     params: int
     trainable_params: int
     buffers: int
@@ -97,19 +99,6 @@ class Account:
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the first output without the batch."""
         return self.output_shapes[0]
-
-    @property
-    def receptive_field(self) -> ReceptiveField | None:
-        """Field of the last spatial map, before the whole map is read at once; `None` if unknown.
-
-        This is the number that the literature quotes. The row of the global read tells what it
-        sees itself.
-        """
-        for row in reversed(self.rows):
-            if not row.is_global:
-                return row.receptive_field
-        first = self.input_shape[0] if self._has_several else self.input_shape
-        return ReceptiveField((Window(),) * (len(first) - 1))
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -242,6 +231,7 @@ class Account:
                 input_shape=as_tuples(data["input_shape"]),
                 output_shapes=as_tuples(data["output_shapes"]),
                 rows=tuple(_row_from_dict(row) for row in data["rows"]),
+                receptive_field=_field_from_dict(data["receptive_field"]),
                 params=data["params"],
                 trainable_params=data["trainable_params"],
                 buffers=data["buffers"],
@@ -334,8 +324,7 @@ def _merge(group: list[Row], rows: tuple[Row, ...]) -> Row:
         return group[0]
     parent = _parent(group[0].path)
     whole = parent and sum(row.path.startswith(parent + ".") for row in rows) == len(group)
-    return replace(
-        group[0],
+    return group[0]._replace(
         path=parent if whole else group[0].path,
         kind=" + ".join(row.kind for row in group),
         params=sum(row.params for row in group),
@@ -346,8 +335,7 @@ def _merge(group: list[Row], rows: tuple[Row, ...]) -> Row:
 def _sum(path: str, group: list[Row]) -> Row:
     """The last row, with the costs of all."""
     counts = [row.macs for row in group]
-    return replace(
-        group[-1],
+    return group[-1]._replace(
         path=path,
         kind=group[0].kind if len(group) == 1 else f"{len(group)} calls",
         params=sum(row.params for row in group),
@@ -371,6 +359,10 @@ def _field_to_dict(field: ReceptiveField | None) -> dict[str, Any] | None:
     return None if field is None else field.to_dict()
 
 
+def _field_from_dict(data: Any) -> ReceptiveField | None:
+    return None if data is None else ReceptiveField.from_dict(data)
+
+
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
@@ -389,6 +381,6 @@ def _row_from_dict(data: Any) -> Row:
     return Row(
         **{name: data[name] for name in _PLAIN},
         output_shape=tuple(data["output_shape"]),
-        receptive_field=(field := data["receptive_field"]) and ReceptiveField.from_dict(field),
+        receptive_field=_field_from_dict(data["receptive_field"]),
         sliding=slide and Sliding(**{name: as_tuples(value) for name, value in slide.items()}),
     )

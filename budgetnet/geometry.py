@@ -40,7 +40,8 @@ class Sliding:
     @property
     def windows(self) -> tuple[Window, ...]:
         """One `Window` per axis."""
-        return _windows(self)
+        axes = zip(self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        return tuple([_window(k, s, pad[0], d) for k, s, pad, d in axes])
 
     def output_size(self, size: tuple[int, ...], where: str = "") -> tuple[int, ...]:
         """Spatial size of the output for an input of spatial size `size`.
@@ -70,11 +71,8 @@ class Sliding:
         return " / ".join(parts)
 
 
-@lru_cache(maxsize=4096)
-def _windows(sliding: Sliding) -> tuple[Window, ...]:
-    # A network repeats few distinct layers, and windows are immutable: computing one once is safe.
-    axes = zip(sliding.kernel, sliding.stride, sliding.padding, sliding.dilation, strict=True)
-    return tuple(Window.sliding(k, s, pad[0], d) for k, s, pad, d in axes)
+# Networks repeat few distinct windows, and axes that share one are composed once.
+_window = lru_cache(maxsize=4096)(Window.sliding)
 
 
 def check_shape(shape: Sequence[int], axes: int | None = 2) -> tuple[int, ...]:

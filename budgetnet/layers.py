@@ -1,21 +1,23 @@
 """Shortcuts: what torch's own layers do, without running their `forward`.
 
 Each gives the very `Effect` that the rules give for the layer's operations, several times faster,
-because no call passes through PyTorch's dispatcher. A layer is taken only if its class is
-exactly torch's, and it has no hooks; tests hold every shortcut against the rules.
+because no call passes through PyTorch's dispatcher. A layer is taken only if its class is exactly
+torch's, and it has no hooks; a function may give `None` where the layer's `forward` must run. Tests
+hold every shortcut against the rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
+from math import prod
 from typing import Any
 
 from torch import nn
 
-from .geometry import Sliding
 from .rules.core import Activation, Effect, same, same_channels
 from .rules.products import linear
-from .rules.sliding import adaptive_pool, avg_pool, max_pool, slide
+from .rules.sliding import adaptive_pool, avg_pool, fitted, max_pool, slide
 
 
 def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:
@@ -24,10 +26,10 @@ def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:
     if layer.padding_mode != "zeros" or x.dim() != 4 or left != right or top != bottom:
         return None
     same_channels(x, layer.in_channels)
-    weight = layer.weight
+    out, *rest = layer._parameters["weight"].shape  # type: ignore[union-attr]  # convs have one
     pads = ((top, top), (left, left))
-    sliding = Sliding(tuple(weight.shape[2:]), layer.stride, pads, layer.dilation)
-    return slide(x, weight.shape[0], sliding, weight.numel(), layer.groups)
+    fit = fitted(tuple(x.shape[2:]), tuple(rest[1:]), layer.stride, pads, layer.dilation)
+    return slide(x, out, fit, out * prod(rest), layer.groups)
 
 
 def _batch_norm(layer: nn.BatchNorm2d, x: Activation) -> Effect | None:
@@ -65,6 +67,7 @@ def _unchanged(layer: nn.Module, x: Activation) -> Effect:
     return same(x)
 
 
+_DROPS = {nn.Dropout, nn.Dropout2d, nn.Identity}
 SHORTCUTS: dict[type[nn.Module], Callable[[Any, Activation], Effect | None]] = {
     nn.Conv2d: _conv2d,
     nn.BatchNorm2d: _batch_norm,
@@ -76,16 +79,19 @@ SHORTCUTS: dict[type[nn.Module], Callable[[Any, Activation], Effect | None]] = {
         (
             nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
             nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Softplus,
-            nn.Dropout, nn.Dropout2d, nn.Identity,
+            *_DROPS,
         ),
         _unchanged,
     ),
 }  # fmt: skip
 
 
-def shortcut(layer: nn.Module, x: Activation) -> Effect | None:
-    """Effect of one of torch's own layers on `x`, or `None` where its `forward` must run."""
-    function = SHORTCUTS.get(type(layer))
-    if function is None or layer._forward_hooks or layer._forward_pre_hooks:
-        return None
-    return None if "forward" in layer.__dict__ else function(layer, x)
+_IN_PLACE = {cls for cls in SHORTCUTS if "inplace" in signature(cls).parameters}
+
+
+def returns_input(layer: nn.Module) -> bool:
+    """Whether one of these layers gives its input back, at inference."""
+    cls = type(layer)
+    if cls in _DROPS:
+        return True
+    return cls in _IN_PLACE and layer.inplace  # type: ignore[return-value]  # a bool, by its class

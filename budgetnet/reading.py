@@ -57,6 +57,26 @@ class Reading:
         sizes = [n for dim in dims for n in _channels(dim)]
         return cls(dims, (field,), np.zeros(sizes, np.intp))
 
+    @classmethod
+    def of_maps(cls, widths: Sequence[int], size: Sequence[int], fields: Any) -> Reading:
+        """Reading of plain maps of one size, at batch 1, concatenated along their channels."""
+        table: dict[ReceptiveField, int] = {}
+        numbers = [table.setdefault(field, len(table)) for field in fields]
+        spatial = tuple(((axis, n),) for axis, n in enumerate(size))
+        dims = ((), ((CHANNEL, sum(widths)),), *spatial)
+        return cls(dims, tuple(table), np.repeat(numbers, widths))
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether this is what `of_maps` gives: maps that differ in nothing but their fields."""
+        return (
+            len(self.dims) == 2 + len(self.fields[0].axes)
+            and not self.dims[0]
+            and len(self.dims[1]) == 1
+            and self.dims[1][0][0] == CHANNEL
+            and all(len(d) == 1 and d[0][0] == i for i, d in enumerate(self.dims[2:]))
+        )
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the tensor."""
@@ -362,6 +382,9 @@ def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     """
     if len(fields) == 1:
         return fields[0]
+    if len(fields[0].axes) == 2 and all(field.axes[0] is field.axes[1] for field in fields):
+        one = reduce(Window.union, _moving([field.axes[0] for field in fields]))
+        return ReceptiveField((one, one))  # most maps are square: one union serves both axes
     return ReceptiveField(
         tuple(
             reduce(Window.union, _moving([field.axes[axis] for field in fields]))
@@ -372,7 +395,7 @@ def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
 
 def has_context(fields: Sequence[ReceptiveField]) -> bool:
     """Whether `union_of` these leaves out what some have read for every position alike."""
-    if len(fields) == 1:
+    if len(fields) == 1 or all(window.advance for field in fields for window in field.axes):
         return False
     columns = ([field.axes[k] for field in fields] for k in range(len(fields[0].axes)))
     return any(len(_moving(column)) < len(column) for column in columns)
@@ -380,6 +403,8 @@ def has_context(fields: Sequence[ReceptiveField]) -> bool:
 
 def _moving(windows: list[Window]) -> list[Window]:
     moving = [window for window in windows if window.advance or window.is_empty]
+    if len(moving) == len(windows):
+        return windows
     return moving if any(not window.is_empty for window in moving) else windows
 
 
@@ -406,9 +431,9 @@ def unite(one: Reading, two: Reading) -> Reading:
 
 def join(readings: Sequence[Reading], dim: int) -> Reading:
     """Concatenation along a dimension."""
-    spatial = {r.dims[dim][0][0] for r in readings if r.dims[dim]} - {CHANNEL}
-    if spatial and all(len(r.dims[dim]) == 1 for r in readings) and len(spatial) == 1:
-        return _join_axis(readings, dim, spatial.pop())
+    along = {r.dims[dim][0][0] for r in readings if r.dims[dim]}
+    if all(len(r.dims[dim]) == 1 for r in readings) and len(along) == 1 and along != {CHANNEL}:
+        return _join_axis(readings, dim, along.pop())
     parts = [_as_channel(reading, dim) for reading in readings]
     rest = {(*p.dims[:dim], *p.dims[dim + 1 :]) for p in parts}
     if len(rest) > 1:

@@ -61,7 +61,7 @@ class ReceptiveField:
         if len(self.axes) == 2 and len(windows) == 2:
             (top, left), (down, right) = self.axes, windows
             rows = top.then(down)
-            square = top is left and down == right  # most maps are: one composition serves both
+            square = top is left and down is right  # most maps are: one composition serves both
             return ReceptiveField((rows, rows if square else left.then(right)))
         return ReceptiveField(
             tuple(inner.then(outer) for inner, outer in zip(self.axes, windows, strict=True))

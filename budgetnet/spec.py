@@ -104,6 +104,7 @@ def plan(spec: Spec | str, input_shape: tuple[int, int, int], *, name: str = "")
     shape = check_shape(input_shape)
     layers = tuple(spec.layers(shape[0]))
     rows = tuple(_rows(layers, shape))
+    local = [row.receptive_field for row in rows if not row.is_global]
     params = sum([row.params for row in rows])
     counts = [layer.buffers for _, layer in layers if layer.buffers]
     # float32 all but the batch counter of each norm, which is an int64
@@ -113,12 +114,18 @@ def plan(spec: Spec | str, input_shape: tuple[int, int, int], *, name: str = "")
         input_shape=shape,
         output_shapes=(rows[-1].output_shape,),
         rows=rows,
+        receptive_field=local[-1] if local else _unread(shape),
         params=params,
         trainable_params=params,
         buffers=sum(counts),
         weight_bytes_by_type=tuple(entry for entry in weights if entry[1]),
         peak_activation_bytes=_peak(rows, shape),
     )
+
+
+def _unread(shape: tuple[int, ...]) -> ReceptiveField:
+    """The field of the input itself."""
+    return ReceptiveField((Window(),) * (len(shape) - 1))
 
 
 def _peak(rows: tuple[Row, ...], shape: tuple[int, ...]) -> int:
@@ -128,7 +135,10 @@ def _peak(rows: tuple[Row, ...], shape: tuple[int, ...]) -> int:
     the frames of `nn.Sequential.forward` do. A max pooling also writes an index of eight bytes per
     output.
     """
-    sizes = [4 * prod(shape), *[4 * prod(row.output_shape) for row in rows]]
+    sizes = [4 * prod(shape)]
+    for row in rows:
+        sizes.append(sizes[-1] if row.output_shape is shape else 4 * prod(row.output_shape))
+        shape = row.output_shape
     peak, base, parent = 0, sizes[0], ""
     parents: list[str] = []
     inputs: list[int] = []
@@ -146,7 +156,8 @@ def _peak(rows: tuple[Row, ...], shape: tuple[int, ...]) -> int:
         live = base + sizes[i + 1] + (0 if i in held else sizes[i])
         if row.kind == "MaxPool2d":
             live += 2 * sizes[i + 1]
-        peak = max(peak, live)
+        if live > peak:
+            peak = live
     return peak
 
 
@@ -158,16 +169,17 @@ def _layers_of(stage: Stage, in_channels: int) -> tuple[Layer, ...]:
 
 def _rows(layers: tuple[tuple[str, Layer], ...], shape: tuple[int, ...]) -> Iterator[Row]:
     size = shape[1:]
-    field = ReceptiveField((Window(),) * len(size))
+    field = _unread(shape)
     for path, layer in layers:
-        macs = 0
-        if layer.sliding is not None:
-            size = layer.sliding.output_size(size, where=path)
-            field = field.then(layer.sliding.windows)
+        macs, sliding = 0, layer.sliding
+        if sliding is not None:
+            size = sliding.output_size(size, where=path)
+            field = field.then(layer.windows)
             macs = conv_macs(layer.weights, prod(size))
+            shape = (layer.out_channels, *size)
         elif layer.is_global:
             field = field.then(tuple(map(Window.whole, size)))
             size = ()
-        shape = (layer.out_channels, *size)
+            shape = (layer.out_channels,)
         params = layer.weights + layer.biases
-        yield Row(path, layer.kind, shape, params, macs, field, layer.sliding, layer.is_global)
+        yield Row(path, layer.kind, shape, params, macs, field, sliding, layer.is_global)

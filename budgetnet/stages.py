@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from .errors import SpecError, explain
 from .geometry import Sliding, conv_weights
-from .window import Pair
+from .window import Pair, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Layer:
     biases: int = 0
     buffers: int = 0
     sliding: Sliding | None = None
+    windows: tuple[Window, ...] = ()  # of `sliding`
     is_global: bool = False
 
 
@@ -50,7 +51,7 @@ class Conv:
         pads = tuple((p, p) for p in self.padding)
         sliding = Sliding(self.kernel_size, self.stride, pads, self.dilation)
         biases = out if bias else 0
-        yield Layer(f"{prefix}conv", "Conv2d", out, weights, biases, sliding=sliding)
+        yield Layer(f"{prefix}conv", "Conv2d", out, weights, biases, 0, sliding, sliding.windows)
         if self.norm:
             running = 2 * out + 1  # mean, variance, and one batch counter
             yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running)
@@ -109,7 +110,7 @@ class Pool:
         """The one layer of this stage."""
         pads = tuple((p, p) for p in self.padding)
         sliding = Sliding(self.kernel_size, self.stride, pads)
-        yield Layer("", "MaxPool2d", in_channels, sliding=sliding)
+        yield Layer("", "MaxPool2d", in_channels, 0, 0, 0, sliding, sliding.windows)
 
 
 @dataclass(frozen=True, slots=True)

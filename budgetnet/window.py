@@ -15,6 +15,10 @@ from .errors import ArgumentError, StrideMismatch, explain
 Pair: TypeAlias = tuple[int, int]
 
 
+_SELF = ((0, 1),)  # phases of the identity
+_NOTHING = ((0, 0),)  # phases of a window that reads nothing
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Window:
     """Which inputs each output along one axis reads: exact sets of integers.
@@ -39,7 +43,7 @@ class Window:
     Networks", Distill 2019, doi:10.23915/distill.00021.
     """
 
-    phases: tuple[tuple[int, int], ...] = ((0, 1),)
+    phases: tuple[tuple[int, int], ...] = _SELF
     advance: int = 1
 
     def __post_init__(self) -> None:
@@ -49,8 +53,8 @@ class Window:
         if not self.phases:
             raise ArgumentError(explain("a Window needs at least one phase"))
         phases, advance = _shortest_period(tuple(map(_trim, self.phases)), self.advance)
-        if self.is_empty:  # whatever the advance, it reads nothing
-            phases, advance = ((0, 0),), 1
+        if not any(bits for _, bits in phases):  # whatever the advance, it reads nothing
+            phases, advance = _NOTHING, 1
         object.__setattr__(self, "phases", phases)
         object.__setattr__(self, "advance", advance)
 
@@ -153,10 +157,12 @@ class Window:
     @property
     def is_empty(self) -> bool:
         """Whether no output reads anything."""
-        return not any(bits for _, bits in self.phases)
+        return self.phases == _NOTHING
 
     def then(self, outer: Window) -> Window:
         """Window of `outer` applied to this one's output, seen from this one's input."""
+        if outer.phases == _SELF and outer.advance == 1:
+            return self
         period, step = len(self.phases), self.advance
         if period == 1 and len(outer.phases) == 1 and step >= 0:
             (first, bits), (outer_first, taps) = self.phases[0], outer.phases[0]
@@ -176,10 +182,16 @@ class Window:
         Raises `StrideMismatch` when the branches advance at different rates, since then no window
         describes the joined map.
         """
-        if self == other or other.is_empty:
+        if self is other or other.phases == _NOTHING or self == other:
             return self
-        if self.is_empty:
+        if self.phases == _NOTHING:
             return other
+        if len(self.phases) == len(other.phases) == 1 and self.advance == other.advance:
+            (first, bits), (other_first, other_bits) = self.phases[0], other.phases[0]
+            start = min(first, other_first)
+            bits = bits << first - start | other_bits << other_first - start
+            both = (start, bits)
+            return self if both == self.phases[0] else Window((both,), self.advance)
         _common_rate((self, other))
         period = lcm(len(self.phases), len(other.phases))
         phases = tuple(_union((self._phase(j), other._phase(j))) for j in range(period))
@@ -197,6 +209,11 @@ class Window:
         period, phase = divmod(i, len(self.phases))
         first, bits = self.phases[phase]
         return first + period * self.advance, bits
+
+    def __hash__(self) -> int:
+        """Of the ends alone: hashing long sets would take longer than comparing them."""
+        first, bits = self.phases[0]
+        return hash((self.advance, len(self.phases), first, bits.bit_length()))
 
     def __repr__(self) -> str:
         """The runs of every phase, and the advance."""

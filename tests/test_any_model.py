@@ -203,3 +203,44 @@ def test_multi_branch_peak_by_hand():
     assert 4 * (4 * 4 * 8 * 8) == account(model, (4, 8, 8)).peak_activation_bytes
     model = Runs(lambda a, x: F.relu_(a(x)).view(-1), nn.Conv2d(4, 4, 1))
     assert 2 * (4 * 4 * 8 * 8) == account(model, (4, 8, 8)).peak_activation_bytes
+
+
+def beside_its_mean(join, channels):
+    """A map joined with its mean over all positions, repeated at every position."""
+    return Runs(
+        lambda conv, x: join(conv(x), conv(x).mean((2, 3), keepdim=True).expand_as(conv(x))),
+        nn.Conv2d(channels, 4, 3, padding=1),
+    )
+
+
+@pytest.mark.parametrize("join", [
+    lambda x, mean: torch.cat([x, mean], 1),
+    lambda x, mean: torch.cat([mean, x], 1),
+    lambda x, mean: torch.stack([x, mean], 1).flatten(1, 2),
+    lambda x, mean: x * mean,
+])  # fmt: skip
+def test_what_the_whole_map_says_is_context_of_what_moves(join):
+    model = beside_its_mean(join, 2)
+    result = account(model, (2, 5, 9))
+    assert model(torch.zeros(1, 2, 5, 9)).shape[1:] == result.output_shape
+    assert (3, 3) == result.receptive_field.size
+    assert any(row.global_context for row in result.rows)
+    assert not result.rows[-1].is_global
+
+
+def test_what_moves_and_what_does_not_cannot_share_an_axis():
+    model = beside_its_mean(lambda x, mean: torch.cat([x, mean], 3), 2)
+    with pytest.raises(UnsupportedOp, match="have read differently along another"):
+        account(model, (2, 5, 9))
+
+
+def test_a_view_whose_rule_gives_another_shape_is_refused(monkeypatch):
+    def wrong(x):
+        return rules.Effect((1, 1, 1), x.field, is_view=True)
+
+    monkeypatch.setitem(rules.RULES, "t", wrong)
+    model = Runs(lambda x: x.t())
+    with pytest.raises(UnsupportedOp, match="its rule gives the shape 1 "):
+        account(model, (6,))
+    (row,) = account(model, (6,), strict=False).rows
+    assert "its rule gives the shape" in row.unknown

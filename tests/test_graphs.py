@@ -1,6 +1,7 @@
 """Random graphs, every output unit held against both oracles."""
 
 import copy
+import os
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from budgetnet import account
 from budgetnet.errors import StrideMismatch, UnsupportedOp
 from budgetnet.testing import gradient_footprint, graphs, nan_footprint
 
+# The suite tries few, since each takes most of a second; see CONTRIBUTING.md for more.
+EXAMPLES = int(os.environ.get("BUDGETNET_GRAPHS", "40"))
+
 
 def units_that_padding_reaches(graph, shape):
     """Units whose value depends on padding, found by padding with NaN."""
@@ -20,7 +24,7 @@ def units_that_padding_reaches(graph, shape):
         return poisoned(torch.rand(1, *shape, dtype=torch.float64)).isnan().any(1)[0].numpy()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs())
 def test_every_unit_of_every_graph(drawn):
     graph, shape = drawn

@@ -16,7 +16,7 @@ from ..receptive_field import ReceptiveField
 from ..window import Pair, Window
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes four times as long to make, at every operation
 class Effect:
     """What an operation gives: its output, what the output has read, and the cost.
 
@@ -52,6 +52,7 @@ class Activation(Tensor):
     reading: Reading | None
     is_global: bool
     unknown: str  # why nothing is known of what was read, or ""
+    trunk: tuple[int, Any]  # row and field of the last spatial map among its sources
     memory: Any  # what the tracer counts; shared by views
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 

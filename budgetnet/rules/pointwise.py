@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..errors import ShapeError, explain
@@ -102,8 +102,17 @@ def vector_norm(
     return reduce(x, dim, keepdim)
 
 
-@rule("add", "sub", "rsub", "mul", "div", "maximum", "minimum", "atan2", "remainder", "fmod",
-      "floor_divide", "logical_and", "logical_or", "bitwise_and", "bitwise_or")  # fmt: skip
+# Operations that bring branches together, at no cost in MACs.
+_ELEMENTWISE = (
+    "add", "sub", "rsub", "mul", "div", "maximum", "minimum", "atan2", "remainder", "fmod",
+    "floor_divide", "logical_and", "logical_or", "bitwise_and", "bitwise_or",
+)  # fmt: skip
+_THREE = ("addcmul", "addcdiv", "lerp")
+_CAT = ("cat", "concat", "concatenate")
+JOINS = {*_ELEMENTWISE, *_THREE, *_CAT, "where", "stack"}
+
+
+@rule(*_ELEMENTWISE)
 def join(x: Any, y: Any = None, **_: Any) -> Effect:
     """Elementwise operation of two branches, or of one with a constant or a parameter."""
     tracked = [value for value in (x, y) if isinstance(value, Activation)]
@@ -120,16 +129,17 @@ def join(x: Any, y: Any = None, **_: Any) -> Effect:
 
 def _broadcast(*values: Any) -> tuple[int, ...]:
     shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
-    try:
-        return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
-    except RuntimeError:
+    aligned = zip_longest(*map(reversed, shapes), fillvalue=1)
+    sizes = [{n for n in column if n != 1} for column in aligned]
+    if any(len(column) > 1 for column in sizes):
         raise ShapeError(
             explain(
                 "maps of different size are joined elementwise",
                 numbers={"shapes": ", ".join(map(compact, shapes))},
                 remedy="Give both branches the same stride, padding and channels.",
             )
-        ) from None
+        )
+    return tuple(column.pop() if column else 1 for column in reversed(sizes))
 
 
 def _gate(tracked: Sequence[Activation], shape: tuple[int, ...]) -> Effect:
@@ -139,43 +149,42 @@ def _gate(tracked: Sequence[Activation], shape: tuple[int, ...]) -> Effect:
     local window stands and the whole map is its context.
     """
     local = [value for value in tracked if not value.is_global]
+    if len(local) == 1 < len(tracked) and tuple(local[0].shape) == shape:
+        return replace(same(local[0]), global_context=True)
     readings = [of(value).expand(shape) for value in local or tracked]
     reading = readings[0]
     for other in readings[1:]:
-        reading = unite(*_aligned(reading, other))
+        reading = unite(*_aligned([reading, other]))
     context = bool(local) and len(local) < len(tracked)
     return seen(reading, *(local or tracked), global_context=context, shape=shape)
 
 
-def _aligned(one: Reading, two: Reading) -> tuple[Reading, Reading]:
-    """Both readings in the same layout, where one of them repeats along what the other moves."""
-    for i, (mine, other) in enumerate(zip(one.dims, two.dims, strict=True)):
-        if mine == other:
-            continue
-        if mine and other and mine[0][0] == CHANNEL and other[0][0] != CHANNEL:
-            one = _moving(one, i, other)
-        elif mine and other and other[0][0] == CHANNEL and mine[0][0] != CHANNEL:
-            two = _moving(two, i, mine)
-    if one.dims != two.dims:
-        one, two = _all_enumerated(one), _all_enumerated(two)
-    return one, two
+def _aligned(parts: Sequence[Reading], skip: int = -1) -> list[Reading]:
+    """Readings in one layout, where some repeat along what others move; `skip` may differ."""
+    parts = list(parts)
+    for i in range(len(parts[0].dims)):
+        moving = [p.dims[i] for p in parts if p.dims[i] and p.dims[i][0][0] != CHANNEL]
+        if moving and len(moving[0]) == 1:
+            parts = [_moving(part, i, moving[0][0][0]) for part in parts]
+    layouts = {tuple(dim for i, dim in enumerate(p.dims) if i != skip) for p in parts}
+    return parts if len(layouts) == 1 else [_all_enumerated(p, skip) for p in parts]
 
 
-def _moving(reading: Reading, i: int, like: tuple[tuple[int, int], ...]) -> Reading:
-    """A repeated dimension as one along the axis of the other branch, on which nothing moves."""
-    if len(like) != 1:
+def _moving(reading: Reading, i: int, axis: int) -> Reading:
+    """A repeated dimension as one along an axis of the map, on which nothing moves."""
+    dim = reading.dims[i]
+    if len(dim) != 1 or dim[0][0] != CHANNEL or axis in reading.axes:
         return reading
-    axis = like[0][0]
     place = sum(1 for dim in reading.dims[:i] for a, _ in dim if a == CHANNEL)
-    if (reading.classes != reading.classes.take([0], place)).any() or axis in reading.axes:
+    if (reading.classes != reading.classes.take([0], place)).any():
         return reading
-    dims = (*reading.dims[:i], like, *reading.dims[i + 1 :])
+    dims = (*reading.dims[:i], ((axis, dim[0][1]),), *reading.dims[i + 1 :])
     return Reading(dims, reading.fields, np.take(reading.classes, 0, place))
 
 
-def _all_enumerated(reading: Reading) -> Reading:
+def _all_enumerated(reading: Reading, skip: int) -> Reading:
     for i in range(len(reading.dims)):
-        reading = reading.enumerated(i)
+        reading = reading if i == skip else reading.enumerated(i)
     return reading
 
 
@@ -189,13 +198,13 @@ def where(condition: Any, x: Any, y: Any) -> Effect:
     return _gate(tracked, shape)
 
 
-@rule("addcmul", "addcdiv", "lerp")
+@rule(*_THREE)
 def three(x: Any, y: Any, z: Any, **_: Any) -> Effect:
     """Elementwise operation of three branches."""
     return where(x, y, z)
 
 
-@rule("cat", "concat", "concatenate")
+@rule(*_CAT)
 def cat(tensors: Sequence[Any], dim: int = 0) -> Effect:
     """Concatenation of branches along any dimension; constants have read nothing."""
     tracked = [value for value in tensors if isinstance(value, Activation)]
@@ -208,17 +217,21 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Effect:
             explain("branches of different size are concatenated", numbers={"shapes": shapes})
         )
     if dim == 1 and len(tracked) == len(tensors) and not any(v.reading for v in tracked):
-        fields = {value.field for value in tracked}
-        if len(fields) == 1:
-            size = sum(value.shape[1] for value in tracked)
-            shape = (first.shape[0], size, *first.shape[2:])
+        fields = [value.field for value in tracked]
+        widths = [value.shape[1] for value in tracked]
+        shape = (first.shape[0], sum(widths), *first.shape[2:])
+        if all(field == fields[0] for field in fields):
             return Effect(shape, first.field, is_global=all(v.is_global for v in tracked))
+        if shape[0] == 1 and not all(v.is_global for v in tracked):
+            reading = Reading.of_maps(widths, shape[2:], fields)
+            context = has_context(reading.fields)
+            return Effect(shape, union_of(reading.fields), reading, global_context=context)
     layout = of(first)
     parts = [
         of(value) if isinstance(value, Activation) else layout.nothing(dim, value.shape[dim])
         for value in tensors
     ]
-    return seen(join_readings(parts, dim), *[v for v in tracked if v.is_global])
+    return _joined(join_readings(_aligned(parts, dim), dim), tracked)
 
 
 @rule("stack")
@@ -231,4 +244,11 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Effect:
         of(value).insert(dim) if isinstance(value, Activation) else layout.nothing(dim, 1)
         for value in tensors
     ]
-    return seen(join_readings(parts, dim), *[v for v in tracked if v.is_global])
+    return _joined(join_readings(_aligned(parts, dim), dim), tracked)
+
+
+def _joined(reading: Reading, tracked: Sequence[Activation]) -> Effect:
+    """Effect of parts beside each other: global if all are; if some are, they are context."""
+    is_global = all(value.is_global for value in tracked)
+    context = not is_global and any(value.is_global for value in tracked)
+    return seen(reading, is_global=is_global or not reading.axes, global_context=context)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from math import gcd, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numpy import float32  # torch computes source positions in single precision
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ..errors import ShapeError, explain
 from ..geometry import Sliding, compact, conv_macs
-from ..reading import CHANNEL, Reading, join
+from ..reading import CHANNEL, Reading, has_context, join
 from ..window import Window
 from .core import Activation, Effect, no_rule, of, rule, same_channels, seen
 
@@ -43,6 +44,10 @@ def put(
     if x.reading is None:
         field = x.field.then(windows)
         return Effect(shape, field, is_global=x.is_global, **more)
+    if groups == 1 and x.reading.is_stack:
+        context = has_context(x.reading.fields)
+        field = x.field.then(windows)
+        return Effect(shape, field, is_global=x.is_global, global_context=context, **more)
     reading = of(x).map_like()
     reading = mix(reading, channels, groups) if groups else reading
     axes = {}
@@ -71,13 +76,29 @@ def mix(reading: Reading, channels: int, groups: int) -> Reading:
     return spread.reshape((batch, channels, *size)).distinct()
 
 
-def slide(
-    x: Activation, channels: int, sliding: Sliding, weights: int = 0, groups: int = 1, **more: Any
-) -> Effect:
+class Fit(NamedTuple):
+    """How a convolution or pooling lies on a map."""
+
+    sliding: Sliding
+    size: tuple[int, ...]
+    windows: tuple[Window, ...]
+
+
+@lru_cache(maxsize=4096)
+def fitted(size: tuple[int, ...], *sliding: Any) -> Fit:
+    """A `Sliding` of these arguments, on a map of this size.
+
+    A network repeats few distinct layers, and all of this is immutable: once is enough.
+    """
+    made = Sliding(*sliding)
+    return Fit(made, made.output_size(size), made.windows)
+
+
+def slide(x: Activation, channels: int, fit: Fit, weights: int = 0, groups: int = 1) -> Effect:
     """Effect of a convolution or pooling; `weights` counts what each output position costs."""
-    size = sliding.output_size(_spatial(x))
+    sliding, size, windows = fit
     macs = conv_macs(weights, prod(size)) * x.shape[0]
-    return put(x, channels, size, sliding.windows, groups, macs=macs, sliding=sliding, **more)
+    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
 
 
 @rule("convolution", "_convolution")
@@ -103,8 +124,8 @@ def convolution(
         return _transposed(x, weight, *sizes, groups=groups)
     same_channels(x, weight.shape[1] * groups)
     pads = tuple((p, p) for p in sizes[1])
-    sliding = Sliding(tuple(weight.shape[2:]), sizes[0], pads, sizes[2])
-    return slide(x, weight.shape[0], sliding, weight.numel(), groups)
+    fit = fitted(_spatial(x), tuple(weight.shape[2:]), sizes[0], pads, sizes[2])
+    return slide(x, weight.shape[0], fit, weight.numel(), groups)
 
 
 def _transposed(
@@ -173,8 +194,9 @@ def pool(
     pads = tuple((p, p) for p in _per_axis(padding, axes))
     kernel = _per_axis(kernel_size, axes)
     strides = _per_axis(stride, axes) or kernel
-    sliding = Sliding(kernel, strides, pads, _per_axis(dilation, axes), ceil_mode)
-    return slide(x, x.shape[1], sliding, groups=0)
+    dilations = _per_axis(dilation, axes)
+    fit = fitted(_spatial(x), kernel, strides, pads, dilations, bool(ceil_mode))
+    return slide(x, x.shape[1], fit, groups=0)
 
 
 @rule(
