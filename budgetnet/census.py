@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from operator import is_
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+flat = chain.from_iterable
 
 
 class Held(NamedTuple):
@@ -33,16 +35,17 @@ class Census:
 
     def _walk(self, path: str, prefix: str, module: nn.Module) -> None:
         self.modules[id(module)] = (path, module)
-        attributes = module.__dict__
-        tables = [attributes[name] for name in ("_parameters", "_buffers", "_modules")]
-        self._tables += (attributes, *tables)
-        for table, found in zip(tables, (self.parameters, self.buffers), strict=False):
+        own = module.__dict__
+        parameters, buffers, children = own["_parameters"], own["_buffers"], own["_modules"]
+        self._tables += (own, parameters, buffers, children)
+        for table, found in ((parameters, self.parameters), (buffers, self.buffers)):
             for name, tensor in table.items():
                 if tensor is not None and id(tensor) not in found:
                     found[id(tensor)] = Held(prefix + name, tensor, tensor.numel())
-        for name, child in tables[2].items():
+        for name, child in children.items():
             if child is not None and id(child) not in self.modules:
-                self._walk(prefix + name, f"{prefix}{name}.", child)
+                inner = prefix + name
+                self._walk(inner, inner + ".", child)
 
     @property
     def sample(self) -> Tensor:
@@ -62,7 +65,7 @@ class Census:
     def at_inference(self) -> Iterator[None]:
         """Set the training flags to inference; afterwards put every attribute back as it was."""
         # Straight into __dict__: a module's train() may be overridden, and its __setattr__ is slow.
-        copies = [table.copy() for table in self._tables]
+        keys, before = [*flat(self._tables)], self._state()
         training = [table for table in self._tables if table.get("training")]
         for attributes in training:
             attributes["training"] = False
@@ -71,16 +74,19 @@ class Census:
         finally:
             for attributes in training:
                 attributes["training"] = True
-            if not self._is_as(copies):
-                for table, before in zip(self._tables, copies, strict=True):
-                    table.clear()
-                    table.update(before)
+            self._restore(keys, before)
 
-    def _is_as(self, copies: list[dict[str, Any]]) -> bool:
-        """Whether no module has an entry added, removed or replaced, by identity."""
-        tables, flat = self._tables, chain.from_iterable
-        return (
-            [*map(len, tables)] == [*map(len, copies)]
-            and all(map(is_, flat(map(dict.values, tables)), flat(map(dict.values, copies))))
-            and all(map(is_, flat(tables), flat(copies)))
-        )
+    def _state(self) -> tuple[list[int], list[Any]]:
+        """Lengths and values of all tables: two flat lists, where copies would be many."""
+        return [*map(len, self._tables)], [*flat(map(dict.values, self._tables))]
+
+    def _restore(self, keys: list[str], before: tuple[list[int], list[Any]]) -> None:
+        """Put back every entry that was added, removed or replaced, by identity."""
+        lengths, values = before
+        now = self._state()
+        if lengths == now[0] and all(map(is_, values, now[1])):
+            return
+        entries = zip(keys, values, strict=True)
+        for table, length in zip(self._tables, lengths, strict=True):
+            table.clear()
+            table.update(islice(entries, length))

@@ -30,12 +30,13 @@ class Frame:
 def kind_of(module: nn.Module) -> str:
     """The class name that a user knows; `parametrize` derives a class of its own."""
     cls = type(module)
-    return (cls.__bases__[0] if is_parametrized(module) else cls).__name__
+    return cls.__bases__[0].__name__ if is_parametrized(module) else cls.__name__
 
 
 def is_parametrized(module: nn.Module) -> bool:
     """Whether the only child of a module is what computes its parameters."""
-    return module._modules.keys() == {"parametrizations"}
+    children = module._modules
+    return len(children) == 1 and "parametrizations" in children
 
 
 def row_of(

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from .receptive_field import ReceptiveField
+from .receptive_field import ReceptiveField, has_context, union_of
 from .window import Window
 
 CHANNEL = -1
@@ -36,8 +35,8 @@ class Reading:
         dims: for every dimension of the tensor, the factors that its index is made of. An index
             along a spatial factor is the argument of the windows; along a channel factor it
             selects a class. A channel dimension of size 1 has no factor.
-        fields: the distinct fields, each of them in use. The window of an axis that has no factor
-            holds for one place only.
+        fields: those in use; `distinct` makes one of equal ones. The window of an axis that has
+            no factor holds for one place only.
         classes: index into `fields`, one axis per channel factor in the order of `dims`.
         context: a join has just left out what was read for every position alike.
     """
@@ -60,11 +59,9 @@ class Reading:
     @classmethod
     def of_maps(cls, widths: Sequence[int], size: Sequence[int], fields: Any) -> Reading:
         """Reading of plain maps of one size, at batch 1, concatenated along their channels."""
-        table: dict[ReceptiveField, int] = {}
-        numbers = [table.setdefault(field, len(table)) for field in fields]
         spatial = tuple(((axis, n),) for axis, n in enumerate(size))
         dims = ((), ((CHANNEL, sum(widths)),), *spatial)
-        return cls(dims, tuple(table), np.repeat(numbers, widths))
+        return cls(dims, tuple(fields), np.repeat(np.arange(len(fields)), widths))
 
     @property
     def is_stack(self) -> bool:
@@ -108,6 +105,21 @@ class Reading:
         )
         placed = tuple(dim or ((axis, 1),) for axis, dim in enumerate(rest))
         return replace(reading, dims=(*reading.dims[:2], *placed))
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether positions along one axis have read differently along another.
+
+        Every axis has a dimension of its own, but one of them could not weave a channel factor into
+        its positions: no window per axis describes that.
+        """
+        spatial = [[axis for axis, _ in dim if axis != CHANNEL] for dim in self.dims]
+        alone = all(len(axes) < 2 for axes in spatial) and len(self.axes) == len(
+            self.fields[0].axes
+        )
+        return alone and any(
+            axes and len(dim) > 1 for axes, dim in zip(spatial, self.dims, strict=True)
+        )
 
     def as_map(self) -> ReceptiveField | None:
         """The field, where the tensor is a plain map of one class; else `None`."""
@@ -199,7 +211,7 @@ class Reading:
         return reading
 
     def _normal_dim(self, i: int) -> Reading:
-        reading, place = self, self._place(i)
+        reading, place = self, self.place_of(i)
         done: list[Factor] = []
         for axis, size in self.dims[i]:
             before = done[-1][0] if done else None
@@ -260,7 +272,7 @@ class Reading:
             pick = Window.reading({start}, advance=step)
             return replace(reading.slide({axis: pick}), dims=dims)
         dims = (*reading.dims[:dim], _channel(count), *reading.dims[dim + 1 :])
-        place = reading._place(dim)
+        place = reading.place_of(dim)
         chosen = start + step * np.arange(count) if count > 1 else start
         return replace(reading, dims=dims, classes=reading.classes.take(chosen, place)).distinct()
 
@@ -279,7 +291,7 @@ class Reading:
                 continue
             picks = [Window.reading({j}, advance=0) for j in range(size)]
             before = reading.dims[dim][:factor]
-            place = reading._place(dim) + len(_channels(before))
+            place = reading.place_of(dim) + len(_channels(before))
             after = reading.dims[dim][factor + 1 :]
             dims = (
                 *reading.dims[:dim],
@@ -339,7 +351,7 @@ class Reading:
                 continue
             for axis, _ in reading.dims[i]:
                 reading = reading._settle(axis)
-            place = reading._place(i)
+            place = reading.place_of(i)
             classes = np.repeat(np.expand_dims(reading.classes, place), size, axis=place)
             dims = (*reading.dims[:i], ((CHANNEL, size),), *reading.dims[i + 1 :])
             reading = replace(reading, dims=dims, classes=classes)
@@ -365,121 +377,13 @@ class Reading:
         sizes = [n for dim in dims for n in _channels(dim)]
         return Reading(dims, (empty,), np.zeros(sizes, np.intp))
 
-    def _place(self, dim: int) -> int:
+    def place_of(self, dim: int) -> int:
         """Axis of `classes` at which the channel factors of a dimension begin."""
         return sum(len(_channels(other)) for other in self.dims[:dim])
 
     def insert(self, dim: int) -> Reading:
         """A new dimension of size 1."""
         return replace(self, dims=(*self.dims[:dim], (), *self.dims[dim:]))
-
-
-def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
-    """What several branches have read together.
-
-    Along an axis on which some branches move and others have read the same for every position, as
-    behind a global pooling, the moving ones stand: see `has_context`.
-    """
-    if len(fields) == 1:
-        return fields[0]
-    if len(fields[0].axes) == 2 and all(field.axes[0] is field.axes[1] for field in fields):
-        one = reduce(Window.union, _moving([field.axes[0] for field in fields]))
-        return ReceptiveField((one, one))  # most maps are square: one union serves both axes
-    return ReceptiveField(
-        tuple(
-            reduce(Window.union, _moving([field.axes[axis] for field in fields]))
-            for axis in range(len(fields[0].axes))
-        )
-    )
-
-
-def has_context(fields: Sequence[ReceptiveField]) -> bool:
-    """Whether `union_of` these leaves out what some have read for every position alike."""
-    if len(fields) == 1 or all(window.advance for field in fields for window in field.axes):
-        return False
-    columns = ([field.axes[k] for field in fields] for k in range(len(fields[0].axes)))
-    return any(len(_moving(column)) < len(column) for column in columns)
-
-
-def _moving(windows: list[Window]) -> list[Window]:
-    moving = [window for window in windows if window.advance or window.is_empty]
-    if len(moving) == len(windows):
-        return windows
-    return moving if any(not window.is_empty for window in moving) else windows
-
-
-def unite(one: Reading, two: Reading) -> Reading:
-    """Elementwise join of two readings of one shape: each element reads what both have read."""
-    if one.dims != two.dims:
-        raise Unreadable("branches whose dimensions are laid out differently")
-    keys = one.classes * len(two.fields) + two.classes
-    if len(one.fields) == len(two.fields) == 1:
-        distinct, inverse = np.zeros(1, np.intp), keys
-    else:
-        distinct, inverse = np.unique(keys, return_inverse=True)
-    pairs = [
-        (one.fields[key // len(two.fields)], two.fields[key % len(two.fields)])
-        for key in distinct.tolist()
-    ]
-    return Reading(
-        one.dims,
-        tuple(map(union_of, pairs)),
-        inverse.reshape(keys.shape),
-        one.context or two.context or any(map(has_context, pairs)),
-    ).distinct()
-
-
-def join(readings: Sequence[Reading], dim: int) -> Reading:
-    """Concatenation along a dimension."""
-    along = {r.dims[dim][0][0] for r in readings if r.dims[dim]}
-    if all(len(r.dims[dim]) == 1 for r in readings) and len(along) == 1 and along != {CHANNEL}:
-        return _join_axis(readings, dim, along.pop())
-    parts = [_as_channel(reading, dim) for reading in readings]
-    rest = {(*p.dims[:dim], *p.dims[dim + 1 :]) for p in parts}
-    if len(rest) > 1:
-        raise Unreadable("branches whose dimensions are laid out differently")
-    place = parts[0]._place(dim)
-    fields: list[ReceptiveField] = []
-    arrays = []
-    for part in parts:
-        arrays.append(part.classes + len(fields))
-        fields.extend(part.fields)
-    size = sum(part.dims[dim][0][1] for part in parts)
-    dims = (*parts[0].dims[:dim], ((CHANNEL, size),), *parts[0].dims[dim + 1 :])
-    return Reading(dims, tuple(fields), np.concatenate(arrays, axis=place)).distinct()
-
-
-def _as_channel(reading: Reading, dim: int) -> Reading:
-    reading = reading.enumerated(dim)
-    if reading.dims[dim]:
-        return reading
-    place = reading._place(dim)
-    dims = (*reading.dims[:dim], ((CHANNEL, 1),), *reading.dims[dim + 1 :])
-    return replace(reading, dims=dims, classes=np.expand_dims(reading.classes, place))
-
-
-def _join_axis(readings: Sequence[Reading], dim: int, axis: int) -> Reading:
-    """Concatenation along a spatial axis: its positions one behind the other."""
-    if len({(*r.dims[:dim], *r.dims[dim + 1 :]) for r in readings}) > 1:
-        raise Unreadable("branches whose dimensions are laid out differently")
-    sizes = [r.dims[dim][0][1] for r in readings]
-    keys = np.stack([r.classes.reshape(-1) for r in readings], axis=1)
-    distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
-    fields = []
-    for row in distinct.tolist():
-        parts = [r.fields[k] for r, k in zip(readings, row, strict=True)]
-        filled = [part for part in parts if not part.axes[axis].is_empty] or parts
-        others = {(*part.axes[:axis], *part.axes[axis + 1 :]) for part in filled}
-        if len(others) > 1:
-            raise Unreadable("parts of one axis that have read differently along another")
-        axes = list(filled[0].axes)
-        windows = [part.axes[axis] for part in parts]
-        axes[axis] = Window.chained(list(zip(windows, sizes, strict=True)))
-        fields.append(ReceptiveField(tuple(axes)))
-    first = readings[0]
-    dims = (*first.dims[:dim], ((axis, sum(sizes)),), *first.dims[dim + 1 :])
-    context = any(r.context for r in readings)
-    return Reading(dims, tuple(fields), inverse.reshape(first.classes.shape), context).distinct()
 
 
 def _channel(size: int) -> Dim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -90,6 +91,40 @@ class ReceptiveField:
     def from_dict(cls, data: Any) -> ReceptiveField:
         """Read `to_dict`'s form."""
         return cls(tuple(_read_window(axis) for axis in data["windows"]))
+
+
+def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
+    """What several branches have read together.
+
+    Along an axis on which some branches move and others have read the same for every position, as
+    behind a global pooling, the moving ones stand: see `has_context`.
+    """
+    if len(fields) == 1:
+        return fields[0]
+    if len(fields[0].axes) == 2 and all(field.axes[0] is field.axes[1] for field in fields):
+        one = Window.united(_moving([field.axes[0] for field in fields]))
+        return ReceptiveField((one, one))  # most maps are square: one union serves both axes
+    return ReceptiveField(
+        tuple(
+            Window.united(_moving([field.axes[axis] for field in fields]))
+            for axis in range(len(fields[0].axes))
+        )
+    )
+
+
+def has_context(fields: Sequence[ReceptiveField]) -> bool:
+    """Whether `union_of` these leaves out what some have read for every position alike."""
+    if len(fields) == 1 or all(window.advance for field in fields for window in field.axes):
+        return False
+    columns = ([field.axes[k] for field in fields] for k in range(len(fields[0].axes)))
+    return any(len(_moving(column)) < len(column) for column in columns)
+
+
+def _moving(windows: list[Window]) -> list[Window]:
+    moving = [window for window in windows if window.advance or window.is_empty]
+    if len(moving) == len(windows):
+        return windows
+    return moving if any(not window.is_empty for window in moving) else windows
 
 
 def _read_window(data: Any) -> Window:

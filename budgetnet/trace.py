@@ -117,8 +117,8 @@ def _watch_calls(tracer: Tracer) -> Iterator[None]:
                 return run(module, *args, **kwargs)
             return tracer.call(module, args, kwargs, run)
 
-        nn.Module._call_impl = call  # type: ignore[assignment]
+        nn.Module._call_impl = call  # type: ignore[assignment]  # on purpose
         try:
             yield
         finally:
-            nn.Module._call_impl = run  # type: ignore[method-assign]
+            nn.Module._call_impl = run  # type: ignore[method-assign]  # as it was

@@ -254,12 +254,20 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
 
     def call(self, module: nn.Module, args: Any, kwargs: Any, run: Callable[..., Any]) -> Any:
         """Answer one module call: by a shortcut, or by running its `forward` in a frame."""
-        path, _ = self.census.modules.get(id(module), (None, None))
-        if path is None or self.frames[-1].is_leaf:  # made inside forward: part of what calls it
+        found = self.census.modules.get(id(module))
+        if found is None or self.frames[-1].is_leaf:  # made inside forward: part of what calls it
             return run(module, *args, **kwargs)
-        is_plain = len(args) == 1 and not kwargs and _has_no_hooks(module)
-        if is_plain and type(module) in self.shortcuts and isinstance(args[0], Activation):
-            out = self._take_shortcut(path, module, args[0])
+        path = found[0]
+        is_plain = (
+            len(args) == 1
+            and not kwargs
+            and not (
+                module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
+            )
+        )
+        if is_plain and type(args[0]) is Activation:
+            answer = self.shortcuts.get(type(module))
+            out = answer and self._take_shortcut(path, module, answer, args[0])
             if out is not None:
                 return out
         is_leaf = not module._modules or is_parametrized(module)
@@ -285,9 +293,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
                 x = child(x)  # type: ignore[misc]  # never None here
         return x
 
-    def _take_shortcut(self, path: str, module: nn.Module, x: Activation) -> Activation | None:
+    def _take_shortcut(
+        self, path: str, module: nn.Module, answer: Callable[..., Effect | None], x: Activation
+    ) -> Activation | None:
         try:
-            effect = self.shortcuts[type(module)](module, x)
+            effect = answer(module, x)
         except (UnsupportedOp, StrideMismatch, Unreadable):
             return None  # the operations themselves will say so
         except BudgetnetError as error:
@@ -296,8 +306,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
             return None
         params = 0
         for parameter in module._parameters.values():
-            if parameter is not None:
-                params += self._claim(id(parameter))
+            held = self.unclaimed.pop(id(parameter), None)
+            params += held.numel if held else 0
         if returns_input(module):
             out = x
         else:
@@ -324,6 +334,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         """Add the row of a leaf whose operations have all run."""
         if frame.effects:
             effect, unknown = gather(frame.effects), frame.unknown
+            if isinstance(out, Activation) and not unknown:  # a split has made other parts later
+                seen = (tuple(out.shape), out.field, out.reading, out.is_global)
+                effect.shape, effect.field, effect.reading, effect.is_global = seen
         elif isinstance(out, Activation):
             effect = Effect(tuple(out.shape), out.field, out.reading, is_global=out.is_global)
             unknown = out.unknown
@@ -365,10 +378,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
             peak_activation_bytes=self.ledger.peak,
             unused=tuple(held.path for held in self.unclaimed.values()),
         )
-
-
-def _has_no_hooks(module: nn.Module) -> bool:
-    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
 
 
 def _no_rule(func: Any, args: Any) -> UnsupportedOp:

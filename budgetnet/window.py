@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
 from math import gcd, lcm
-from operator import or_
 from typing import TypeAlias
 
 from .errors import ArgumentError, StrideMismatch, explain
@@ -182,20 +180,22 @@ class Window:
         Raises `StrideMismatch` when the branches advance at different rates, since then no window
         describes the joined map.
         """
-        if self is other or other.phases == _NOTHING or self == other:
-            return self
-        if self.phases == _NOTHING:
-            return other
-        if len(self.phases) == len(other.phases) == 1 and self.advance == other.advance:
-            (first, bits), (other_first, other_bits) = self.phases[0], other.phases[0]
-            start = min(first, other_first)
-            bits = bits << first - start | other_bits << other_first - start
-            both = (start, bits)
-            return self if both == self.phases[0] else Window((both,), self.advance)
-        _common_rate((self, other))
-        period = lcm(len(self.phases), len(other.phases))
-        phases = tuple(_union((self._phase(j), other._phase(j))) for j in range(period))
-        return Window(phases, self.advance * period // len(self.phases))
+        return self if self is other or self == other else Window.united((self, other))
+
+    @classmethod
+    def united(cls, parts: Sequence[Window]) -> Window:
+        """Window of any number of branches that meet; see `union`."""
+        filled = [part for part in parts if part.phases != _NOTHING]
+        if len(filled) < 2:
+            return (filled or parts)[0]
+        first = filled[0]
+        if all(len(part.phases) == 1 and part.advance == first.advance for part in filled):
+            both = _union(part.phases[0] for part in filled)
+            return first if both == first.phases[0] else cls((both,), first.advance)
+        _common_rate(filled)
+        period = lcm(*(len(part.phases) for part in filled))
+        phases = tuple(_union(part._phase(j) for part in filled) for j in range(period))
+        return cls(phases, first.advance * period // len(first.phases))
 
     def runs(self) -> tuple[tuple[Pair, ...], ...]:
         """The phases as runs of neighbouring inputs, for people and for files.
@@ -223,16 +223,17 @@ class Window:
 
 def _common_rate(windows: Sequence[Window]) -> Fraction:
     """The stride that all windows share which read anything, or a `StrideMismatch`."""
-    rates = {Fraction(w.advance, len(w.phases)): w for w in windows if not w.is_empty}
-    if len(rates) > 1:
+    rates = dict.fromkeys((w.advance, len(w.phases)) for w in windows if not w.is_empty)
+    strides = dict.fromkeys(Fraction(*rate) for rate in rates)
+    if len(strides) > 1:
         raise StrideMismatch(
             explain(
                 "branches that meet step over the input at different rates",
-                numbers={"strides": " and ".join(str(w.stride) for w in rates.values())},
+                numbers={"strides": " and ".join(map(str, strides))},
                 remedy="Give both branches the same total stride before they are joined.",
             )
         )
-    return next(iter(rates), Fraction(1))
+    return next(iter(strides), Fraction(1))
 
 
 def _starts(parts: Sequence[tuple[Window, int]]) -> list[int]:
@@ -258,11 +259,13 @@ def _spread(bits: int, taps: int, step: int) -> int:
 
 
 def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    filled = [(first, bits) for first, bits in sets if bits]
+    filled = {part for part in sets if part[1]}
     if not filled:
         return 0, 0
-    start = min(filled)[0]
-    return start, reduce(or_, (bits << first - start for first, bits in filled))
+    start, out = min(filled)
+    for first, bits in filled:
+        out |= bits << first - start
+    return start, out
 
 
 def _runs(first: int, bits: int) -> tuple[Pair, ...]:

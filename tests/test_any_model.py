@@ -5,6 +5,7 @@ import weakref
 import pytest
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -244,3 +245,27 @@ def test_a_view_whose_rule_gives_another_shape_is_refused(monkeypatch):
         account(model, (6,))
     (row,) = account(model, (6,), strict=False).rows
     assert "its rule gives the shape" in row.unknown
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_layer_that_returns_one_part_of_a_split(part):
+    class Half(nn.Module):
+        def forward(self, x):
+            return F.pixel_unshuffle(x, 2).chunk(2, 1)[part]
+
+    for result in (account(Half(), (1, 6, 6)), account(nn.Sequential(Half()), (1, 6, 6))):
+        field = result.rows[-1].receptive_field
+        assert field == result.receptive_field
+        assert ((part, part), (0, 1)) == field.region(0, 0)
+
+
+def test_rows_that_read_other_columns_are_refused():
+    """Odd rows that read odd columns, and even ones even: no window per axis tells it."""
+
+    def forward(x):
+        depth = rearrange(x, "n c (h a) (w b) -> n (a b c) h w", a=2, b=2)
+        return F.pixel_shuffle(depth.chunk(2, 1)[0], 2)
+
+    model = Runs(forward)
+    with pytest.raises(UnsupportedOp, match="have read differently along another"):
+        account(model, (2, 6, 6))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ArgumentError, ShapeError, UnsupportedOp, explain
 from ..geometry import Sliding, compact
-from ..reading import Reading
+from ..reading import Reading, Unreadable
 from ..receptive_field import ReceptiveField
 from ..window import Pair, Window
 
@@ -54,10 +54,10 @@ class Activation(Tensor):
     unknown: str  # why nothing is known of what was read, or ""
     trunk: tuple[int, Any]  # row and field of the last spatial map among its sources
     memory: Any  # what the tracer counts; shared by views
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # torch's way
 
     @classmethod
-    def __torch_dispatch__(  # type: ignore[override]
+    def __torch_dispatch__(  # type: ignore[override]  # torch's stub differs
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Refuse to run outside `account`, where no rules apply."""
@@ -100,6 +100,8 @@ def seen(reading: Reading, *sources: Activation, **more: Any) -> Effect:
         reading = replace(reading, context=False)
         more["global_context"] = True
     field = reading.as_map()
+    if field is None and reading.is_uneven:
+        raise Unreadable("positions along one axis have read differently along another")
     is_global = any(x.is_global for x in sources) or not reading.axes
     more = {"shape": reading.shape, "is_global": is_global, **more}
     if field is not None:

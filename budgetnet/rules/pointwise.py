@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ..errors import ShapeError, explain
 from ..geometry import compact
-from ..reading import CHANNEL, Reading, has_context, union_of, unite
-from ..reading import join as join_readings
+from ..joins import join as join_readings
+from ..joins import unite
+from ..reading import CHANNEL, Reading
+from ..receptive_field import has_context, union_of
 from .core import Activation, Effect, of, rule, same, same_channels, seen, whole
 
 rule(
@@ -210,16 +212,16 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Effect:
     tracked = [value for value in tensors if isinstance(value, Activation)]
     first = tracked[0]
     dim %= first.dim()
-    sizes = {tuple(n for i, n in enumerate(value.shape) if i != dim) for value in tensors}
-    if len(sizes) > 1:
-        shapes = ", ".join(compact(value.shape[1:]) for value in tensors)
+    shapes = [tuple(value.shape) for value in tensors]
+    if len({shape[:dim] + shape[dim + 1 :] for shape in shapes}) > 1:
+        told = ", ".join(compact(shape[1:]) for shape in shapes)
         raise ShapeError(
-            explain("branches of different size are concatenated", numbers={"shapes": shapes})
+            explain("branches of different size are concatenated", numbers={"shapes": told})
         )
     if dim == 1 and len(tracked) == len(tensors) and not any(v.reading for v in tracked):
         fields = [value.field for value in tracked]
-        widths = [value.shape[1] for value in tracked]
-        shape = (first.shape[0], sum(widths), *first.shape[2:])
+        widths = [shape[1] for shape in shapes]
+        shape = (shapes[0][0], sum(widths), *shapes[0][2:])
         if all(field == fields[0] for field in fields):
             return Effect(shape, first.field, is_global=all(v.is_global for v in tracked))
         if shape[0] == 1 and not all(v.is_global for v in tracked):

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from ..errors import ShapeError, explain
 from ..geometry import Sliding, compact, conv_macs
-from ..reading import CHANNEL, Reading, has_context, join
+from ..joins import join
+from ..reading import CHANNEL, Reading
+from ..receptive_field import has_context
 from ..window import Window
 from .core import Activation, Effect, no_rule, of, rule, same_channels, seen
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from ..joins import join as join_readings
 from ..reading import Reading
-from ..reading import join as join_readings
 from .core import Activation, Effect, no_rule, of, rule, same, seen
 
 

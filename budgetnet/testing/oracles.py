@@ -104,5 +104,5 @@ def _double(model: nn.Module) -> nn.Module:
     net = copy.deepcopy(model).to(device="cpu", dtype=_DTYPE).eval()
     for module in net.modules():  # an in-place activation would overwrite what a branch still reads
         if hasattr(module, "inplace"):
-            module.inplace = False  # type: ignore[assignment]
+            module.inplace = False  # type: ignore[assignment]  # a plain attribute
     return net

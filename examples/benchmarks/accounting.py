@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import cProfile
 import importlib.metadata
 import io
 import json
@@ -74,7 +75,8 @@ def _fvcore(model: nn.Module, x: torch.Tensor) -> object:
 
 
 def _calflops(model: nn.Module, x: torch.Tensor) -> object:
-    return calflops.calculate_flops(model, tuple(x.shape), print_results=False)
+    # By itself it runs an input that it never fills, whose values may be slow to multiply.
+    return calflops.calculate_flops(model, args=[x], print_results=False)
 
 
 def _flop_counter(model: nn.Module, x: torch.Tensor) -> object:
@@ -149,6 +151,35 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     }
 
 
+PARTS = {  # of an account, by the files whose functions run
+    "noting and restoring the modules' attributes": ("census.py",),
+    "answering module calls and operations": ("tracer.py", "trace.py", "tensors.py", "memory.py"),
+    "rules": ("layers.py", "core.py", "sliding.py", "pointwise.py", "views.py", "products.py"),
+    "windows and fields": ("window.py", "receptive_field.py", "reading.py", "geometry.py"),
+    "rows": ("frames.py", "accounting.py"),
+}
+
+
+def shares(name: str, calls: int = 20) -> dict[str, float]:
+    """Share of an account's time that every part takes, built-in functions by their callers."""
+    model, x = build(name)
+    timed(lambda: _account(model, x))
+    profiler = cProfile.Profile()
+    with profiler:
+        for _ in range(calls):
+            _account(model, x)
+    spent: dict[str, float] = dict.fromkeys([*PARTS, "the model's own forward and PyTorch"], 0.0)
+    for entry in profiler.getstats():
+        if isinstance(entry.code, str):
+            continue  # a built-in: counted below, with each function that calls it
+        own = [part for part, files in PARTS.items() if Path(entry.code.co_filename).name in files]
+        ours = "budgetnet" in Path(entry.code.co_filename).parts
+        part = own[0] if own and ours else "the model's own forward and PyTorch"
+        builtin = sum(c.inlinetime for c in entry.calls or () if isinstance(c.code, str))
+        spent[part] += entry.inlinetime + builtin
+    return {part: seconds / sum(spent.values()) for part, seconds in spent.items()}
+
+
 def extra_memory(tool: str, name: str) -> float:
     """MiB by which one call raises the highest resident size of a fresh process."""
     command = [sys.executable, __file__, "--memory-of", tool, name]
@@ -195,6 +226,7 @@ def main() -> None:
             "command": f"python examples/benchmarks/accounting.py --rounds {args.rounds}",
             "networks": found,
             "extra_memory_mib": memory,
+            "shares": {name: shares(name) for name in args.networks},
             "versions": run_folder.versions() | {p: importlib.metadata.version(p) for p in peers},
             "hardware": run_folder.hardware(torch.device("cpu")),
         },
