@@ -23,13 +23,21 @@ _HOMES = {
     "Spec": "spec",
     "plan": "spec",
     "account": "trace",
+    "Budget": "budget",
+    "BudgetExceeded": "budget",
+    "Finding": "limits",
+    "assert_budget": "budget",
+    "find_hints": "lint",
     "rule": "rules",
 }
 _MODULES = (
     "accounting",
     "blocks",
+    "budget",
     "errors",
     "geometry",
+    "limits",
+    "lint",
     "models",
     "rules",
     "spec",
@@ -39,6 +47,9 @@ _MODULES = (
 
 __all__ = [
     "Account",
+    "Budget",
+    "BudgetExceeded",
+    "Finding",
     "ReceptiveField",
     "Row",
     "Sliding",
@@ -46,9 +57,14 @@ __all__ = [
     "Window",
     "account",
     "accounting",
+    "assert_budget",
     "blocks",
+    "budget",
     "errors",
+    "find_hints",
     "geometry",
+    "limits",
+    "lint",
     "models",
     "plan",
     "rule",
@@ -59,9 +75,25 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from . import accounting, blocks, errors, geometry, models, rules, spec, table, testing
+    from . import (
+        accounting,
+        blocks,
+        budget,
+        errors,
+        geometry,
+        limits,
+        lint,
+        models,
+        rules,
+        spec,
+        table,
+        testing,
+    )
     from .accounting import Account, Row
+    from .budget import Budget, BudgetExceeded, assert_budget
     from .geometry import Sliding
+    from .limits import Finding
+    from .lint import find_hints
     from .receptive_field import ReceptiveField
     from .rules import rule
     from .spec import Spec, plan

@@ -96,6 +96,12 @@ class Account:
         return None if None in counts else sum(filter(None, counts))
 
     @property
+    def depth(self) -> int | None:
+        """Layer calls that multiply and accumulate, such as convolutions; `None` if unknown."""
+        counts = [row.macs for row in self.rows]
+        return None if None in counts else sum(map(bool, counts))
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the first output without the batch."""
         return self.output_shapes[0]
@@ -174,7 +180,7 @@ class Account:
         return Table(
             columns=columns,
             rows=tuple(self._cells(row) for row in layers),
-            title=f"{self.name}  (input {self._input_text()})",
+            title=f"{self.name}  (input {self.input_text})",
             totals=totals,
             notes=self._notes(layers),
         )
@@ -202,6 +208,7 @@ class Account:
             "weight_bytes_by_type": dict(self.weight_bytes_by_type),
             "peak_activation_bytes": self.peak_activation_bytes,
             "macs": self.macs,
+            "depth": self.depth,
             "receptive_field": _field_to_dict(self.receptive_field),
             "unused": list(self.unused),
             "rows": [_row_to_dict(row) for row in self.rows],
@@ -261,7 +268,9 @@ class Account:
         """The table as plain text."""
         return self.to_table().to_text()
 
-    def _input_text(self) -> str:
+    @property
+    def input_text(self) -> str:
+        """Shape of the input, or of several, as people write it."""
         shapes = self.input_shape if self._has_several else (self.input_shape,)
         return " + ".join(map(_shape, shapes))
 

@@ -1,33 +1,40 @@
-"""The command line: `budgetnet account`, `budgetnet models`. Imports happen where they are used."""
+"""The command line: `account`, `check`, `init`, `models`. Imports happen where they are used."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __version__
-from .errors import ArgumentError, BudgetnetError, explain
+from .errors import ArgumentError, BudgetnetError, UnsupportedOp, explain
 
 FORMATS = ("table", "markdown", "csv", "json")
+TARGET = (
+    "a listed model, a spec in quotes, package.module:callable, file.py:callable, or a saved "
+    "account.json"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns 0, or 2 where the call cannot be understood."""
+    """Run the command line; returns the exit code.
+
+    0: done, and within budget; 1: over budget; 2: the call, the configuration or the model is
+    wrong; 3: a figure could not be determined.
+    """
     args = _parser().parse_args(argv)
     try:
-        text: str = args.run(args)
-        if getattr(args, "output", None):
-            _write(Path(args.output), text)
-        else:
-            print(text)
+        code: int = args.run(args)
     except BudgetnetError as error:
         print(f"budgetnet: {error}", file=sys.stderr)
-        return 2
+        return 3 if isinstance(error, UnsupportedOp) else 2
     except BrokenPipeError:  # the reader, such as `head`, has enough
         sys.stderr.close()
-    return 0
+        return 0
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,6 +43,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"budgetnet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_account(commands)
+    _add_check(commands)
+    _add_init(commands)
+    models = commands.add_parser("models", help="list the named networks and where they come from")
+    models.set_defaults(run=_models)
+    return parser
+
+
+def _add_account(commands: Any) -> None:
     account = commands.add_parser(
         "account",
         help="print what a network costs and sees",
@@ -43,15 +59,8 @@ def _parser() -> argparse.ArgumentParser:
             budgetnet account "c16 p c32 gap10" --input 1x28x28;
             budgetnet account torchvision.models:resnet18 --input 3x224x224 --depth 2""",
     )
-    account.add_argument(
-        "target",
-        metavar="TARGET",
-        help="a listed model, a spec in quotes, package.module:callable or file.py:callable",
-    )
-    account.add_argument("--input", metavar="CxHxW", help="such as 1x28x28 (a model knows its own)")
-    account.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="argument of the callable"
-    )
+    account.add_argument("target", metavar="TARGET", help=TARGET)
+    _add_input(account)
     account.add_argument("--depth", type=int, metavar="N", help="sum rows N modules deep")
     account.add_argument(
         "--lenient", action="store_true", help="mark figures unknown where an operation has no rule"
@@ -59,27 +68,201 @@ def _parser() -> argparse.ArgumentParser:
     account.add_argument("--format", choices=FORMATS, default="table")
     account.add_argument("-o", "--output", metavar="FILE", help="write to a file")
     account.set_defaults(run=_account)
-    models = commands.add_parser("models", help="list the named networks and where they come from")
-    models.set_defaults(run=_models)
-    return parser
 
 
-def _account(args: argparse.Namespace) -> str:
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check",
+        help="hold networks to their budgets",
+        description="""Check every [[tool.budgetnet.check]] of pyproject.toml, or one TARGET with
+            limits given here. Exit code 0: within; 1: over; 2: the call, the configuration or the
+            model is wrong; 3: a figure could not be determined.""",
+        epilog="""examples: budgetnet check;
+            budgetnet check s6 --params 20k --receptive-field 22;
+            budgetnet check account.json --weight-bytes "60 KiB" --why""",
+    )
+    check.add_argument("target", metavar="TARGET", nargs="?", help=TARGET)
+    _add_input(check)
+    check.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
+    check.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
+    limits = check.add_argument_group("limits", "a maximum or LOW..HIGH, such as 20k or 60KiB")
+    for name in ("params", "trainable-params", "macs", "weight-bytes", "peak-activation-bytes"):
+        limits.add_argument(f"--{name}", metavar="SIZE")
+    limits.add_argument("--receptive-field", "--rf", metavar="SIZE", help="a minimum, or LOW..HIGH")
+    limits.add_argument("--max-depth", dest="depth", metavar="N", help="layers that do MACs")
+    for name in ("require", "forbid"):
+        limits.add_argument(
+            f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"
+        )
+    check.add_argument("--why", action="store_true", help="say what costs most, and give hints")
+    form = check.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--markdown", action="store_true")
+    check.add_argument(
+        "--github", action="store_true", help="annotate pull requests and write the job summary"
+    )
+    check.add_argument(
+        "--update", action="store_true", help="write the baseline that growth is measured against"
+    )
+    check.set_defaults(run=_check)
+
+
+def _add_init(commands: Any) -> None:
+    init = commands.add_parser(
+        "init", help="add a check with today's numbers of a network to pyproject.toml"
+    )
+    init.add_argument("target", metavar="TARGET", help=TARGET)
+    _add_input(init)
+    init.add_argument("--name", help="of the check; the target by default")
+    init.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
+    init.set_defaults(run=_init)
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input",
+        metavar="CxHxW",
+        help="such as 1x28x28, several joined by + (listed models know their own)",
+    )
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="argument of the callable"
+    )
+
+
+def _account(args: argparse.Namespace) -> int:
+    from .files import write_whole
     from .targets import account_target, read_options, read_shape
 
     shape = read_shape(args.input) if args.input else None
     options = read_options(args.set)
     account = account_target(args.target, shape, options, strict=not args.lenient)
     if args.format == "markdown":
-        return account.to_markdown(args.depth)
-    if args.format == "csv":
-        return account.to_csv(args.depth).rstrip("\n")
-    if args.format == "json":
-        return account.to_json(indent=2)
-    return account.to_table(args.depth).to_text()
+        text = account.to_markdown(args.depth)
+    elif args.format == "csv":
+        text = account.to_csv(args.depth).rstrip("\n")
+    elif args.format == "json":
+        text = account.to_json(indent=2)
+    else:
+        text = account.to_table(args.depth).to_text()
+    if args.output:
+        write_whole(Path(args.output), text + "\n")
+    else:
+        print(text)
+    return 0
 
 
-def _models(args: argparse.Namespace) -> str:
+def _check(args: argparse.Namespace) -> int:
+    from . import verdicts
+    from .baseline import NAME, read_baseline, write_baseline
+    from .checks import run_check
+
+    checks = _checks(args)
+    folder = checks[0].file.parent if checks[0].file else None
+    if args.update:
+        if folder is None or args.only:
+            raise ArgumentError(explain("--update is for all checks of a configuration file"))
+        read_baseline(folder / NAME)  # one of another version is not overwritten
+        checks = [check.without_growth() for check in checks]
+    known = read_baseline(folder / NAME) if any(check.growth for check in checks) and folder else {}
+    outcomes = [run_check(check, known.get(check.name)) for check in checks]
+    code = verdicts.exit_code(outcomes)
+    if args.json:
+        print(verdicts.to_json(outcomes))
+    elif args.markdown:
+        print(verdicts.to_markdown(outcomes, why=args.why))
+    else:
+        print(verdicts.to_text(outcomes, why=args.why))
+    if args.github:
+        _tell_github(
+            verdicts.to_annotations(outcomes), verdicts.to_markdown(outcomes, why=args.why)
+        )
+    if args.update and folder:
+        if code > 1:
+            print("budgetnet: the baseline was not written, see above", file=sys.stderr)
+        else:
+            write_baseline(folder / NAME, outcomes)
+            print(f"wrote {folder / NAME}; commit it")
+    return code
+
+
+def _checks(args: argparse.Namespace) -> list[Any]:
+    """The checks that a call asks for: of the configuration, or of one target."""
+    from .budget import LIMITS, Budget
+    from .checks import Check
+    from .targets import read_options, read_shape
+
+    given = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
+    if args.target:
+        if args.config or args.only:
+            raise ArgumentError(explain("--config and --only go without a TARGET"))
+        shape = read_shape(args.input) if args.input else None
+        budget = Budget.from_dict(given)
+        return [Check(args.target, args.target, shape, read_options(args.set), budget)]
+    if given or args.input or args.set:
+        raise ArgumentError(
+            explain("limits on the command line need a TARGET", remedy="Name it, or drop them.")
+        )
+    from .config import SECTION, read_checks
+
+    file = Path(args.config) if args.config else _find_config()
+    checks = list(read_checks(file))
+    if not checks:
+        remedy = "Add one with budgetnet init TARGET."
+        raise ArgumentError(explain(f"there is no {SECTION}", where=str(file), remedy=remedy))
+    if args.only:
+        unknown = set(args.only) - {check.name for check in checks}
+        if unknown:
+            names = ", ".join(check.name for check in checks)
+            what = f"there is no check named {sorted(unknown)[0]!r}"
+            raise ArgumentError(explain(what, where=str(file), numbers={"there are": names}))
+        checks = [check for check in checks if check.name in args.only]
+    return checks
+
+
+def _find_config() -> Path:
+    """pyproject.toml here or in a folder above, as other tools look for it."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file():
+            return file.relative_to(here) if folder == here else file
+    raise ArgumentError(
+        explain(
+            "there is no pyproject.toml here or above",
+            remedy="Name a TARGET with limits, or a file with --config.",
+        )
+    )
+
+
+def _tell_github(annotations: str, summary: str) -> None:
+    if annotations:
+        print(annotations)
+    file = os.environ.get("GITHUB_STEP_SUMMARY")
+    if file:
+        try:
+            with Path(file).open("a", encoding="utf-8") as out:
+                out.write(summary + "\n")
+        except OSError as error:
+            raise ArgumentError(
+                explain(f"cannot write the job summary {file}", numbers={"reason": error})
+            ) from error
+
+
+def _init(args: argparse.Namespace) -> int:
+    from .config import add_check
+    from .targets import account_target, read_options, read_shape
+
+    shape = read_shape(args.input) if args.input else None
+    options = read_options(args.set)
+    file = Path(args.config) if args.config else _find_config()
+    account = account_target(args.target, shape, options, strict=False)
+    name = args.name or args.target
+    line = add_check(file, name, args.target, args.input, options, account)
+    print(f"added the check {name!r} at {file}:{line}")
+    return 0
+
+
+def _models(args: argparse.Namespace) -> int:
     from .models import get_reference, list_models
     from .spec import plan
     from .table import Column, Table
@@ -91,18 +274,8 @@ def _models(args: argparse.Namespace) -> str:
         field = str(account.receptive_field)
         rows.append((name, f"{account.params:,}", field, reference.origin, str(reference.spec)))
     columns = (Column("Model"), Column("Params", numeric=True), Column("RF", numeric=True))
-    return Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)).to_text()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write whole or not at all: beside the target first, then renamed over it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ArgumentError(explain(f"cannot write {path}", numbers={"reason": error})) from error
+    print(Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)).to_text())
+    return 0
 
 
 if __name__ == "__main__":

@@ -11,29 +11,56 @@ from pathlib import Path
 from typing import Any
 
 from .accounting import Account
-from .errors import ArgumentError, SpecError, explain
-from .models import get_reference, list_models
-from .spec import Spec, plan
+from .errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain
+from .files import read_text
 
 KINDS = (
-    "a listed model (see budgetnet models), a spec in quotes, module:callable or file.py:callable"
+    "a listed model (see budgetnet models), a spec in quotes, module:callable, file.py:callable "
+    "or a saved account.json"
 )
 
 
 def account_target(
-    target: str, shape: tuple[int, ...] | None, options: Mapping[str, Any], *, strict: bool = True
+    target: str,
+    shape: tuple[Any, ...] | None,
+    options: Mapping[str, Any],
+    *,
+    strict: bool = True,
+    base: Path = Path(),
 ) -> Account:
-    """Account for a target; models and specs need no torch.
+    """Account for a target; models, specs and saved accounts need no torch.
+
+    Paths of files and the search for modules begin at `base`.
 
     Raises:
-        ArgumentError: the target cannot be found or made; the message says what to change.
+        ArgumentError: the target cannot be found, made or run; the message says what to change.
+        FormatError: a saved account cannot be read.
     """
+    if target.endswith(".json"):
+        return _saved(base / target, shape, options)
     if ":" in target:
         if shape is None:
             raise _needs_input(target)
+        model = load(target, options, base)
         from .trace import account
 
-        return account(load(target, options), shape, name=target, strict=strict)
+        try:
+            return account(model, shape, name=target, strict=strict)
+        except BudgetnetError:
+            raise
+        except Exception as error:  # a user's forward may raise anything
+            shapes = shape if isinstance(shape[0], tuple) else (shape,)
+            size = " + ".join("x".join(map(str, one)) for one in shapes)
+            raise ArgumentError(
+                explain(
+                    f"{target} could not be run on an input of {size}",
+                    numbers={type(error).__name__: error},
+                    remedy="Check the shape of the input, and that forward takes tensors alone.",
+                )
+            ) from error
+    from .models import get_reference, list_models  # on use: a saved account needs neither
+    from .spec import Spec, plan
+
     known = get_reference(target) if target in list_models() else None
     if options:
         raise ArgumentError(explain("--set is for module:callable and file.py:callable"))
@@ -45,16 +72,28 @@ def account_target(
         ) from error
     if shape is None and known is None:
         raise _needs_input(target)
-    return plan(spec, shape or known.input_shape, name=target)  # type: ignore[arg-type,union-attr]
+    return plan(spec, shape or known.input_shape, name=target)  # type: ignore[union-attr]  # known, where shape is not
 
 
-def load(target: str, options: Mapping[str, Any]) -> Any:
+def _saved(path: Path, shape: tuple[Any, ...] | None, options: Mapping[str, Any]) -> Account:
+    if shape is not None or options:
+        raise ArgumentError(explain(f"{path} is a saved account: it takes no input and no --set"))
+    try:
+        return Account.from_json(read_text(path))
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def load(target: str, options: Mapping[str, Any], base: Path = Path()) -> Any:
     """Import `module:callable` or `file.py:callable`, and call it with `options` for a module."""
     place, _, name = target.rpartition(":")
-    made = _import(place)
+    made = _import(place, base)
     for part in name.split("."):
         if not hasattr(made, part):
-            known = ", ".join(n for n in vars(made) if not n.startswith("_"))[:200]
+            home = getattr(made, "__name__", "")
+            public = [n for n in vars(made) if not n.startswith("_")]
+            own = [n for n in public if getattr(vars(made)[n], "__module__", "") == home] or public
+            known = ", ".join(own)[:200]
             raise ArgumentError(explain(f"{place} has no {part!r}", numbers={"it has": known}))
         made = getattr(made, part)
     from torch import nn
@@ -69,7 +108,7 @@ def load(target: str, options: Mapping[str, Any]) -> Any:
                 explain(
                     f"{target} could not be called",
                     numbers={type(error).__name__: error},
-                    remedy="Give its arguments with --set name=value.",
+                    remedy="Give its arguments: --set NAME=VALUE, or in a file set = { ... }.",
                 )
             ) from error
     if not isinstance(made, nn.Module):
@@ -78,19 +117,19 @@ def load(target: str, options: Mapping[str, Any]) -> Any:
     return made
 
 
-def _import(place: str) -> Any:
+def _import(place: str, base: Path) -> Any:
     try:
         if place.endswith(".py"):
-            path = Path(place)
+            path = base / place
             spec = importlib.util.spec_from_file_location(path.stem, path)
             if spec is None or spec.loader is None or not path.exists():
-                raise ArgumentError(explain(f"there is no file {place}"))
+                raise ArgumentError(explain(f"there is no file {path}"))
             module = importlib.util.module_from_spec(spec)
             sys.modules.setdefault(path.stem, module)
             sys.path.insert(0, str(path.resolve().parent))
             spec.loader.exec_module(module)
             return module
-        sys.path.insert(0, "")
+        sys.path.insert(0, str(base) if base != Path() else "")
         return importlib.import_module(place)
     except ArgumentError:
         raise
@@ -124,12 +163,16 @@ def read_options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def read_shape(text: str) -> tuple[int, ...]:
-    """Read `CxHxW`, or `CxL` or `CxDxHxW`; raises `ArgumentError` on anything else.
+def read_shape(text: str) -> tuple[Any, ...]:
+    """Read `CxHxW`, or `CxL` or `CxDxHxW`; several inputs are joined by a plus sign.
 
-    >>> read_shape("3x224x224")
-    (3, 224, 224)
+    Raises `ArgumentError` on anything else.
+
+    >>> read_shape("3x224x224"), read_shape("1x28x28+1x14x14")
+    ((3, 224, 224), ((1, 28, 28), (1, 14, 14)))
     """
+    if "+" in text:
+        return tuple(read_shape(part) for part in text.split("+"))
     parts = text.lower().replace(",", "x").split("x")
     if not 2 <= len(parts) <= 4 or not all(
         part.strip().isdecimal() and int(part) for part in parts
@@ -145,5 +188,8 @@ def read_shape(text: str) -> tuple[int, ...]:
 
 def _needs_input(target: str) -> ArgumentError:
     return ArgumentError(
-        explain(f"{target} does not know its input", remedy="Add --input, such as --input 1x28x28.")
+        explain(
+            f"{target} does not know its input",
+            remedy='Add --input 1x28x28, or input = "1x28x28" in a file.',
+        )
     )

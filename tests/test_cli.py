@@ -110,7 +110,7 @@ def test_account_of_a_callable_in_a_module_folded(capsys):
 @pytest.mark.parametrize(
     ("target", "more", "message"),
     [
-        ("{}:nope", (), "has no 'nope' (it has nn, small, number)"),
+        ("{}:nope", (), "has no 'nope' (it has small)"),
         ("{}:number", (), "is no callable"),
         ("{}:small", ("--set", "foo=4"), "could not be called (TypeError"),
         ("{}:small", ("--set", "foo"), "cannot read --set 'foo'"),

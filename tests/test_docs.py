@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import budgetnet
+from budgetnet.config import read_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,6 +51,15 @@ def test_snippets_print_what_the_page_says(page, monkeypatch):
         page.write_text(actual, encoding="utf-8")
     else:
         assert text == actual
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_configuration_on_a_page_is_read(page, tmp_path):
+    for i, block in enumerate(FENCE.finditer(page.read_text(encoding="utf-8"))):
+        if block[1] == "toml":
+            file = tmp_path / f"{i}.toml"
+            file.write_text(block[2], encoding="utf-8")
+            assert read_checks(file)
 
 
 MODULES = [module.name for module in pkgutil.walk_packages(budgetnet.__path__, "budgetnet.")]

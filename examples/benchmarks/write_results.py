@@ -12,6 +12,7 @@ from typing import Any
 from budgetnet.table import Column, Table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+SHOWN = ("torch", "torchvision", "torchinfo", "thop", "fvcore", "calflops")
 CLAIMS = {  # of the report: best accuracy over 20 epochs
     "s6": "99.57, and 99.4 within 13 epochs",
     "s6_exp1": "98.1",
@@ -28,9 +29,7 @@ def source(name: str, result: dict[str, Any]) -> str:
     """Where the numbers of a table come from: command, machine, versions, raw file."""
     machine, versions = result["hardware"], result["versions"]
     device = machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
-    shown = ", ".join(
-        f"{key} {versions[key]}" for key in ("torch", "torchvision", "torchinfo") if key in versions
-    )
+    shown = ", ".join(f"{key} {versions[key]}" for key in SHOWN if key in versions)
     threads = f", {machine['threads']} thread(s)" if not machine.get("gpu") else ""
     return (
         f"`{result['command']}`  \n{device}{threads}; Python {versions['python']}, {shown}; "
@@ -85,10 +84,53 @@ def report_recipe() -> str:
 
 def accounting() -> str:
     result = read("accounting")
-    figures = ("first_ms", "median_ms", "least_ms")
-    rows = [(row["tool"], *(f"{row[key]:.3f}" for key in figures)) for row in result["rows"]]
-    columns = ["one account of s6", "first call, ms", "median, ms", "least, ms"]
-    return f"{markdown(columns, rows)}\n\n{source('accounting', result)}"
+    tools = list(
+        dict.fromkeys(t for found in result["networks"].values() for t in found["median_ms"])
+    )
+    rows = [
+        (
+            tool,
+            *(milliseconds(found["median_ms"].get(tool)) for found in result["networks"].values()),
+        )
+        for tool in tools
+    ]
+    for title, key in (
+        ("`account` is faster than the fastest peer by", "faster_by"),
+        ("than the fastest on the meta device by", "faster_by_than_meta"),
+    ):
+        rows.append((title, *(f"{found[key]:.1f}" for found in result["networks"].values())))
+    table = markdown(["median, ms", *result["networks"]], rows)
+    return f"{table}\n\n{source('accounting', result)}"
+
+
+def milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def plan_speed() -> str:
+    medians = read("accounting")["networks"]["s6"]["median_ms"]
+    peers = [ms for tool, ms in medians.items() if not tool.startswith(("budgetnet", "rules"))]
+    return f"{min(peers) / medians['budgetnet.plan']:.0f}"
+
+
+def extra_memory() -> str:
+    memory = read("accounting")["extra_memory_mib"]
+    return ", ".join(f"{tool} {mib:.1f}" for tool, mib in memory.items())
+
+
+def shares() -> str:
+    found = read("accounting")["shares"]
+    rows = [
+        (part, *(f"{100 * of[part]:.0f} %" for of in found.values()))
+        for part in next(iter(found.values()))
+    ]
+    return markdown(["share of the time", *found], rows)
+
+
+def startup() -> str:
+    result = read("startup")
+    rows = [(f"`{name}`", f"{seconds:.3f}") for name, seconds in result["median_s"].items()]
+    return f"{markdown(['process', 'median, s'], rows)}\n\n{source('startup', result)}"
 
 
 def training(name: str) -> str:
@@ -121,6 +163,10 @@ PARTS = {
     "choices": lambda: choices("recipe_choices"),
     "report_recipe": report_recipe,
     "accounting": accounting,
+    "plan_speed": plan_speed,
+    "extra_memory": extra_memory,
+    "shares": shares,
+    "startup": startup,
     "training_cpu": lambda: training("training_cpu"),
     "training_cuda": lambda: training("training_cuda"),
     "to_target": to_target,

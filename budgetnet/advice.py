@@ -1,0 +1,324 @@
+"""Advice: what costs most, where the field is full, and the cheapest change that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from math import prod
+from typing import NamedTuple
+
+from .accounting import Account, Row
+from .budget import Budget, findings_table
+from .errors import BudgetnetError
+from .limits import Finding
+from .spec import Spec, plan
+from .stages import Conv, Head, Pool, Separable, Stage, Transition
+
+_KERNELS = (1, 3, 5, 7, 9, 11)
+
+
+class Change(NamedTuple):
+    """One change of a chain that meets the budget.
+
+    Attributes:
+        text: what to change.
+        spec: the changed chain.
+        account: its plan, which the budget accepts.
+        alternatives: how many single changes would do, this one included.
+    """
+
+    text: str
+    spec: Spec
+    account: Account
+    alternatives: int
+
+
+def explain_findings(budget: Budget, account: Account, findings: Sequence[Finding]) -> str:
+    """The whole message: findings, what costs most, the receptive field, the cheapest change."""
+    broken = ", ".join(finding.name for finding in findings if not finding.ok)
+    title = f"{account.name or 'the network'} breaks its budget: {broken}"
+    return "\n".join(
+        [findings_table(title, findings).to_text(), *reasons(budget, account, findings)]
+    )
+
+
+def reasons(budget: Budget, account: Account, findings: Sequence[Finding]) -> list[str]:
+    """What lies behind the findings, one line each."""
+    over = [finding for finding in findings if finding.verdict == "over"]
+    names = {finding.name.removeprefix("growth of ") for finding in over}
+    lines = [f"unknown: {finding.reason}" for finding in findings if finding.verdict == "unknown"]
+    if not names.isdisjoint({"params", "trainable_params", "weight_bytes"}) or not findings:
+        lines.append(f"most parameters: {_most(account, 'params')}")
+    if "macs" in names or not findings:
+        lines.append(f"most MACs: {_most(account, 'macs')}")
+    if "peak_activation_bytes" in names:
+        lines.append(f"largest maps: {_largest(account)}")
+    lines.extend(coverage_text(account))
+    if any(finding.verdict in ("over", "under") for finding in findings):
+        lines.extend(_change_text(budget, account))
+    return lines
+
+
+def _most(account: Account, figure: str) -> str:
+    total = getattr(account, figure)
+    layers = [layer for layer in account.layers() if getattr(layer, figure)]
+    layers.sort(key=lambda layer: -getattr(layer, figure))
+    shown = [
+        f"{layer.path or layer.kind} {getattr(layer, figure):,}"
+        + (f" ({getattr(layer, figure) / total:.1%})".replace("%", " %") if total else "")
+        for layer in layers[:3]
+    ]
+    return ", ".join(shown) or "none"
+
+
+def _largest(account: Account) -> str:
+    layers = sorted(account.layers(), key=lambda layer: -prod(layer.output_shape))
+    return ", ".join(
+        f"{layer.path or layer.kind} {'x'.join(map(str, layer.output_shape))}"
+        for layer in layers[:3]
+    )
+
+
+def coverage(account: Account) -> tuple[Row | None, tuple[Row, ...]]:
+    """The layer whose receptive field first covers the input, and later ones that enlarge it."""
+    if isinstance(account.input_shape[0], tuple):
+        return None, ()
+    size = account.input_shape[1:]
+    first, later, largest = None, [], size
+    for layer in account.layers():
+        field = layer.receptive_field
+        if field is None or layer.is_global or len(field.size) != len(size):
+            continue
+        if first is not None and any(a > b for a, b in zip(field.size, largest, strict=True)):
+            later.append(layer)
+            largest = field.size
+        elif first is None and all(a >= b for a, b in zip(field.size, size, strict=True)):
+            first, largest = layer, field.size
+    return first, tuple(later)
+
+
+def coverage_text(account: Account) -> list[str]:
+    """Where the receptive field stands against the input, as lines of a message."""
+    field, shape = account.receptive_field, account.input_shape
+    if field is None or isinstance(shape[0], tuple) or len(shape) == 1:
+        return []
+    size = "x".join(map(str, shape[1:]))
+    first, later = coverage(account)
+    if first is None:
+        return [f"receptive field: {field} of the {size} input; no layer covers it"]
+    text = f"receptive field: {first.receptive_field} at {first.path} covers the {size} input"
+    return [f"{text}; {_after(later)} no more of it" if later else text]
+
+
+def _after(later: Sequence[Row]) -> str:
+    names = [row.path or row.kind for row in later]
+    if len(names) == 1:
+        return f"{names[0]}, after it, sees"
+    return f"the {len(names)} layers after it, {names[0]} to {names[-1]}, see"
+
+
+def _change_text(budget: Budget, account: Account) -> list[str]:
+    chain = chain_of(account)
+    if chain is None or not _agree(plan(chain.spec, account.input_shape), account, budget):
+        return []
+    change = cheapest_change(*chain, budget, account.input_shape)
+    if change is None:
+        return ["no single change of a width, a kernel or a stage meets the budget"]
+    made = change.account
+    others = f" (one of {change.alternatives} that would do)" if change.alternatives > 1 else ""
+    return [
+        f"cheapest single change{others}: {change.text}, which gives {made.params:,} parameters, "
+        f"{made.macs:,} MACs, receptive field {made.receptive_field}"
+    ]
+
+
+def _agree(planned: Account, account: Account, budget: Budget) -> bool:
+    """Whether the budget finds the same in both, so that advice on one holds for the other."""
+    one, two = (
+        [(f.name, f.verdict, f.headroom) for f in budget.check(a)] for a in (planned, account)
+    )
+    return one == two
+
+
+# ---- chains
+
+
+class Chain(NamedTuple):
+    """A spec that describes a network, and what the network calls its stages."""
+
+    spec: Spec
+    names: tuple[str, ...]
+
+
+def chain_of(account: Account) -> Chain | None:
+    """The chain whose plan has the rows and totals of an account; `None` where there is none."""
+    if isinstance(account.input_shape[0], tuple) or len(account.input_shape) != 3:
+        return None
+    try:
+        stages, names = zip(*_pairs(list(_stages(account))), strict=True)
+        spec = Spec(stages)
+        planned = plan(spec, account.input_shape)
+    except (BudgetnetError, _NoChain, ValueError):
+        return None
+    totals = ("params", "macs", "receptive_field")
+    same = all(getattr(planned, name) == getattr(account, name) for name in totals)
+    return Chain(spec, names) if same and planned.output_shape == account.output_shape else None
+
+
+class _NoChain(Exception):
+    """The rows are no chain that a spec describes."""
+
+
+def _stages(account: Account) -> Iterator[tuple[Stage, str]]:
+    rows, channels = list(account.rows), account.input_shape[0]
+    while rows:
+        row = rows.pop(0)
+        if row.kind == "MaxPool2d" and row.sliding and not row.sliding.ceil_mode:
+            yield Pool(*_geometry(row)[:3]), row.path
+        elif row.kind == "Conv2d" and row.sliding:
+            stage = _conv(row, rows, channels)
+            name = row.path.removesuffix(".conv").removesuffix(".depthwise")
+            classifier = Conv(stage.out_channels, (1, 1), norm=stage.norm, act=False)
+            if rows and rows[0].is_global and stage == classifier:
+                yield Head(stage.out_channels, norm=stage.norm), name
+                return
+            yield stage, name
+        elif row.is_global:
+            yield Head(), row.path.removesuffix(".pool")
+            return
+        else:
+            raise _NoChain
+        channels = row.output_shape[0]
+
+
+def _conv(row: Row, rows: list[Row], channels: int) -> Conv:
+    """The convolution of a row, with the norm and activation that follow it."""
+    if not row.macs or row.reused:
+        raise _NoChain
+    kernel, stride, padding, dilation = _geometry(row)
+    out = row.output_shape[0]
+    weights = row.macs // prod(row.output_shape[1:])
+    groups, rest = divmod(out * channels * prod(kernel), weights)
+    if rest or row.params not in (weights, weights + out):
+        raise _NoChain
+    norm = bool(rows) and rows[0].kind == "BatchNorm2d" and rows.pop(0).params == 2 * out
+    act = bool(rows) and rows[0].kind == "ReLU" and bool(rows.pop(0))
+    bias = row.params > weights
+    kept = None if bias != norm else bias  # the default: a bias exactly where there is no norm
+    return Conv(out, kernel, stride, padding, dilation, groups, norm, act, kept)
+
+
+def _geometry(row: Row) -> tuple[tuple[int, int], ...]:
+    slide = row.sliding
+    if slide is None or len(slide.kernel) != 2 or any(lo != hi for lo, hi in slide.padding):
+        raise _NoChain
+    padding = tuple(lo for lo, _ in slide.padding)
+    return slide.kernel, slide.stride, padding, slide.dilation  # type: ignore[return-value]  # pairs
+
+
+def _pairs(stages: list[tuple[Stage, str]]) -> Iterator[tuple[Stage, str]]:
+    """Depthwise and pointwise convolutions as the one stage that they make."""
+    channels = 0
+    while stages:
+        stage, name = stages.pop(0)
+        after = stages[0][0] if stages else None
+        if (
+            isinstance(stage, Conv) and isinstance(after, Conv)
+            and stage.groups == stage.out_channels == channels > 1
+            and after == Conv(after.out_channels, (1, 1), norm=stage.norm, act=stage.act)
+            and stage.bias is None
+        ):  # fmt: skip
+            stages.pop(0)
+            shape = (stage.kernel_size, stage.stride, stage.padding, stage.dilation)
+            stage = Separable(after.out_channels, *shape, stage.norm, stage.act)
+        yield stage, name
+        channels = getattr(stage, "out_channels", channels)
+
+
+# ---- changes
+
+
+def cheapest_change(
+    spec: Spec, names: Sequence[str], budget: Budget, input_shape: tuple[int, ...]
+) -> Change | None:
+    """The single change of a width, a kernel or a stage that meets the whole budget.
+
+    Each change is planned and checked. The cheapest has the smallest sum of two shares: of the
+    stage's channels or kernel positions, and of the network's parameters. `names` is what the text
+    calls the stages.
+    """
+    before = plan(spec, input_shape)  # type: ignore[arg-type]  # a chain has three sizes
+    found: list[tuple[Fraction, Change]] = []
+    for share, text, changed in _changes(spec, names, budget, input_shape):
+        account = _accepted(changed, budget, input_shape)
+        if account is not None:
+            moved = Fraction(abs(account.params - before.params), max(before.params, 1))
+            found.append((share + moved, Change(text, changed, account, 0)))
+    if not found:
+        return None
+    return min(found, key=lambda entry: entry[0])[1]._replace(alternatives=len(found))
+
+
+def _accepted(spec: Spec, budget: Budget, shape: tuple[int, ...]) -> Account | None:
+    try:
+        account = plan(spec, shape)  # type: ignore[arg-type]  # a chain has three sizes
+    except BudgetnetError:
+        return None
+    return account if all(finding.ok for finding in budget.check(account)) else None
+
+
+def _changes(
+    spec: Spec, names: Sequence[str], budget: Budget, shape: tuple[int, ...]
+) -> Iterator[tuple[Fraction, str, Spec]]:
+    """Single changes of every stage with the share of it that changes.
+
+    The last width stays, since it is that of the output.
+    """
+    stages = spec.stages
+    last = max((i for i, s in enumerate(stages) if hasattr(s, "out_channels")), default=-1)
+    end = stages[-1]
+    classified = isinstance(end, Head) and end.num_classes is not None
+    for i, (name, stage) in enumerate(zip(names, stages, strict=True)):
+        put = partial(_put, spec, i)
+        free = i != last or classified
+        if free and isinstance(stage, Conv | Separable | Transition):
+            now = stage.out_channels
+            made = partial(_widened, spec, i, stage)
+            if width := _widest(now, made, budget, shape):
+                text = f"narrow {name} from {now} to {width} channels"
+                yield Fraction(now - width, now), text, made(width)
+        if isinstance(stage, Conv | Separable):
+            area, was = prod(stage.kernel_size), "x".join(map(str, stage.kernel_size))
+            for size in _KERNELS:
+                if (size, size) != stage.kernel_size:
+                    text = f"change the kernel of {name} from {was} to {size}x{size}"
+                    share = Fraction(abs(size * size - area), max(size * size, area))
+                    yield share, text, put(_with_kernel(stage, size))
+        if free and not isinstance(stage, Head) and len(stages) > 1:
+            yield Fraction(1), f"take out {name}", put()
+
+
+def _put(spec: Spec, i: int, *stages: Stage) -> Spec:
+    return Spec((*spec.stages[:i], *stages, *spec.stages[i + 1 :]))
+
+
+def _widened(spec: Spec, i: int, stage: Conv | Separable | Transition, width: int) -> Spec:
+    return _put(spec, i, replace(stage, out_channels=width))
+
+
+def _with_kernel(stage: Conv | Separable, size: int) -> Stage:
+    """The stage with a square kernel; "same" padding stays so."""
+    axes = list(zip(stage.padding, stage.dilation, stage.kernel_size, strict=True))
+    same = any(stage.padding) and all(2 * p == d * (k - 1) for p, d, k in axes)
+    high, wide = (d * (size - 1) // 2 for d in stage.dilation)
+    padding = (high, wide) if same else stage.padding
+    return replace(stage, kernel_size=(size, size), padding=padding)
+
+
+def _widest(now: int, made: Callable[[int], Spec], budget: Budget, shape: tuple[int, ...]) -> int:
+    """The largest width below `now` that meets the budget; 0 if none."""
+    step = 1 if now <= 128 else 8
+    widths = range((now - 1) // step * step, 0, -step)
+    return next((width for width in widths if _accepted(made(width), budget, shape)), 0)

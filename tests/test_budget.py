@@ -1,0 +1,333 @@
+"""Budgets: limits read and judged, messages, advice that holds, hints, and the pytest plugin."""
+
+import dataclasses
+from math import prod
+
+import pytest
+import torch
+from golden import check_golden
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch import nn
+
+import budgetnet
+from budgetnet import Account, Budget, BudgetExceeded, Finding, Spec, assert_budget, models, plan
+from budgetnet.advice import chain_of, cheapest_change, coverage
+from budgetnet.errors import ArgumentError, BudgetnetError
+from budgetnet.limits import read_size
+from budgetnet.lint import find_hints
+from budgetnet.testing import specs
+
+S6 = plan(models.get_reference("s6").spec, (1, 28, 28), name="s6")
+SIZES = ["params", "trainable_params", "macs", "weight_bytes", "peak_activation_bytes", "depth"]
+
+
+@st.composite
+def chains(draw):
+    """A spec with an input shape that fits."""
+    spec = draw(specs())
+    shape = (draw(st.integers(1, 6)), draw(st.integers(4, 24)), draw(st.integers(4, 24)))
+    try:
+        plan(spec, shape)
+    except BudgetnetError:
+        assume(False)
+    return spec, shape
+
+
+def total(account, name):
+    """A figure computed again from the rows, by a way of its own."""
+    rows = account.rows
+    if name in ("params", "trainable_params"):
+        return sum(row.params for row in rows)
+    if name == "macs":
+        return sum(row.macs for row in rows)
+    if name == "depth":
+        return len([row for row in rows if row.kind in ("Conv2d", "Linear")])
+    norms = [row for row in rows if row.kind == "BatchNorm2d"]
+    if name == "weight_bytes":  # a norm keeps mean and variance, and one counter of 8 bytes
+        running = sum(2 * row.output_shape[0] for row in norms)
+        return 4 * (sum(row.params for row in rows) + running) + 8 * len(norms)
+    raise AssertionError(name)
+
+
+@given(
+    st.data(),
+    chains(),
+    st.sampled_from([name for name in SIZES if name != "peak_activation_bytes"]),
+)
+def test_a_verdict_is_what_the_rows_say(data, drawn, name):
+    account = plan(*drawn)
+    measured = total(account, name)
+    low = data.draw(st.integers(0, 2 * measured + 2))
+    high = data.draw(st.integers(low, 2 * measured + 2))
+    (below,) = Budget(**{name: high}).check(account)
+    (within,) = Budget(**{name: (low, high)}).check(account)
+    assert (measured <= high, high - measured) == (below.ok, below.headroom)
+    assert (low <= measured <= high) == within.ok
+    assert min(measured - low, high - measured) == within.headroom
+    assert within.verdict == (
+        "under" if measured < low else "over" if measured > high else "within"
+    )
+
+
+@given(chains(), st.integers(0, 60))
+def test_a_receptive_field_must_be_reached_along_every_axis(drawn, least):
+    account = plan(*drawn)
+    (found,) = Budget(receptive_field=least).check(account)
+    assert all(size >= least for size in account.receptive_field.size) == found.ok
+
+
+def test_a_receptive_field_may_have_both_bounds():
+    uneven = plan("c4k3x9 gap2", (1, 12, 12))
+    wanted = {3: "within", 4: "under"}
+    for low, verdict in wanted.items():
+        (found,) = Budget(receptive_field=(low, 9)).check(uneven)
+        assert verdict == found.verdict
+    (found,) = Budget(receptive_field=(3, 8)).check(uneven)
+    assert ("over", -1, "3x9") == (found.verdict, found.headroom, found.measured_text)
+
+
+@pytest.mark.parametrize(
+    ("text", "in_bytes", "expected"),
+    [
+        (20_000, False, 20_000), ("20_000", False, 20_000), ("20,000", False, 20_000),
+        ("20k", False, 20_000), ("20 K", False, 20_000), ("3M", False, 3_000_000),
+        ("1.25G", False, 1_250_000_000), (2e6, False, 2_000_000), (0, False, 0),
+        ("60 KiB", True, 61_440), ("60kB", True, 60_000), ("60 KB", True, 60_000),
+        ("1.5MiB", True, 1_572_864), ("512 B", True, 512), ("512", True, 512),
+        ("2 GiB", True, 2 * 1024**3), ("2GB", True, 2 * 10**9),
+    ],
+)  # fmt: skip
+def test_sizes(text, in_bytes, expected):
+    assert expected == read_size(text, in_bytes=in_bytes)
+
+
+@pytest.mark.parametrize(
+    ("text", "in_bytes"),
+    [
+        (-1, False), ("-1", False), (1.5, False), ("0.3", False), (True, False), (None, False),
+        ("20 KiB", False), ("many", False), ("", False), ("3m", False), ("1e6", False),
+        ("60 K", True), ("0.3 B", True), (float("nan"), False), (float("inf"), False), ([], False),
+        ("1.0001 kB", True),
+    ],
+)  # fmt: skip
+def test_sizes_that_cannot_be_read(text, in_bytes):
+    with pytest.raises(
+        ArgumentError, match=r"cannot read params=.* as a size\. Write a whole number"
+    ):
+        read_size(text, "params", in_bytes)
+
+
+@given(st.one_of(st.text(max_size=12), st.from_regex(r"[\d.,_ ]{1,6}[kKMGiB]{0,3}")), st.booleans())
+def test_any_text_is_a_size_or_an_error(text, in_bytes):
+    try:
+        size = read_size(text, in_bytes=in_bytes)
+    except ArgumentError:
+        return
+    assert size >= 0
+    assert size == read_size(f"{size:,}", in_bytes=in_bytes)
+
+
+def test_budgets_compose_and_take_limits_of_ones_own():
+    def shallow(account):
+        """At most three convolutions."""
+        return account.depth <= 3
+
+    def named(account):
+        return Finding("title", "within" if account.name else "under", account.name, "a title")
+
+    common = Budget(params="20k", require="Conv2d")
+    budget = Budget(*common.limits, shallow, named, forbid=["Linear", "Dropout*"])
+    found = budget.check(S6)
+    assert ["forbid Linear", "forbid Dropout*", "params", "require Conv2d", "shallow", "title"] == [
+        f.name for f in found
+    ]
+    assert [True, True, True, True, False, True] == [f.ok for f in found]
+    assert "At most three convolutions." == found[4].reason
+    assert common == Budget(params=20_000, require=["Conv2d"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        common.limits = ()
+
+
+def test_an_unknown_figure_is_a_violation():
+    class Fourier(nn.Module):
+        def forward(self, x):
+            return torch.fft.fft2(x).real
+
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), Fourier())
+    assert_budget(model, (1, 8, 8), params=20)
+    with pytest.raises(BudgetExceeded, match="no accounting rule covers") as raised:
+        assert_budget(model, (1, 8, 8), params=20, macs="1M")
+    assert ["within", "unknown"] == [f.verdict for f in raised.value.findings]
+
+
+def test_assert_budget_takes_models_specs_and_accounts():
+    model = models.get_model("s6")
+    assert 14_372 == assert_budget(model, (1, 28, 28), params="20k", receptive_field=22).params
+    assert S6 == assert_budget(S6, budget=Budget(params=14_372))
+    assert 14_372 == assert_budget(models.get_reference("s6").spec, (1, 28, 28)).params
+    with pytest.raises(ArgumentError, match="assert_budget needs input_shape"):
+        assert_budget(model, params="20k")
+    with pytest.raises(AssertionError, match="4,372 over"):
+        assert_budget(S6, params="10k")
+
+
+MESSAGES = {
+    "params": ("c16 c16 p c32 gap10", {"params": "7k"}),
+    "macs": ("c16 c16 p c32 gap10", {"macs": "1.5M", "params": "20k"}),
+    "receptive_field": ("c16 c16 p c32 gap10", {"receptive_field": 16}),
+    "receptive_field_range": ("c16k3x9 c16 gap10", {"receptive_field": (6, 8)}),
+    "peak": ("c16 c16 p c32 gap10", {"peak_activation_bytes": "80 KiB"}),
+    "weight_bytes": ("c16 c16 p c32 gap10", {"weight_bytes": ("16 KiB", "24 KiB")}),
+    "depth": ("c16 c16 c16 c16 p c16 gap10", {"depth": 5}),
+    "kinds": ("c16 c16 p c32 gap10", {"require": ["AvgPool*"], "forbid": ["MaxPool2d"]}),
+    "nothing_helps": ("c16 c16 p c32 gap10", {"params": 300, "receptive_field": 28}),
+    "covered": ("c16k7s2 c16k5s2 c16k3 c16same c16same gap10", {"params": "12k"}),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages(name):
+    spec, limits = MESSAGES[name]
+    with pytest.raises(BudgetExceeded) as raised:
+        assert_budget(spec, (1, 28, 28), **limits)
+    check_golden(f"budget_{name}", str(raised.value))
+
+
+@given(
+    chains(),
+    st.sampled_from(["params", "macs", "weight_bytes", "peak_activation_bytes", "depth"]),
+    st.integers(30, 99),
+)
+def test_the_cheapest_change_keeps_its_word(drawn, name, percent):
+    spec, shape = drawn
+    account = plan(spec, shape)
+    budget = Budget(**{name: getattr(account, name) * percent // 100})
+    assume(not all(finding.ok for finding in budget.check(account)))
+    change = cheapest_change(spec, names_of(spec), budget, shape)
+    if change is None:
+        return
+    budget.enforce(plan(change.spec, shape))
+    differing = [a != b for a, b in zip(spec.stages, change.spec.stages, strict=False)]
+    shorter = len(change.spec.stages) == len(spec.stages) - 1
+    assert shorter or sum(differing) == 1
+    assert change.alternatives >= 1
+
+
+def test_the_cheapest_change_is_the_least_of_all_by_brute_force():
+    spec, shape = Spec.parse("c6 c8 p c7 gap10"), (1, 20, 20)
+    before, shares = plan(spec, shape).params, []
+    for i, stage in enumerate(spec.stages):
+        others = [(1, Spec((*spec.stages[:i], *spec.stages[i + 1 :])))] if i < 4 else []
+        if hasattr(stage, "out_channels"):
+            now = stage.out_channels
+            others += [((now - n) / now, _with(spec, i, out_channels=n)) for n in range(1, now)]
+            others += [(8 / 9, _with(spec, i, kernel_size=(1, 1)))]
+            others += [(1 - 9 / k**2, _with(spec, i, kernel_size=(k, k))) for k in (5, 7, 9, 11)]
+        for share, other in others:
+            try:
+                account = plan(other, shape)
+            except BudgetnetError:
+                continue
+            if account.params <= 1_000:
+                moved = abs(before - account.params) / before
+                shares.append((share + moved, other))
+    change = cheapest_change(spec, names_of(spec), Budget(params=1_000), shape)
+    assert min(shares, key=lambda entry: entry[0])[1] == change.spec
+    assert change.alternatives <= len(shares)
+
+
+def _with(spec, i, **values):
+    stage = dataclasses.replace(spec.stages[i], **values)
+    return Spec((*spec.stages[:i], stage, *spec.stages[i + 1 :]))
+
+
+@given(chains())
+def test_a_chain_is_found_again_in_its_account(drawn):
+    spec, shape = drawn
+    account = plan(spec, shape)
+    again = chain_of(account)
+    assert _unnamed(account) == _unnamed(plan(again.spec, shape))
+    assert chain_of(budgetnet.account(models.build(spec, shape[0]), shape)) == again
+
+
+def test_stages_are_called_what_the_network_calls_them():
+    spec = Spec.parse("c8 ds8 p c8 gap4")
+    assert tuple(names_of(spec)) == chain_of(plan(spec, (3, 16, 16))).names
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3))
+    assert ("0", "2", "3") == chain_of(budgetnet.account(net, (1, 12, 12))).names
+
+
+def names_of(spec):
+    return [name for name, _ in spec.named_stages()]
+
+
+def _unnamed(account):
+    return [row._replace(path="") for row in account.rows]
+
+
+def test_advice_is_for_chains_only():
+    block = models.build("c4k3same", 4)
+    assert chain_of(budgetnet.account(block, (4, 8, 8))) is not None
+    residual = budgetnet.blocks.Residual(budgetnet.blocks.ConvBNReLU(4, 4, activation_layer=None))
+    assert chain_of(budgetnet.account(residual, (4, 8, 8))) is None
+    with pytest.raises(BudgetExceeded) as raised:
+        assert_budget(residual, (4, 8, 8), params=100)
+    assert "change" not in str(raised.value)
+
+
+def test_coverage():
+    first, later = coverage(plan("c4s2 c4s2 c4same c4same c4same gap10", (1, 15, 15)))
+    assert ("conv3", (15, 15)) == (first.path, first.receptive_field.size)
+    assert ["conv4", "conv5"] == [row.path for row in later]
+    assert (None, ()) == coverage(S6)
+
+
+HINTS = {
+    "bias-before-norm": ("c8+bias c8 c8 gap4", ["conv1.conv"]),
+    "activation-on-logits": ("c8 c8 c8 t4 gap", ["transition1.act"]),
+    "pool-before-head": ("c8 c8 p gap4", ["pool1"]),
+    "small-field": ("c8 gap4", ["head.norm"]),
+    "pointwise-field": ("c8 t8 gap4", ["transition1.conv"]),
+    "beyond-coverage": ("c8k9 c8same c8same gap4", ["conv3"]),
+    "even-kernel": ("c8k4 c8 c8 gap4", ["conv1.conv"]),
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_hints(name):
+    spec, where = HINTS[name]
+    assert where == [
+        hint.where for hint in find_hints(plan(spec, (1, 11, 11))) if hint.name == name
+    ]
+
+
+def test_a_wasted_bias_is_counted():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 3, bias=False),
+                          nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3))  # fmt: skip
+    (hint,) = [h for h in find_hints(budgetnet.account(model, (3, 9, 9))) if "bias" in h.name]
+    assert ("0", "its bias of 8 parameters has no effect") == (hint.where, hint.what)
+
+
+def test_unused_parameters_are_a_hint():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Conv2d(1, 1, 9), nn.Conv2d(1, 1, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    hints = [h.where for h in find_hints(budgetnet.account(Idle(), (1, 9, 9)))]
+    assert ["idle.weight", "idle.bias"] == hints
+
+
+def test_a_sound_network_has_no_hints():
+    assert () == find_hints(plan("c8 c8 p c8 c8 gap10", (1, 14, 14)))
+
+
+def test_depth_is_part_of_an_account():
+    assert 8 == S6.depth
+    assert 8 == S6.to_dict()["depth"]
+    assert S6 == Account.from_json(S6.to_json())
+    assert prod((2, 4)) == S6.depth
