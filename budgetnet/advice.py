@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .accounting import Account, Row
 from .budget import Budget, findings_table
 from .errors import BudgetnetError
-from .limits import Finding
+from .limits import FIGURES, Finding
 from .spec import Spec, plan
 from .stages import Conv, Head, Pool, Separable, Stage, Transition
 
@@ -38,7 +38,8 @@ class Change(NamedTuple):
 def explain_findings(budget: Budget, account: Account, findings: Sequence[Finding]) -> str:
     """The whole message: findings, what costs most, the receptive field, the cheapest change."""
     broken = ", ".join(finding.name for finding in findings if not finding.ok)
-    title = f"{account.name or 'the network'} breaks its budget: {broken}"
+    name = account.name or "the network"
+    title = f"{name} on {account.input_text} breaks its budget: {broken}"
     return "\n".join(
         [findings_table(title, findings).to_text(), *reasons(budget, account, findings)]
     )
@@ -49,6 +50,9 @@ def reasons(budget: Budget, account: Account, findings: Sequence[Finding]) -> li
     over = [finding for finding in findings if finding.verdict == "over"]
     names = {finding.name.removeprefix("growth of ") for finding in over}
     lines = [f"unknown: {finding.reason}" for finding in findings if finding.verdict == "unknown"]
+    beyond = [finding.name.removeprefix("growth of ") for finding in findings if not finding.ok]
+    meanings = {name: FIGURES[name].meaning for name in beyond if name in FIGURES}
+    lines.extend(f"{name} counts {meaning}" for name, meaning in meanings.items())
     if not names.isdisjoint({"params", "trainable_params", "weight_bytes"}) or not findings:
         lines.append(f"most parameters: {_most(account, 'params')}")
     if "macs" in names or not findings:

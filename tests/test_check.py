@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from golden import check_golden
@@ -367,7 +369,9 @@ def test_any_damage_to_the_file_is_an_answer(data, project):
 )
 def test_exit_codes_of_the_console_script(arguments, code, project, tmp_path):
     project("")
-    command = [sys.executable, "-m", "budgetnet.cli", *arguments]
+    script = shutil.which("budgetnet", path=Path(sys.executable).parent)
+    assert script, "install the package, with pip install -e ."
+    command = [script, *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert code == done.returncode, done.stderr
     assert "Traceback" not in done.stderr
