@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from . import folding
 from .errors import FormatError, explain
 from .geometry import Sliding, as_tuples, compact
 from .receptive_field import ReceptiveField
@@ -132,31 +133,15 @@ class Account:
         A follower lies in the same module, does no MACs, and changes neither map nor field. An
         `Identity` is left out.
         """
-        groups: list[list[Row]] = []
-        for row in self.rows:
-            if row.kind == "Identity":
-                continue
-            if groups and _follows(row, groups[-1][-1]):
-                groups[-1].append(row)
-            else:
-                groups.append([row])
-        return tuple(_merge(group, self.rows) for group in groups)
+        return folding.layers(self.rows)
 
     def fold(self, depth: int) -> tuple[Row, ...]:
         """Rows summed by the first `depth` parts of their path; the last of each says the rest."""
-        groups: dict[str, list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault(".".join(row.path.split(".")[:depth]), []).append(row)
-        return tuple(_sum(path, group) for path, group in groups.items())
+        return folding.to_depth(self.rows, depth)
 
     def by_module(self) -> dict[str, Row]:
         """For every module path, "" being the whole model, the sum of the rows below it."""
-        groups: dict[str, list[Row]] = {"": list(self.rows)}
-        for row in self.rows:
-            parts = row.path.split(".") if row.path else []
-            for end in range(1, len(parts) + 1):
-                groups.setdefault(".".join(parts[:end]), []).append(row)
-        return {path: _sum(path, group) for path, group in groups.items()}
+        return folding.by_module(self.rows)
 
     def to_table(self, depth: int | None = None) -> Table:
         """The account as a `Table`: one line per layer, or folded to `depth`."""
@@ -305,55 +290,6 @@ class Account:
             notes.append(f"parameters that no operation read: {', '.join(self.unused)}")
         notes.extend(f"unknown: {reason}" for reason in self.unknown)
         return tuple(notes)
-
-
-def _parent(path: str) -> str:
-    return path.rpartition(".")[0]
-
-
-def _follows(row: Row, before: Row) -> bool:
-    return (
-        row.macs == 0
-        and row.sliding is None
-        and not row.is_global
-        and row.output_shape == before.output_shape
-        and row.receptive_field == before.receptive_field
-        and _same_module(row.path, before.path)
-    )
-
-
-def _same_module(one: str, two: str) -> bool:
-    """Whether one `forward` runs both: two children, or a child and an operation beside it."""
-    return _parent(one) in (two, _parent(two)) or one == _parent(two)
-
-
-def _merge(group: list[Row], rows: tuple[Row, ...]) -> Row:
-    """One row for a layer and its followers, named after their module if they are all of it."""
-    if len(group) == 1:
-        return group[0]
-    parent = _parent(group[0].path)
-    whole = parent and sum(row.path.startswith(parent + ".") for row in rows) == len(group)
-    return group[0]._replace(
-        path=parent if whole else group[0].path,
-        kind=" + ".join(row.kind for row in group),
-        params=sum(row.params for row in group),
-        global_context=any(row.global_context for row in group),
-    )
-
-
-def _sum(path: str, group: list[Row]) -> Row:
-    """The last row, with the costs of all."""
-    counts = [row.macs for row in group]
-    return group[-1]._replace(
-        path=path,
-        kind=group[0].kind if len(group) == 1 else f"{len(group)} calls",
-        params=sum(row.params for row in group),
-        macs=None if None in counts else sum(filter(None, counts)),
-        sliding=group[0].sliding if len(group) == 1 else None,
-        global_context=any(row.global_context for row in group),
-        reused=all(row.reused for row in group),
-        unknown=next((row.unknown for row in group if row.unknown), ""),
-    )
 
 
 def _known(value: object) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .reading import CHANNEL, Reading, Unreadable
-from .receptive_field import ReceptiveField, has_context, union_of
+from .receptive_field import ReceptiveField, united
 from .window import Window
 
 
@@ -21,16 +21,16 @@ def unite(one: Reading, two: Reading) -> Reading:
         distinct, inverse = np.zeros(1, np.intp), keys
     else:
         distinct, inverse = np.unique(keys, return_inverse=True)
-    pairs = [
-        (one.fields[key // len(two.fields)], two.fields[key % len(two.fields)])
-        for key in distinct.tolist()
-    ]
-    return Reading(
-        one.dims,
-        tuple(map(union_of, pairs)),
-        inverse.reshape(keys.shape),
-        one.context or two.context or any(map(has_context, pairs)),
-    ).distinct()
+    # Few windows make many fields: along each axis, every pair of windows is united once.
+    memo: dict[tuple[Window, Window], tuple[Window, bool]] = {}
+    fields, context = [], one.context or two.context
+    for key in distinct.tolist():
+        mine, theirs = one.fields[key // len(two.fields)], two.fields[key % len(two.fields)]
+        both = zip(mine.axes, theirs.axes, strict=True)
+        found = [memo.get(pair) or memo.setdefault(pair, united(pair)) for pair in both]
+        fields.append(ReceptiveField(tuple([window for window, _ in found])))
+        context = context or any(left_out for _, left_out in found)
+    return Reading(one.dims, tuple(fields), inverse.reshape(keys.shape), context).distinct()
 
 
 def join(readings: Sequence[Reading], dim: int) -> Reading:

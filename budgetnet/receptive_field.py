@@ -102,29 +102,28 @@ def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     if len(fields) == 1:
         return fields[0]
     if len(fields[0].axes) == 2 and all(field.axes[0] is field.axes[1] for field in fields):
-        one = Window.united(_moving([field.axes[0] for field in fields]))
+        one, _ = united([field.axes[0] for field in fields])
         return ReceptiveField((one, one))  # most maps are square: one union serves both axes
-    return ReceptiveField(
-        tuple(
-            Window.united(_moving([field.axes[axis] for field in fields]))
-            for axis in range(len(fields[0].axes))
-        )
-    )
+    return ReceptiveField(tuple(united(column)[0] for column in _columns(fields)))
 
 
 def has_context(fields: Sequence[ReceptiveField]) -> bool:
     """Whether `union_of` these leaves out what some have read for every position alike."""
     if len(fields) == 1 or all(window.advance for field in fields for window in field.axes):
         return False
-    columns = ([field.axes[k] for field in fields] for k in range(len(fields[0].axes)))
-    return any(len(_moving(column)) < len(column) for column in columns)
+    return any(united(column)[1] for column in _columns(fields))
 
 
-def _moving(windows: list[Window]) -> list[Window]:
+def united(windows: Sequence[Window]) -> tuple[Window, bool]:
+    """Union along one axis, and whether windows that do not move were left out of it."""
     moving = [window for window in windows if window.advance or window.is_empty]
-    if len(moving) == len(windows):
-        return windows
-    return moving if any(not window.is_empty for window in moving) else windows
+    if all(window.is_empty for window in moving):
+        moving = list(windows)
+    return Window.united(moving), len(moving) < len(windows)
+
+
+def _columns(fields: Sequence[ReceptiveField]) -> list[tuple[Window, ...]]:
+    return list(zip(*(field.axes for field in fields), strict=True))
 
 
 def _read_window(data: Any) -> Window:
