@@ -269,3 +269,68 @@ def test_rows_that_read_other_columns_are_refused():
     model = Runs(forward)
     with pytest.raises(UnsupportedOp, match="have read differently along another"):
         account(model, (2, 6, 6))
+
+
+def test_a_sum_with_what_the_whole_map_says_is_context():
+    def forward(conv, wide, x):
+        mean = conv(x).mean((2, 3), keepdim=True).expand_as(conv(x))
+        return torch.cat([conv(x), mean], 1) + wide(x)
+
+    model = Runs(forward, nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(2, 8, 5, padding=2))
+    last = account(model, (2, 9, 9)).rows[-1]
+    assert ("add", True, (5, 5)) == (last.kind, last.global_context, last.receptive_field.size)
+
+
+def test_a_layer_that_holds_an_unknown_operation_has_unknown_macs():
+    class Leaf(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2, 2, 3, 3))
+
+        def forward(self, x):
+            return F.conv2d(torch.fft.fft2(x).real, self.weight)
+
+    (row,) = account(nn.Sequential(Leaf()), (2, 9, 9), strict=False).rows
+    assert (36, None, None) == (row.params, row.macs, row.receptive_field)
+    assert "_fft" in row.unknown
+
+
+class Restless(nn.Module):
+    """A module that changes itself, and its child, whenever it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3)
+        self.register_buffer("seen", torch.zeros(1))
+        self.gone, self.fails = "here", False
+
+    def forward(self, x):
+        self.runs = getattr(self, "runs", 0) + 1
+        self.seen = self.seen + 1
+        self.register_buffer("new", torch.ones(2))
+        self.conv.note = "visited"
+        self.conv.bias = None
+        del self.gone
+        if self.fails:
+            raise RuntimeError("on purpose")
+        return self.conv(x)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_module_that_changes_itself_comes_back_as_it_was(fails, training):
+    model = Restless().train(training)
+    model.fails = fails
+
+    def tables():
+        return [(list(table), [id(value) for value in table.values()])
+                for module in model.modules()
+                for table in (module.__dict__, module._parameters, module._buffers)]  # fmt: skip
+
+    before = tables()
+    if fails:
+        with pytest.raises(RuntimeError, match="on purpose"):
+            account(model, (1, 8, 8))
+    else:
+        account(model, (1, 8, 8))
+    assert before == tables()
