@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import Any, TypeAlias
 
@@ -275,6 +276,24 @@ class Reading:
         place = reading.place_of(dim)
         chosen = start + step * np.arange(count) if count > 1 else start
         return replace(reading, dims=dims, classes=reading.classes.take(chosen, place)).distinct()
+
+    def choose(self, dim: int, chosen: Sequence[int]) -> Reading:
+        """These positions along a dimension; along an axis they must be evenly spaced."""
+        if not chosen:
+            raise Unreadable("an empty choice of positions")
+        reading = self.enumerated(dim) if len(self.dims[dim]) > 1 else self
+        steps = {b - a for a, b in pairwise(chosen)}
+        if len(steps) < 2:
+            return reading.take(dim, chosen[0], steps.pop() if steps else 1, len(chosen))
+        if not reading.dims[dim]:  # one position, again and again
+            return reading.expand(
+                [len(chosen) if i == dim else n for i, n in enumerate(self.shape)]
+            )
+        if reading.dims[dim][0][0] != CHANNEL:
+            raise Unreadable("a choice of positions that are not evenly spaced")
+        dims = (*reading.dims[:dim], _channel(len(chosen)), *reading.dims[dim + 1 :])
+        classes = reading.classes.take(chosen, reading.place_of(dim))
+        return replace(reading, dims=dims, classes=classes).distinct()
 
     def select(self, dim: int, index: int) -> Reading:
         """One position along a dimension, which is dropped."""

@@ -11,7 +11,8 @@ from torch.nn.utils import parametrizations
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from budgetnet import account, models, rules
-from budgetnet.errors import ArgumentError, UnsupportedOp
+from budgetnet.errors import ArgumentError, ShapeError, UnsupportedOp
+from budgetnet.testing import assert_field_matches, nan_footprint
 
 
 class Runs(nn.Module):
@@ -334,3 +335,52 @@ def test_a_module_that_changes_itself_comes_back_as_it_was(fails, training):
     else:
         account(model, (1, 8, 8))
     assert before == tables()
+
+
+@pytest.mark.parametrize("pick", [
+    lambda x: x[:, torch.tensor([3, 0, 1])],
+    lambda x: x[:, torch.tensor([True, False, False, True])],
+    lambda x: x[:, torch.tensor([-1, 2])],
+    lambda x: x.index_select(1, torch.tensor([2, 2])),
+    lambda x: x[:, :, torch.tensor([1, 3, 5])],
+    lambda x: x.index_select(3, torch.tensor([4, 3, 2, 1, 0])),
+])  # fmt: skip
+def test_positions_chosen_by_a_constant(pick):
+    """Every unit against poisoned inputs; the channels have read different things."""
+    model = Runs(
+        lambda one, two, x: two(pick(torch.cat([F.pixel_unshuffle(x, 2)[:, :2], one(x)], 1))),
+        nn.Conv2d(1, 2, 3, stride=2, padding=1),
+        nn.LazyConv2d(1, 1),
+    )
+    shape = (1, 12, 12)
+    model(torch.zeros(1, *shape))
+    field = account(model, shape).receptive_field
+    assert 0 < assert_field_matches(field, nan_footprint(model, shape))
+
+
+def test_uneven_positions_are_refused():
+    with pytest.raises(UnsupportedOp, match="not evenly spaced"):
+        account(Runs(lambda x: x[:, :, torch.tensor([0, 1, 5])]), (1, 8, 8))
+    with pytest.raises(UnsupportedOp, match="chosen by values of the input"):
+        account(Runs(lambda x: x.index_select(1, x.argmax(1).reshape(-1))), (1, 4, 4))
+    with pytest.raises(ShapeError, match=r"beyond the map \(size 8, index \[3, 8\]\)"):
+        account(Runs(lambda x: x[:, :, torch.tensor([3, 8])]), (1, 8, 8))
+    with pytest.raises(UnsupportedOp, match="by several tensors"):
+        account(Runs(lambda x: x[:, torch.tensor([0]), torch.tensor([3])]), (1, 8, 8))
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"dilation": 2}])
+def test_convolution_by_unfold(options):
+    conv = nn.Conv2d(3, 4, (3, 2), bias=False, **options)
+
+    def forward(layer, x):
+        columns = F.unfold(x, (3, 2), **options)
+        size = layer(x).shape[2:]
+        return (layer.weight.flatten(1) @ columns).view(1, 4, *size)
+
+    model = Runs(forward, conv)
+    expected = account(conv, (3, 9, 8))
+    torch.testing.assert_close(conv(torch.ones(1, 3, 9, 8)), model(torch.ones(1, 3, 9, 8)))
+    result = account(model, (3, 9, 8))
+    assert expected.receptive_field == result.receptive_field
+    assert 2 * expected.macs == result.macs  # the convolution runs for its size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from math import gcd, prod
 from typing import Any, NamedTuple
 
@@ -154,6 +155,34 @@ def _transposed(
     macs = conv_macs(weight.numel(), prod(_spatial(x))) * x.shape[0]
     channels = weight.shape[1] * groups
     return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
+
+
+@rule("im2col")
+def unfold(
+    x: Activation,
+    kernel_size: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> Effect:
+    """Patches: `(N, C, H, W)` to `(N, C * prod(kernel), positions)`, a channel for every tap."""
+    if x.dim() != 4 or x.reading is not None or x.is_global:
+        raise no_rule("unfold of what is no plain map", x)
+    pads = tuple((p, p) for p in padding)
+    size = fitted(_spatial(x), tuple(kernel_size), tuple(stride), pads, tuple(dilation)).size
+    taps = product(*(range(k) for k in kernel_size))
+    fields = [
+        x.field.then(tuple(
+            Window(((d * j - p, 1),), s)
+            for j, s, p, d in zip(tap, stride, padding, dilation, strict=True)
+        ))
+        for tap in taps
+    ]  # fmt: skip
+    batch, channels = x.shape[:2]
+    maps = Reading.of_maps([1] * len(fields), size, fields)
+    copies = join([maps] * channels, 1) if channels > 1 else maps
+    shape = (batch, channels * len(fields), prod(size))
+    return seen(copies.expand((batch, *copies.shape[1:])).reshape(shape), x, shape=shape)
 
 
 @rule("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool2d", "max_pool1d_with_indices")

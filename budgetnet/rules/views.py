@@ -7,6 +7,10 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError, explain
 from ..joins import join as join_readings
 from ..reading import Reading
 from .core import Activation, Effect, no_rule, of, rule, same, seen
@@ -112,6 +116,32 @@ def select(x: Activation, dim: int, index: int) -> Effect:
     """One position, whose dimension is dropped."""
     dim %= x.dim()
     return seen(of(x).select(dim, index % x.shape[dim]), x, is_view=True)
+
+
+@rule("index_select")
+def index_select(x: Activation, dim: int, index: Tensor) -> Effect:
+    """Positions chosen by a constant tensor: any channels, or evenly spaced ones along an axis."""
+    if not isinstance(x, Activation) or isinstance(index, Activation) or index.is_meta:
+        raise no_rule("positions chosen by values of the input", x)
+    dim %= x.dim()
+    size, chosen = x.shape[dim], index.reshape(-1).tolist()
+    if not all(-size <= i < size for i in chosen):
+        raise ShapeError(
+            explain("an index lies beyond the map", numbers={"size": size, "index": chosen})
+        )
+    return seen(of(x).choose(dim, [i % size for i in chosen]), x)
+
+
+@rule("index")
+def index(x: Activation, indices: Sequence[Tensor | None]) -> Effect:
+    """Indexing by one constant tensor, as in `x[:, order]`."""
+    given = [(dim, value) for dim, value in enumerate(indices) if value is not None]
+    dim, chosen = given[0]
+    if len(given) > 1 or chosen.dim() != 1:
+        raise no_rule("indexing by several tensors, or by a table", x)
+    if chosen.dtype == torch.bool and not isinstance(chosen, Activation):
+        chosen = chosen.nonzero().reshape(-1)
+    return index_select(x, dim, chosen)
 
 
 @rule("unbind")

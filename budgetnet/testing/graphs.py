@@ -59,6 +59,9 @@ class Graph(nn.Module):
     def _crop(self, x: torch.Tensor, start: int, step: int) -> torch.Tensor:
         return x[:, :, start:, ::step]
 
+    def _order(self, x: torch.Tensor, order: list[int]) -> torch.Tensor:
+        return x[:, torch.tensor(order)]
+
     def _flip(self, x: torch.Tensor, dim: int) -> torch.Tensor:
         return x.flip(dim)
 
@@ -94,7 +97,8 @@ class Graph(nn.Module):
 
 def graphs(max_steps: int = 6, in_channels: int = 2) -> SearchStrategy[tuple[Graph, Any]]:
     """Random graphs with an input shape that fits: convolutions, transposed ones, poolings, pads,
-    sums, concatenations along channels and space, slices, flips, rolls, shuffles, upsamplings.
+    sums, concatenations along channels and space, slices, chosen channels, flips, rolls, shuffles,
+    upsamplings.
     """
     from hypothesis import strategies as st
 
@@ -118,7 +122,7 @@ def graphs(max_steps: int = 6, in_channels: int = 2) -> SearchStrategy[tuple[Gra
 
 _STEPS = (
     "conv", "conv", "conv", "pool", "transposed", "add", "cat", "cat_rows", "channels", "crop",
-    "flip", "roll", "shuffle", "unshuffle", "to_depth", "to_space", "nearest", "bilinear",
+    "order", "flip", "roll", "shuffle", "unshuffle", "to_depth", "to_space", "nearest", "bilinear",
     "linear", "adaptive",
 )  # fmt: skip
 
@@ -184,6 +188,9 @@ def _step(draw: Any, name: str, source: int, shapes: list[Any], layers: list[nn.
         start, step = number(0, min(2, h - 1)), number(1, 2)
         options = {"start": start, "step": step}
         return (("crop", (source,), options), (c, h - start, -(-w // step)))
+    if name == "order" and c > 1:
+        order = draw(st.lists(st.integers(0, c - 1), min_size=1, max_size=c))
+        return (("order", (source,), {"order": order}), (len(order), h, w))
     if name == "flip":
         return (("flip", (source,), {"dim": number(1, 3)}), (c, h, w))
     if name == "roll":
