@@ -89,7 +89,7 @@ def _add_check(commands: Any) -> None:
     for name in ("params", "trainable-params", "macs", "weight-bytes", "peak-activation-bytes"):
         limits.add_argument(f"--{name}", metavar="SIZE")
     limits.add_argument("--receptive-field", "--rf", metavar="SIZE", help="a minimum, or LOW..HIGH")
-    limits.add_argument("--max-depth", dest="depth", metavar="N", help="layers that do MACs")
+    limits.add_argument("--depth", metavar="N", help="layers that do MACs")
     for name in ("require", "forbid"):
         limits.add_argument(
             f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"

@@ -120,7 +120,7 @@ def test_the_job_summary_is_appended(project, capsys, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("arguments", [
     ["s6"],
-    ["s6", "--params", "20k", "--macs", "3M..4M", "--rf", "22", "--max-depth", "8"],
+    ["s6", "--params", "20k", "--macs", "3M..4M", "--rf", "22", "--depth", "8"],
     ["s6", "--weight-bytes", "60 KiB", "--peak-activation-bytes", "120 KiB"],
     ["s6", "--require", "BatchNorm2d", "--require", "ReLU", "--forbid", "Linear"],
     ["c8 p c8 gap10", "--input", "1x28x28", "--params", "1k"],
