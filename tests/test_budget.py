@@ -12,7 +12,8 @@ from torch import nn
 
 import budgetnet
 from budgetnet import Account, Budget, BudgetExceeded, Finding, Spec, assert_budget, models, plan
-from budgetnet.advice import chain_of, cheapest_change, coverage
+from budgetnet.advice import cheapest_change, coverage
+from budgetnet.chains import chain_of
 from budgetnet.errors import ArgumentError, BudgetnetError
 from budgetnet.limits import read_size
 from budgetnet.lint import find_hints
