@@ -152,9 +152,9 @@ def _account(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from . import verdicts
-    from .baseline import NAME, read_baseline, write_baseline
-    from .checks import run_check
+    from .checking import verdicts
+    from .checking.baseline import NAME, read_baseline, write_baseline
+    from .checking.checks import run_check
 
     checks = _checks(args)
     folder = checks[0].file.parent if checks[0].file else None
@@ -188,7 +188,7 @@ def _check(args: argparse.Namespace) -> int:
 def _checks(args: argparse.Namespace) -> list[Any]:
     """The checks that a call asks for: of the configuration, or of one target."""
     from .budget import LIMITS, Budget
-    from .checks import Check
+    from .checking.checks import Check
     from .targets import read_options, read_shape
 
     given = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
@@ -202,7 +202,7 @@ def _checks(args: argparse.Namespace) -> list[Any]:
         raise ArgumentError(
             explain("limits on the command line need a TARGET", remedy="Name it, or drop them.")
         )
-    from .config import SECTION, read_checks
+    from .checking.config import SECTION, read_checks
 
     file = Path(args.config) if args.config else _find_config()
     checks = list(read_checks(file))
@@ -249,7 +249,7 @@ def _tell_github(annotations: str, summary: str) -> None:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from .config import add_check
+    from .checking.config import add_check
     from .targets import account_target, read_options, read_shape
 
     shape = read_shape(args.input) if args.input else None

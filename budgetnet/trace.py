@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from .accounting import Account
-from .census import Census
 from .errors import ArgumentError, explain
 from .geometry import check_shape
 from .receptive_field import ReceptiveField
 from .rules import Activation
-from .tracer import Tracer
+from .tracing.census import Census
+from .tracing.tracer import Tracer
 from .window import Window
 
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from budgetnet import models, plan
+from budgetnet.checking.config import read_checks
 from budgetnet.cli import main
-from budgetnet.config import read_checks
 
 NETS = """
 import torch

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import budgetnet
-from budgetnet.config import read_checks
+from budgetnet.checking.config import read_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..errors import ArgumentError, ShapeError, UnsupportedOp, explain
 from ..geometry import Sliding, compact
-from ..reading import Reading, Unreadable
 from ..receptive_field import ReceptiveField
 from ..window import Pair, Window
+from .reading import Reading, Unreadable
 
 
 @dataclass(slots=True)  # a frozen one takes four times as long to make, at every operation

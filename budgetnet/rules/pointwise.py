@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..errors import ShapeError, explain
 from ..geometry import compact
-from ..joins import join as join_readings
-from ..joins import unite
-from ..reading import CHANNEL, Reading
 from ..receptive_field import has_context, union_of
 from .core import Activation, Effect, of, rule, same, same_channels, seen, whole
+from .joins import join as join_readings
+from .joins import unite
+from .reading import CHANNEL, Reading
 
 rule(
     "relu", "gelu", "silu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "hardswish", "relu6",

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import ShapeError, explain
-from ..joins import unite
-from ..reading import CHANNEL, Reading
 from .core import Activation, Effect, no_rule, of, rule, same_channels, seen
+from .joins import unite
+from .reading import CHANNEL, Reading
 
 
 @rule("mm")

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ..errors import ShapeError, explain
 from ..geometry import Sliding, compact, conv_macs
-from ..joins import join
-from ..reading import CHANNEL, Reading
 from ..receptive_field import has_context
 from ..window import Window
 from .core import Activation, Effect, no_rule, of, rule, same_channels, seen
+from .joins import join
+from .reading import CHANNEL, Reading
 
 
 def _spatial(x: Tensor) -> tuple[int, ...]:

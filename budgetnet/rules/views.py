@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, explain
-from ..joins import join as join_readings
-from ..reading import Reading
 from .core import Activation, Effect, no_rule, of, rule, same, seen
+from .joins import join as join_readings
+from .reading import Reading
 
 
 def _viewed(effect: Effect) -> Effect:

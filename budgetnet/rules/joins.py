@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..receptive_field import ReceptiveField, united
+from ..window import Window
 from .reading import CHANNEL, Reading, Unreadable
-from .receptive_field import ReceptiveField, united
-from .window import Window
 
 
 def unite(one: Reading, two: Reading) -> Reading:

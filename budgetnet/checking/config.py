@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .accounting import Account
-from .budget import LIMITS, Budget, did_you_mean
+from ..accounting import Account
+from ..budget import LIMITS, Budget, did_you_mean
+from ..errors import ArgumentError, BudgetnetError, explain
+from ..files import read_text, write_whole
+from ..limits import FIGURES, read_growth
+from ..targets import read_shape
 from .checks import Check
-from .errors import ArgumentError, BudgetnetError, explain
-from .files import read_text, write_whole
-from .limits import FIGURES, read_growth
-from .targets import read_shape
 
 KEYS = ("name", "model", "input", "set", "message", "growth", *LIMITS)
 SECTION = "[[tool.budgetnet.check]]"

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .accounting import Account, Row
+from ..accounting import Account, Row
+from ..errors import BudgetnetError, StrideMismatch, UnsupportedOp, explain, located
+from ..geometry import compact
+from ..receptive_field import ReceptiveField
+from ..rules import RULES, Activation, Effect
+from ..rules.core import REMEDY
+from ..rules.pointwise import JOINS
+from ..rules.reading import Unreadable
+from ..window import Window
 from .census import Census
-from .errors import BudgetnetError, StrideMismatch, UnsupportedOp, explain, located
 from .frames import Frame, gather, is_parametrized, kind_of, row_of
-from .geometry import compact
 from .layers import SHORTCUTS, returns_input
 from .memory import Ledger, Storage
-from .reading import Unreadable
-from .receptive_field import ReceptiveField
-from .rules import RULES, Activation, Effect
-from .rules.core import REMEDY
-from .rules.pointwise import JOINS
 from .tensors import activations, on_meta, strides_like, tensors
-from .window import Window
 
 # Operations that take an activation for its shape only.
 _CONSTANTS = {

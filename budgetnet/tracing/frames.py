@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from .accounting import Row
-from .rules import Effect
+from ..accounting import Row
+from ..rules import Effect
 
 
 @dataclass(slots=True)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .accounting import Account
-from .budget import findings_table
+from ..accounting import Account
+from ..budget import findings_table
+from ..limits import FIGURES, Finding
+from ..table import Column, Table
 from .checks import Outcome
-from .limits import FIGURES, Finding
-from .table import Column, Table
 
 FORMAT, VERSION = "budgetnet.check", 1
 _WORDS = {0: "within", 1: "over budget", 2: "error", 3: "unknown"}
@@ -71,11 +71,11 @@ def _one(outcome: Outcome, *, why: bool, markdown: bool) -> str:
     broken = [finding for finding in findings if not finding.ok]
     lines = []
     if broken or why:  # what explains is imported on use: most checks hold
-        from .advice import reasons
+        from ..advice import reasons
 
         lines = reasons(budget, account, findings if broken else ())
     if why:
-        from .lint import find_hints
+        from ..lint import find_hints
 
         lines += [f"hint: {hint}" for hint in find_hints(account)]
     if broken and check.file:
@@ -133,7 +133,7 @@ def _tally(outcomes: Sequence[Outcome]) -> str:
 
 
 def _to_dict(outcome: Outcome) -> dict[str, Any]:
-    from .lint import find_hints
+    from ..lint import find_hints
 
     check, account = outcome.check, outcome.account
     return {

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .accounting import Account
-from .budget import Budget
-from .errors import (
+from ..accounting import Account
+from ..budget import Budget
+from ..errors import (
     ArgumentError,
     BudgetnetError,
     ShapeError,
@@ -17,8 +17,8 @@ from .errors import (
     explain,
     located,
 )
-from .limits import Finding, read_growth
-from .targets import account_target
+from ..limits import Finding, read_growth
+from ..targets import account_target
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..errors import FormatError, explain
+from ..files import read_text, write_whole
+from ..limits import FIGURES
 from .checks import Outcome
-from .errors import FormatError, explain
-from .files import read_text, write_whole
-from .limits import FIGURES
 
 NAME = "budgetnet-baseline.json"
 FORMAT, VERSION = "budgetnet.baseline", 1

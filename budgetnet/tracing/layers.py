@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import nn
 
-from .rules.core import Activation, Effect, same, same_channels
-from .rules.products import linear
-from .rules.sliding import adaptive_pool, avg_pool, fitted, max_pool, slide
+from ..rules.core import Activation, Effect, same, same_channels
+from ..rules.products import linear
+from ..rules.sliding import adaptive_pool, avg_pool, fitted, max_pool, slide
 
 
 def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:

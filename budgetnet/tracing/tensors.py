@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .rules import Activation
+from ..rules import Activation
 
 
 def tensors(values: Any) -> Iterator[Tensor]:

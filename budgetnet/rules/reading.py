@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .receptive_field import ReceptiveField, has_context, union_of
-from .window import Window
+from ..receptive_field import ReceptiveField, has_context, union_of
+from ..window import Window
 
 CHANNEL = -1
 Factor: TypeAlias = tuple[int, int]  # (spatial axis or CHANNEL, size)
