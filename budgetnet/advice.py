@@ -129,14 +129,19 @@ def _change_text(budget: Budget, account: Account) -> list[str]:
     if chain is None or not _agree(plan(chain.spec, account.input_shape), account, budget):
         return []
     change = cheapest_change(*chain, budget, account.input_shape)
-    if change is None:
-        return ["no single change of a width, a kernel or a stage meets the budget"]
-    made = change.account
-    others = f" (one of {change.alternatives} that would do)" if change.alternatives > 1 else ""
-    return [
-        f"cheapest single change{others}: {change.text}, which gives {made.params:,} parameters, "
-        f"{made.macs:,} MACs, receptive field {made.receptive_field}"
-    ]
+    if change is not None:
+        others = f" (one of {change.alternatives} that would do)" if change.alternatives > 1 else ""
+        return [f"cheapest single change{others}: {change.text}, {_gives(change.account)}"]
+    none = "no single change of a width, a kernel or a stage meets the budget"
+    scaled = scaled_change(chain.spec, budget, account.input_shape)
+    return [none if scaled is None else f"{none}; {scaled.text}, {_gives(scaled.account)}"]
+
+
+def _gives(made: Account) -> str:
+    return (
+        f"which gives {made.params:,} parameters, {made.macs:,} MACs, "
+        f"receptive field {made.receptive_field}"
+    )
 
 
 def _agree(planned: Account, account: Account, budget: Budget) -> bool:
@@ -168,6 +173,23 @@ def cheapest_change(
     return min(found, key=lambda entry: entry[0])[1]._replace(alternatives=len(found))
 
 
+def scaled_change(spec: Spec, budget: Budget, input_shape: tuple[int, ...]) -> Change | None:
+    """The largest whole percentage of all widths but the output's that meets the budget."""
+    output = _output_stage(spec)
+    for percent in range(99, 0, -1):
+        stages = tuple(
+            replace(stage, out_channels=max(1, stage.out_channels * percent // 100))
+            if i != output and isinstance(stage, Conv | Separable | Transition)
+            else stage
+            for i, stage in enumerate(spec.stages)
+        )
+        scaled = Spec(stages)
+        account = _accepted(scaled, budget, input_shape)
+        if account is not None:
+            return Change(f"all widths at {percent} % would ({scaled})", scaled, account, 1)
+    return None
+
+
 def _accepted(spec: Spec, budget: Budget, shape: tuple[int, ...]) -> Account | None:
     try:
         account = plan(spec, shape)  # type: ignore[arg-type]  # a chain has three sizes
@@ -183,13 +205,10 @@ def _changes(
 
     The last width stays, since it is that of the output.
     """
-    stages = spec.stages
-    last = max((i for i, s in enumerate(stages) if hasattr(s, "out_channels")), default=-1)
-    end = stages[-1]
-    classified = isinstance(end, Head) and end.num_classes is not None
-    for i, (name, stage) in enumerate(zip(names, stages, strict=True)):
+    output = _output_stage(spec)
+    for i, (name, stage) in enumerate(zip(names, spec.stages, strict=True)):
         put = partial(_put, spec, i)
-        free = i != last or classified
+        free = i != output
         if free and isinstance(stage, Conv | Separable | Transition):
             now = stage.out_channels
             made = partial(_widened, spec, i, stage)
@@ -203,8 +222,16 @@ def _changes(
                     text = f"change the kernel of {name} from {was} to {size}x{size}"
                     share = Fraction(abs(size * size - area), max(size * size, area))
                     yield share, text, put(_with_kernel(stage, size))
-        if free and not isinstance(stage, Head) and len(stages) > 1:
+        if free and not isinstance(stage, Head) and len(names) > 1:
             yield Fraction(1), f"take out {name}", put()
+
+
+def _output_stage(spec: Spec) -> int:
+    """The stage whose width is that of the output; -1 where the head has classes of its own."""
+    end = spec.stages[-1]
+    if isinstance(end, Head) and end.num_classes is not None:
+        return -1
+    return max((i for i, s in enumerate(spec.stages) if hasattr(s, "out_channels")), default=-1)
 
 
 def _put(spec: Spec, i: int, *stages: Stage) -> Spec:

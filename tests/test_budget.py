@@ -12,7 +12,7 @@ from torch import nn
 
 import budgetnet
 from budgetnet import Account, Budget, BudgetExceeded, Finding, Spec, assert_budget, models, plan
-from budgetnet.advice import cheapest_change, coverage
+from budgetnet.advice import cheapest_change, coverage, scaled_change
 from budgetnet.chains import chain_of
 from budgetnet.errors import ArgumentError, BudgetnetError
 from budgetnet.limits import read_size
@@ -183,6 +183,7 @@ MESSAGES = {
     "depth": ("c16 c16 c16 c16 p c16 gap10", {"depth": 5}),
     "kinds": ("c16 c16 p c32 gap10", {"require": ["AvgPool*"], "forbid": ["MaxPool2d"]}),
     "nothing_helps": ("c16 c16 p c32 gap10", {"params": 300, "receptive_field": 28}),
+    "scaled": ("c16 c16 c16 c16 p c16 c16 c16 gap10", {"params": "8k", "macs": "2M"}),
     "covered": ("c16k7s2 c16k5s2 c16k3 c16same c16same gap10", {"params": "12k"}),
 }
 
@@ -236,6 +237,24 @@ def test_the_cheapest_change_is_the_least_of_all_by_brute_force():
     change = cheapest_change(spec, names_of(spec), Budget(params=1_000), shape)
     assert min(shares, key=lambda entry: entry[0])[1] == change.spec
     assert change.alternatives <= len(shares)
+
+
+@given(chains(), st.integers(5, 95))
+def test_scaled_widths_meet_the_budget(drawn, percent):
+    spec, shape = drawn
+    budget = Budget(params=plan(spec, shape).params * percent // 100)
+    change = scaled_change(spec, budget, shape)
+    if change is not None:
+        budget.enforce(plan(change.spec, shape))
+        assert len(spec.stages) == len(change.spec.stages)
+        at = int(change.text.split()[3])
+        assert plan(spec, shape).output_shape[0] == plan(change.spec, shape).output_shape[0]
+        widths, made = (
+            [stage.out_channels for stage in s.stages if hasattr(stage, "out_channels")]
+            for s in (spec, change.spec)
+        )
+        scaled = [max(1, width * at // 100) for width in widths]
+        assert made in (scaled, [*scaled[:-1], *widths[-1:]])
 
 
 def _with(spec, i, **values):
