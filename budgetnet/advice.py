@@ -48,12 +48,10 @@ def explain_findings(budget: Budget, account: Account, findings: Sequence[Findin
 
 def reasons(budget: Budget, account: Account, findings: Sequence[Finding]) -> list[str]:
     """What lies behind the findings, one line each."""
-    over = [finding for finding in findings if finding.verdict == "over"]
-    names = {finding.name.removeprefix("growth of ") for finding in over}
+    names = {finding.figure for finding in findings if finding.verdict == "over"}
     lines = [f"unknown: {finding.reason}" for finding in findings if finding.verdict == "unknown"]
-    beyond = [finding.name.removeprefix("growth of ") for finding in findings if not finding.ok]
-    meanings = {name: FIGURES[name].meaning for name in beyond if name in FIGURES}
-    lines.extend(f"{name} counts {meaning}" for name, meaning in meanings.items())
+    broken = dict.fromkeys(finding.figure for finding in findings if not finding.ok)
+    lines.extend(f"{name} counts {FIGURES[name].meaning}" for name in broken if name in FIGURES)
     if not names.isdisjoint({"params", "trainable_params", "weight_bytes"}) or not findings:
         lines.append(f"most parameters: {_most(account, 'params')}")
     if "macs" in names or not findings:

@@ -37,6 +37,10 @@ FIGURES: Mapping[str, Figure] = {
 }
 
 
+# Figures that may be limited relative to a baseline: those of which less is better.
+GROWING = tuple(name for name in FIGURES if name != "receptive_field")
+
+
 class Finding(NamedTuple):
     """What one limit found.
 
@@ -67,6 +71,11 @@ class Finding(NamedTuple):
     def key(self) -> str:
         """What a configuration file calls the limit."""
         return self.name.partition(" ")[0]
+
+    @property
+    def figure(self) -> str:
+        """The figure that was measured, whatever it was held against."""
+        return self.name.removeprefix("growth of ")
 
     @property
     def measured_text(self) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from ..errors import FormatError, explain
 from ..files import read_text, write_whole
-from ..limits import FIGURES
+from ..limits import FIGURES, GROWING
 from .checks import Outcome
 
 NAME = "budgetnet-baseline.json"
 FORMAT, VERSION = "budgetnet.baseline", 1
-_FIGURES = tuple(name for name in FIGURES if name != "receptive_field")
 
 
 def read_baseline(file: Path) -> dict[str, dict[str, int]]:
@@ -45,7 +44,7 @@ def write_baseline(file: Path, outcomes: Iterable[Outcome]) -> None:
     checks: dict[str, Mapping[str, int]] = {}
     for outcome in outcomes:
         if outcome.account is not None:
-            read = {name: FIGURES[name].read(outcome.account) for name in _FIGURES}
+            read = {name: FIGURES[name].read(outcome.account) for name in GROWING}
             checks[outcome.check.name] = {k: n for k, n in read.items() if isinstance(n, int)}
     content = {"format": FORMAT, "version": VERSION, "checks": checks}
     write_whole(file, json.dumps(content, indent=2) + "\n")

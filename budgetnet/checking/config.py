@@ -13,13 +13,12 @@ from ..accounting import Account
 from ..budget import LIMITS, Budget, did_you_mean
 from ..errors import ArgumentError, BudgetnetError, explain
 from ..files import read_text, write_whole
-from ..limits import FIGURES, read_growth
+from ..limits import FIGURES, GROWING, read_growth
 from ..targets import read_shape
 from .checks import Check
 
 KEYS = ("name", "model", "input", "set", "message", "growth", *LIMITS)
 SECTION = "[[tool.budgetnet.check]]"
-GROWING = tuple(name for name in FIGURES if name != "receptive_field")
 
 
 def read_checks(file: Path) -> tuple[Check, ...]:
@@ -84,13 +83,9 @@ def _read_check(table: dict[str, Any], file: Path, lines: Mapping[str, int]) -> 
         growth = {}
         key = "growth"
         for name, allowed in _table(table, "growth").items():
-            if name not in FIGURES or name == "receptive_field":
-                known = [figure for figure in FIGURES if figure != "receptive_field"]
-                raise ArgumentError(
-                    explain(
-                        f"{name!r} is no figure that may grow", remedy=did_you_mean(name, known)
-                    )
-                )
+            if name not in GROWING:
+                what = f"{name!r} is no figure that may grow"
+                raise ArgumentError(explain(what, remedy=did_you_mean(name, GROWING)))
             read_growth(name, allowed, 0)
             growth[name] = allowed
         budget = Budget()

@@ -306,8 +306,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
             return None
         params = 0
         for parameter in module._parameters.values():
-            held = self.unclaimed.pop(id(parameter), None)
-            params += held.numel if held else 0
+            params += self._claim(id(parameter))
         if returns_input(module):
             out = x
         else:

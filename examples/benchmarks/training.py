@@ -141,7 +141,7 @@ def throughput(digits: Digits, device: torch.device, steps: int, rounds: int) ->
     }
     for workers in WORKERS:
         sides[f"course set-up, {workers} workers"] = (
-            lambda watch, workers=workers: course(few, report, watch, workers)  # type: ignore[misc]
+            lambda watch, workers=workers: course(few, report, watch, workers)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         )
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
