@@ -173,7 +173,7 @@ def cheapest_change(
 
 def scaled_change(spec: Spec, budget: Budget, input_shape: tuple[int, ...]) -> Change | None:
     """The largest whole percentage of all widths but the output's that meets the budget."""
-    output = _output_stage(spec)
+    output = output_stage(spec)
     for percent in range(99, 0, -1):
         stages = tuple(
             replace(stage, out_channels=max(1, stage.out_channels * percent // 100))
@@ -203,7 +203,7 @@ def _changes(
 
     The last width stays, since it is that of the output.
     """
-    output = _output_stage(spec)
+    output = output_stage(spec)
     for i, (name, stage) in enumerate(zip(names, spec.stages, strict=True)):
         put = partial(_put, spec, i)
         free = i != output
@@ -224,7 +224,7 @@ def _changes(
             yield Fraction(1), f"take out {name}", put()
 
 
-def _output_stage(spec: Spec) -> int:
+def output_stage(spec: Spec) -> int:
     """The stage whose width is that of the output; -1 where the head has classes of its own."""
     end = spec.stages[-1]
     if isinstance(end, Head) and end.num_classes is not None:

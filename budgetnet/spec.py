@@ -5,15 +5,16 @@ No torch here: a plan is integer arithmetic, and `models.build` makes the networ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from math import prod
 
 from . import notation
 from .accounting import Account, Row
 from .errors import SpecError, explain, located
-from .geometry import check_shape, conv_macs
+from .geometry import Count, check_shape, conv_macs
 from .receptive_field import ReceptiveField
 from .stages import NAMES, Head, Layer, Stage
 from .window import Window
@@ -103,12 +104,11 @@ def plan(spec: Spec | str, input_shape: tuple[int, int, int], *, name: str = "")
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     shape = check_shape(input_shape)
     layers = tuple(spec.layers(shape[0]))
-    rows = tuple(_rows(layers, shape))
+    rows = tuple(rows_of(layers, shape, _unread(shape)))
     local = [row.receptive_field for row in rows if not row.is_global]
     params = sum([row.params for row in rows])
-    counts = [layer.buffers for _, layer in layers if layer.buffers]
-    # float32 all but the batch counter of each norm, which is an int64
-    weights = (("float32", 4 * (params + sum(counts) - len(counts))), ("int64", 8 * len(counts)))
+    buffers = [layer.buffers for _, layer in layers if layer.kind == "BatchNorm2d"]
+    weights = bytes_by_type(params, buffers)
     return Account(
         name=name or str(spec),
         input_shape=shape,
@@ -117,10 +117,19 @@ def plan(spec: Spec | str, input_shape: tuple[int, int, int], *, name: str = "")
         receptive_field=local[-1] if local else _unread(shape),
         params=params,
         trainable_params=params,
-        buffers=sum(counts),
+        buffers=sum(buffers),
         weight_bytes_by_type=tuple(entry for entry in weights if entry[1]),
         peak_activation_bytes=_peak(rows, shape),
     )
+
+
+def bytes_by_type(params: Count, buffers: Sequence[Count]) -> tuple[tuple[str, Count], ...]:
+    """Bytes of weights by type, given the buffers of each norm.
+
+    All are float32 but the batch counter of each norm, which is an int64.
+    """
+    norms = len(buffers)
+    return ("float32", 4 * (params + sum(buffers) - norms)), ("int64", 8 * norms)
 
 
 def _unread(shape: tuple[int, ...]) -> ReceptiveField:
@@ -129,36 +138,33 @@ def _unread(shape: tuple[int, ...]) -> ReceptiveField:
 
 
 def _peak(rows: tuple[Row, ...], shape: tuple[int, ...]) -> int:
-    """Most bytes of activations at once, when the built network runs.
-
-    The caller holds the input, and every chain holds the input of the child that is running, as
-    the frames of `nn.Sequential.forward` do. A max pooling also writes an index of eight bytes per
-    output.
-    """
-    sizes = [4 * prod(shape)]
-    for row in rows:
-        sizes.append(sizes[-1] if row.output_shape is shape else 4 * prod(row.output_shape))
-        shape = row.output_shape
-    peak, base, parent = 0, sizes[0], ""
-    parents: list[str] = []
-    inputs: list[int] = []
-    held = {0}
-    for i, row in enumerate(rows):  # row i reads tensor i and gives tensor i + 1
-        here = row.path.rpartition(".")[0]
-        if here != parent:
-            chain = here.split(".") if here else []
-            same = 0
-            while same < min(len(chain), len(parents)) and chain[same] == parents[same]:
-                same += 1
-            parent, parents, inputs = here, chain, inputs[:same] + [i] * (len(chain) - same)
-            held = {0, *inputs}
-            base = sum([sizes[k] for k in held])
-        live = base + sizes[i + 1] + (0 if i in held else sizes[i])
-        if row.kind == "MaxPool2d":
-            live += 2 * sizes[i + 1]
-        if live > peak:
-            peak = live
+    """Most bytes of activations at once when the network runs; its caller holds the input."""
+    peak, outside, stage_input = 0, 0, shape
+    for _, group in groupby(rows, lambda row: row.path.partition(".")[0]):
+        stage_rows = list(group)
+        peak = max(peak, outside + max(live_bytes(stage_rows, stage_input[0], stage_input[1:])))
+        outside, stage_input = 4 * prod(shape), stage_rows[-1].output_shape
     return peak
+
+
+def live_bytes(rows: Iterable[Row], in_channels: Count, size: tuple[int, ...]) -> Iterator[Count]:
+    """Bytes of float32 activations that live while each row of one stage runs, its input included.
+
+    Every chain holds the input of the child that is running, as the frames of
+    `nn.Sequential.forward` do. A max pooling also writes an index of eight bytes per output.
+    """
+    sizes = [4 * in_channels * prod(size)]
+    parents: list[str] = []
+    inputs: list[int] = []  # of each parent: which tensor it reads
+    for i, row in enumerate(rows):  # row i reads tensor i and gives tensor i + 1
+        sizes.append(4 * prod(row.output_shape))
+        chain = row.path.split(".")[:-1]
+        same = 0
+        while same < min(len(chain), len(parents)) and chain[same] == parents[same]:
+            same += 1
+        parents, inputs = chain, inputs[:same] + [i] * (len(chain) - same)
+        live = sum([sizes[k] for k in {i, *inputs}]) + sizes[i + 1]
+        yield live + 2 * sizes[i + 1] if row.kind == "MaxPool2d" else live
 
 
 @lru_cache(maxsize=4096)
@@ -167,9 +173,14 @@ def _layers_of(stage: Stage, in_channels: int) -> tuple[Layer, ...]:
     return tuple(stage.layers(in_channels))
 
 
-def _rows(layers: tuple[tuple[str, Layer], ...], shape: tuple[int, ...]) -> Iterator[Row]:
+def rows_of(
+    layers: Iterable[tuple[str, Layer]], shape: tuple[Count, ...], field: ReceptiveField
+) -> Iterator[Row]:
+    """One row per layer, for a map of `shape` that sees `field`.
+
+    Channels may be integer arrays: then so are parameters and MACs, of that many networks at once.
+    """
     size = shape[1:]
-    field = _unread(shape)
     for path, layer in layers:
         macs, sliding = 0, layer.sliding
         if sliding is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from .errors import SpecError, explain
-from .geometry import Sliding, conv_weights
+from .geometry import Count, Sliding, conv_weights
 from .window import Pair, Window
 
 
@@ -136,8 +138,13 @@ Stage: TypeAlias = Conv | Separable | Transition | Pool | Head
 NAMES = {Conv: "conv", Separable: "separable", Transition: "transition", Pool: "pool", Head: "head"}
 
 
-def _divisible(in_channels: int, out_channels: int, groups: int) -> None:
-    if in_channels % groups or out_channels % groups:
+def with_width(stage: Stage, width: Any) -> Stage:
+    """A stage with its output channels set, where it has any of its own."""
+    return replace(stage, out_channels=width) if hasattr(stage, "out_channels") else stage
+
+
+def _divisible(in_channels: Count, out_channels: Count, groups: Count) -> None:
+    if np.any((in_channels % groups) | (out_channels % groups)):
         raise SpecError(
             explain(
                 "groups must divide the channels on both sides",

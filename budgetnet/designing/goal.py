@@ -1,0 +1,104 @@
+"""The Goal: what a design is to maximise, as exact weights of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+from typing import Any
+
+from ..accounting import Account
+from ..budget import did_you_mean
+from ..errors import ArgumentError, explain
+from ..limits import FIGURES
+
+_MORE_IS_BETTER = ("receptive_field", "depth")
+_USAGE = "Write 'max macs', 'min params', or weights such as {'macs': 1, 'params': -20}."
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A weighted sum of figures, of which more is better.
+
+    >>> read_goal({"macs": 1, "params": "-0.5"}).scaled()
+    (2, {'macs': 2, 'params': -1})
+    """
+
+    text: str
+    weights: tuple[tuple[str, Fraction], ...]
+
+    def scaled(self) -> tuple[int, dict[str, int]]:
+        """A factor that makes every weight whole, and those weights."""
+        factor = lcm(*(weight.denominator for _, weight in self.weights))
+        return factor, {name: int(weight * factor) for name, weight in self.weights}
+
+    def value(self, account: Account) -> Fraction:
+        """What an account is worth."""
+        return sum((w * figure_of(name, account) for name, w in self.weights), Fraction())
+
+
+def figure_of(name: str, account: Account) -> int:
+    """A figure as one number: a receptive field by its shortest axis, as limits read it."""
+    value = FIGURES[name].read(account)
+    if isinstance(value, tuple):
+        return min(value)
+    assert value is not None  # a plan knows every figure
+    return value
+
+
+def read_goal(goal: Any) -> Goal:
+    """A Goal from what a user writes: "max macs", "min params", or weights by figure.
+
+    Raises:
+        ArgumentError: it names no figure, or no weight can be read.
+    """
+    if isinstance(goal, Goal):
+        return goal
+    if isinstance(goal, str):
+        way, _, name = goal.strip().partition(" ")
+        if way not in ("max", "min"):
+            what = f"objective {goal!r} does not say whether more or less is better"
+            raise ArgumentError(explain(what, remedy=_USAGE))
+        return Goal(f"{way} {_known(name)}", ((name, Fraction(1 if way == "max" else -1)),))
+    if not isinstance(goal, Mapping) or not goal:
+        raise ArgumentError(explain(f"cannot read the objective {goal!r}", remedy=_USAGE))
+    weights = tuple((_known(name), _weight(name, weight)) for name, weight in goal.items())
+    text = " ".join(f"{float(weight):+g} {name}" for name, weight in weights)
+    return Goal(f"max {text}", weights)
+
+
+def read_goals(names: Any) -> tuple[Goal, ...]:
+    """Goals of a Pareto front; a figure by itself goes the way that people want it to go.
+
+    >>> [goal.text for goal in read_goals("params,receptive_field")]
+    ['min params', 'max receptive_field']
+    """
+    given = names.split(",") if isinstance(names, str) else list(names)
+    goals = tuple(read_goal(_directed(name)) for name in given)
+    if len(goals) < 2 or len({goal.weights[0][0] for goal in goals}) < len(goals):
+        raise ArgumentError(explain(f"a Pareto front needs two figures or more, got {names!r}"))
+    return goals
+
+
+def _directed(name: Any) -> Any:
+    if isinstance(name, str) and " " not in name.strip():
+        return f"{'max' if name.strip() in _MORE_IS_BETTER else 'min'} {name.strip()}"
+    return name
+
+
+def _known(name: str) -> str:
+    if name not in FIGURES:
+        remedy = did_you_mean(name, FIGURES)
+        raise ArgumentError(explain(f"{name!r} is no figure of an account", remedy=remedy))
+    return name
+
+
+def _weight(name: str, weight: Any) -> Fraction:
+    try:
+        value = Fraction(str(weight))
+    except ValueError:
+        raise ArgumentError(explain(f"{weight!r} is no weight of {name}", remedy=_USAGE)) from None
+    if value == 0:
+        raise ArgumentError(explain(f"the weight of {name} is 0", remedy="Leave it out."))
+    return value

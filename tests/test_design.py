@@ -1,0 +1,207 @@
+"""The designer against brute force over spaces that can be listed."""
+
+import os
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from enumeration import networks, skeleton
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import budgetnet
+from budgetnet import Budget, SearchSpace, design
+from budgetnet.designing.goal import figure_of, read_goal
+from budgetnet.designing.infeasible import InfeasibleBudget, Side
+from budgetnet.designing.walks import count_networks
+from budgetnet.limits import FIGURES
+
+EXAMPLES = int(os.environ.get("BUDGETNET_SPACES", "30"))
+LARGEST = 500 if "BUDGETNET_SPACES" not in os.environ else 40_000
+slow = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
+)  # fmt: skip
+
+
+class Drawn(NamedTuple):
+    """A space with all of its networks, which would fill a screen if they were printed."""
+
+    space: SearchSpace
+    shape: tuple[int, ...]
+    classes: int
+    accounts: list
+
+    def __repr__(self):
+        return f"{self.space} on {self.shape} to {self.classes}: {len(self.accounts)} networks"
+
+
+def pairs(low, high):
+    return st.tuples(st.integers(low, high), st.integers(low, high)).map(sorted).map(tuple)
+
+
+def some(*values):
+    return st.lists(st.sampled_from(values), min_size=1, unique=True).map(tuple)
+
+
+@st.composite
+def spaces(draw):
+    paddings = draw(some("valid", "same"))
+    kernels = (1, 3, 5) if "same" in paddings else (1, 2, 3, 5)
+    shape = (draw(st.integers(1, 3)), draw(st.integers(5, 14)), draw(st.integers(5, 14)))
+    space = SearchSpace(
+        widths=draw(some(*range(1, 9))),
+        kernels=draw(some(*kernels)),
+        kinds=draw(some("plain", "separable")),
+        paddings=paddings,
+        convs=draw(pairs(1, 4)),
+        stage_convs=draw(pairs(0, 3)),
+        downsamples=draw(pairs(0, 2)),
+        downsampling=draw(some("pool", "stride")),
+        transitions=draw(st.booleans()),
+        monotone=draw(st.booleans()),
+        uniform=draw(st.booleans()),
+    )
+    classes = draw(st.integers(1, 10))
+    assume(1 <= count_networks(space, shape, classes) <= LARGEST)
+    return Drawn(space, shape, classes, networks(space, shape, classes))
+
+
+@st.composite
+def budgets(draw, accounts):
+    """Limits at or beside the figures of networks that exist, so that they bind."""
+    limits = {}
+    for name in draw(st.lists(st.sampled_from(list(FIGURES)), unique=True, max_size=4)):
+        values = [figure_of(name, draw(st.sampled_from(accounts))) for _ in range(2)]
+        low, high = sorted(max(0, value + draw(st.integers(-1, 1))) for value in values)
+        limits[name] = draw(st.sampled_from([(low, high), (0, high), (low, 10**9)]))
+    return Budget.from_dict(limits)
+
+
+weights = st.dictionaries(
+    st.sampled_from(list(FIGURES)), st.sampled_from([-7, -1, "0.5", "1/3", 2, 100]), min_size=1
+)
+objectives = weights | st.tuples(
+    st.sampled_from(("max", "min")), st.sampled_from(list(FIGURES))
+).map(" ".join)  # fmt: skip
+
+
+def key(goal, account):
+    return (-goal.value(account), account.macs, account.params)
+
+
+def meets(budget, account):
+    return all(finding.ok for finding in budget.check(account))
+
+
+@slow
+@given(spaces())
+def test_the_size_of_a_space_is_the_number_of_its_networks(drawn):
+    space, shape, classes, accounts = drawn
+    assert len(accounts) == count_networks(space, shape, classes)
+
+
+@slow
+@given(st.data(), spaces(), objectives, st.integers(1, 4))
+def test_the_answer_is_that_of_brute_force(data, drawn, objective, top):
+    space, shape, classes, accounts = drawn
+    budget = data.draw(budgets(accounts))
+    goal = read_goal(objective)
+    fit = [account for account in accounts if meets(budget, account)]
+    best = {}
+    for account in sorted(fit, key=lambda a: key(goal, a)):
+        best.setdefault(skeleton(budgetnet.Spec.parse(account.name)), key(goal, account))
+    expected = sorted(best.values())[:top]
+    if not fit:
+        with pytest.raises(InfeasibleBudget) as caught:
+            design(shape, classes, budget, space=space, objective=objective, top=top)
+        check_diagnosis(caught.value, budget, accounts)
+        return
+    found = design(shape, classes, budget, space=space, objective=objective, top=top)
+    assert found.proven
+    assert expected == [key(goal, design.account) for design in found]
+    assert len({skeleton(design.spec) for design in found}) == len(found)
+    assert {design.account.name for design in found} <= {account.name for account in fit}
+    assert float(-expected[0][0]) == pytest.approx(found.at_most)
+
+
+def check_diagnosis(error, budget, accounts):
+    conflict = [Side(c.name, *side_of(c)) for c in error.conflicts]
+    assert conflict
+    assert not any(all(holds(side, a) for side in conflict) for a in accounts)
+    for i in range(len(conflict)):  # and without any one of them the rest can be met
+        rest = conflict[:i] + conflict[i + 1 :]
+        assert any(all(holds(side, a) for side in rest) for a in accounts)
+    sides = merged(budget)
+    nearest = []
+    for found, side in zip(error.conflicts, conflict, strict=True):
+        others = [other for other in sides if other != side]
+        values = [figure_of(side.name, a) for a in accounts if all(holds(o, a) for o in others)]
+        expected = None if not values else min(values) if side.low is None else max(values)
+        assert expected == found.best
+        if values:
+            nearest.append(Fraction(abs(expected - side.bound), max(1, side.bound)))
+    relaxed = error.relaxation
+    changed = dict(relaxed.limits)
+    if nearest:
+        assert len(changed) == 1
+        assert min(nearest) in {
+            Fraction(abs(c.best - c.bound), max(1, c.bound))
+            for c in error.conflicts if c.best is not None and c.best == changed.get(c.name)
+        }  # fmt: skip
+    assert relaxed.design.account.name in {a.name for a in accounts}
+
+
+def side_of(conflict):
+    low = "at least" in conflict.limit
+    return (conflict.bound, None) if low else (None, conflict.bound)
+
+
+def merged(budget):
+    """The sides of all limits; parameters and trainable ones are the same in a design."""
+    lows, highs = {}, {}
+    for limit in budget.limits:
+        name = "params" if limit.name == "trainable_params" else limit.name
+        if limit.low is not None:
+            lows[name] = max(limit.low, lows.get(name, 0))
+        if limit.high is not None:
+            highs[name] = min(limit.high, highs.get(name, limit.high))
+    return [Side(n, v, None) for n, v in lows.items()] + [
+        Side(n, None, v) for n, v in highs.items()
+    ]
+
+
+def holds(side, account):
+    value = figure_of(side.name, account)
+    return value >= side.low if side.high is None else value <= side.high
+
+
+@slow
+@given(st.data(), spaces())
+def test_the_front_is_that_of_brute_force(data, drawn):
+    space, shape, classes, accounts = drawn
+    budget = data.draw(budgets(accounts))
+    names = data.draw(st.lists(
+        st.sampled_from([n for n in FIGURES if n != "trainable_params"]),
+        unique=True, min_size=2, max_size=3,
+    ))  # fmt: skip
+    ways = [data.draw(st.sampled_from([1, -1])) for _ in names]
+    points = {
+        tuple(way * figure_of(name, a) for way, name in zip(ways, names, strict=True))
+        for a in accounts if meets(budget, a)
+    }  # fmt: skip
+    assume(points)
+    table = np.array(sorted(points))
+    expected = {
+        tuple(point) for point in table.tolist()
+        if not ((table <= point).all(1) & (table < point).any(1)).any()
+    }  # fmt: skip
+    assume(len(expected) <= 40)
+    goals = [f"{'min' if way > 0 else 'max'} {name}" for way, name in zip(ways, names, strict=True)]
+    found = design(shape, classes, budget, space=space, pareto=goals)
+    assert expected == {
+        tuple(way * figure_of(name, d.account) for way, name in zip(ways, names, strict=True))
+        for d in found
+    }
+    assert found.proven
+    assert len(found) == len(expected)
