@@ -4,6 +4,10 @@ A Spec is planned, a Module is traced; both give an Account:
 
     budgetnet.plan("c16 c16 p c16 gap10", (1, 28, 28))   # no torch
     budgetnet.account(model, (1, 28, 28))                # any nn.Module
+
+The other way round, from a budget to networks:
+
+    budgetnet.design((1, 28, 28), 10, params="8k", receptive_field=22)
 """
 
 from __future__ import annotations
@@ -28,7 +32,10 @@ _HOMES = {
     "design": "designer",
     "explain": "explaining",
     "fit": "fitting",
+    "Design": "designing.answers",
+    "Designs": "designing.answers",
     "InfeasibleBudget": "designing.infeasible",
+    "to_python": "source",
     "BudgetExceeded": "budget",
     "Finding": "limits",
     "assert_budget": "budget",
@@ -54,9 +61,13 @@ __all__ = [
     "Account",
     "Budget",
     "BudgetExceeded",
+    "Design",
+    "Designs",
     "Finding",
+    "InfeasibleBudget",
     "ReceptiveField",
     "Row",
+    "SearchSpace",
     "Sliding",
     "Spec",
     "Window",
@@ -65,8 +76,11 @@ __all__ = [
     "assert_budget",
     "blocks",
     "budget",
+    "design",
     "errors",
+    "explain",
     "find_hints",
+    "fit",
     "geometry",
     "limits",
     "lint",
@@ -77,6 +91,7 @@ __all__ = [
     "spec",
     "table",
     "testing",
+    "to_python",
 ]
 
 if TYPE_CHECKING:
@@ -96,11 +111,18 @@ if TYPE_CHECKING:
     )
     from .accounting import Account, Row
     from .budget import Budget, BudgetExceeded, assert_budget
+    from .designer import design
+    from .designing.answers import Design, Designs
+    from .designing.infeasible import InfeasibleBudget
+    from .designing.space import SearchSpace
+    from .explaining import explain
+    from .fitting import fit
     from .geometry import Sliding
     from .limits import Finding
     from .lint import find_hints
     from .receptive_field import ReceptiveField
     from .rules import rule
+    from .source import to_python
     from .spec import Spec, plan
     from .trace import account
     from .window import Window

@@ -137,10 +137,16 @@ def assert_budget(
     >>> assert_budget("c16 c16 p c32 gap10", (1, 28, 28), params="8k").params
     7524
     """
-    wanted = Budget(*(budget.limits if budget else ()), **limits)
+    wanted = together(budget, limits)
     account = _account_of(model, input_shape)
     wanted.enforce(account)
     return account
+
+
+def together(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:
+    """A budget with further limits by name; raises `ArgumentError` on a name that is no limit."""
+    more = Budget.from_dict(limits).limits
+    return Budget(*(budget.limits if budget else ()), *more)
 
 
 def _account_of(model: Any, input_shape: Sequence[Any] | None) -> Account:

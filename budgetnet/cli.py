@@ -22,15 +22,18 @@ TARGET = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
-    0: done, and within budget; 1: over budget; 2: the call, the configuration or the model is
-    wrong; 3: a figure could not be determined.
+    0: done, and within budget; 1: over budget, or no network is within it; 2: the call, the
+    configuration or the model is wrong; 3: a figure could not be determined.
     """
     args = _parser().parse_args(argv)
     try:
         code: int = args.run(args)
     except BudgetnetError as error:
         print(f"budgetnet: {error}", file=sys.stderr)
-        return 3 if isinstance(error, UnsupportedOp) else 2
+        return 3 if isinstance(error, UnsupportedOp) else 1 if error.is_verdict else 2
+    except KeyboardInterrupt:
+        print("budgetnet: stopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader, such as `head`, has enough
         sys.stderr.close()
         return 0
@@ -44,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"budgetnet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_account(commands)
+    _add_design(commands)
     _add_check(commands)
     _add_init(commands)
     models = commands.add_parser("models", help="list the named networks and where they come from")
@@ -70,6 +74,50 @@ def _add_account(commands: Any) -> None:
     account.set_defaults(run=_account)
 
 
+def _add_design(commands: Any) -> None:
+    design = commands.add_parser(
+        "design",
+        help="find the networks that meet a budget, exactly",
+        description="""Find the best networks of a search space that meet a budget, without data or
+            training. Exit code 0: found; 1: none meets it, and the message says why; 2: the call
+            is wrong. Ctrl-C prints the best so far.""",
+        epilog="""examples: budgetnet design --input 1x28x28 --classes 10 --params 20k --rf 22;
+            budgetnet design --input 1x28x28 --classes 10 --params 8k --rf 22 --format python;
+            budgetnet design --input 1x28x28 --classes 10 --rf 22 --pareto params,macs""",
+    )
+    add = design.add_argument
+    add("--input", metavar="CxHxW", required=True, help="such as 1x28x28")
+    add("--classes", metavar="N", type=int, required=True, help="outputs of the network")
+    _add_limits(design)
+    add("--objective", metavar="'max FIGURE'", help="or 'min FIGURE', such as 'min macs'")
+    add("--pareto", metavar="FIGURE,FIGURE", help="all trade-offs between these, such as params,rf")
+    add("--top", metavar="N", type=int, default=1, help="how many, each of another skeleton")
+    add("--time-limit", metavar="SECONDS", type=float, help="then print the best so far")
+    add("--plot", metavar="FILE", help="a picture of the Pareto front")
+    add("--format", choices=("table", "markdown", "csv", "json", "python"), default="table")
+    add("-o", "--output", metavar="FILE", help="write to a file")
+    space = design.add_argument_group("search space", "by default one that suits the input")
+    for name, metavar, text in (
+        ("widths", "LOW..HIGH", "output channels, or a list such as 8,16,32"),
+        ("divisor", "N", "only widths that it divides"),
+        ("kernels", "K,K", "such as 3,5"),
+        ("kinds", "KIND,KIND", "plain, separable"),
+        ("paddings", "PADDING,PADDING", "valid, same"),
+        ("convs", "LOW..HIGH", "convolutions in all"),
+        ("stage-convs", "LOW..HIGH", "convolutions at each resolution"),
+        ("downsamples", "LOW..HIGH", "how many"),
+        ("downsampling", "WAY,WAY", "pool, stride"),
+    ):
+        space.add_argument(f"--{name}", metavar=metavar, help=text)
+    for name, text in (
+        ("transitions", "1x1 convolutions behind poolings"),
+        ("monotone", "widths that never become smaller"),
+        ("uniform", "one width at each resolution"),
+    ):
+        space.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
+    design.set_defaults(run=_design)
+
+
 def _add_check(commands: Any) -> None:
     check = commands.add_parser(
         "check",
@@ -85,11 +133,7 @@ def _add_check(commands: Any) -> None:
     _add_input(check)
     check.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
     check.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
-    limits = check.add_argument_group("limits", "a maximum or LOW..HIGH, such as 20k or 60KiB")
-    for name in ("params", "trainable-params", "macs", "weight-bytes", "peak-activation-bytes"):
-        limits.add_argument(f"--{name}", metavar="SIZE")
-    limits.add_argument("--receptive-field", "--rf", metavar="SIZE", help="a minimum, or LOW..HIGH")
-    limits.add_argument("--depth", metavar="N", help="layers that do MACs")
+    limits = _add_limits(check)
     for name in ("require", "forbid"):
         limits.add_argument(
             f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"
@@ -105,6 +149,15 @@ def _add_check(commands: Any) -> None:
         "--update", action="store_true", help="write the baseline that growth is measured against"
     )
     check.set_defaults(run=_check)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> Any:
+    limits = parser.add_argument_group("limits", "a maximum or LOW..HIGH, such as 20k or 60KiB")
+    for name in ("params", "trainable-params", "macs", "weight-bytes", "peak-activation-bytes"):
+        limits.add_argument(f"--{name}", metavar="SIZE")
+    limits.add_argument("--receptive-field", "--rf", metavar="SIZE", help="a minimum, or LOW..HIGH")
+    limits.add_argument("--depth", metavar="N", help="layers that do MACs")
+    return limits
 
 
 def _add_init(commands: Any) -> None:
@@ -130,7 +183,6 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 
 
 def _account(args: argparse.Namespace) -> int:
-    from .files import write_whole
     from .targets import account_target, read_options, read_shape
 
     shape = read_shape(args.input) if args.input else None
@@ -144,10 +196,23 @@ def _account(args: argparse.Namespace) -> int:
         text = account.to_json(indent=2)
     else:
         text = account.to_table(args.depth).to_text()
-    if args.output:
-        write_whole(Path(args.output), text + "\n")
+    _deliver(text, args.output)
+    return 0
+
+
+def _deliver(text: str, output: str | None) -> None:
+    from .files import write_whole
+
+    if output:
+        write_whole(Path(output), text + "\n")
     else:
         print(text)
+
+
+def _design(args: argparse.Namespace) -> int:
+    from .designing.command import run
+
+    _deliver(run(args), args.output)
     return 0
 
 

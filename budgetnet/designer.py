@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .budget import Budget
+from .budget import Budget, together
 from .designing.answers import Design, Designs
 from .designing.goal import read_goal, read_goals
 from .designing.graph import ADDED, PEAK, Box, Graph, build
@@ -16,6 +16,7 @@ from .designing.pareto import pareto_front
 from .designing.search import Outcome, Problem, Progress, solve
 from .designing.space import SearchSpace
 from .designing.walks import SpaceWalk, count_networks
+from .errors import ArgumentError, explain
 from .geometry import check_shape
 from .spec import Spec, plan
 
@@ -41,7 +42,7 @@ def design(
         input_shape: `(C, H, W)`, without the batch.
         num_classes: outputs of the head.
         budget: a `Budget` of limits on figures.
-        space: the `SearchSpace`; by default small chains such as those published for MNIST.
+        space: the `SearchSpace`; by default `SearchSpace.for_input(input_shape)`.
         objective: "max macs" or "min params" and so on, for any figure that a `Budget` limits, or
             weights such as `{"macs": 1, "params": -20}` to maximise a sum.
         pareto: instead of an objective, figures or objectives such as "params,macs": every network
@@ -64,10 +65,16 @@ def design(
     """
     started = time.perf_counter()
     shape = check_shape(input_shape)
-    wanted = Budget(*(budget.limits if budget else ()), **limits)
+    for name, value in (("num_classes", num_classes), ("top", top)):
+        if type(value) is not int or value < 1:
+            what = f"{name}={value!r} must be a whole number of at least 1"
+            raise ArgumentError(explain(what))
+    wanted = together(budget, limits)
     box = read_box(wanted)
     goals = read_goals(pareto) if pareto else (read_goal(objective),)
-    searches = _Searches(shape, num_classes, space or SearchSpace(), time_limit, watch)
+    searches = _Searches(
+        shape, num_classes, space or SearchSpace.for_input(shape), time_limit, watch
+    )
     at_most = None
     if pareto:
         designs = pareto_front(goals, box, searches.best)

@@ -23,6 +23,8 @@ def explain(
 class BudgetnetError(Exception):
     """Base of every error that budgetnet raises on purpose."""
 
+    is_verdict = False  # whether the call was right, and the answer is no
+
 
 def located(error: BudgetnetError, where: str) -> BudgetnetError:
     """The same error with a place in front, for callers that know where it arose."""

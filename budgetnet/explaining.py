@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .accounting import Account
 from .advice import output_stage
-from .budget import Budget
+from .budget import Budget, together
 from .errors import SpecError
 from .geometry import check_shape
 from .notation import write
@@ -114,7 +114,7 @@ def explain(
     """
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     shape = check_shape(input_shape)
-    wanted = Budget(*(budget.limits if budget else ()), **limits)
+    wanted = together(budget, limits)
     account = plan(spec, shape)  # type: ignore[arg-type]  # a chain has three sizes
     whole = account.by_module()
     shares = []

@@ -10,14 +10,14 @@ from pathlib import Path
 from .errors import ArgumentError, explain
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write beside the target first, then rename over it; what was there stays until then."""
     temporary = ""
     try:
         place = path.resolve().parent  # through a link, the file itself is replaced
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=place, text=True)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=place)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         if path.exists():
             shutil.copymode(path, temporary)
         else:

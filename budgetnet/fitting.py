@@ -8,7 +8,7 @@ from typing import Any
 
 from .accounting import Account
 from .advice import output_stage
-from .budget import Budget
+from .budget import Budget, together
 from .designing.answers import Design
 from .designing.graph import ADDED, PEAK, Box, build
 from .designing.infeasible import diagnose
@@ -57,7 +57,7 @@ def fit(
     """
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     shape = check_shape(input_shape)
-    wanted = Budget(*(budget.limits if budget else ()), **limits)
+    wanted = together(budget, limits)
     box = _sized(wanted, plan(spec, shape))  # type: ignore[arg-type]  # three sizes
     goal = next((name for name, (_, high) in box.items() if high is not None), None)
     if goal is None:

@@ -115,15 +115,17 @@ class Designs(Sequence[Design]):
 
     def claim(self) -> str:
         """What is known about the answer, as a sentence."""
-        size = f"of the {self.covered:,} networks of the space"
+        among = f"of {self.covered:,} in the space ({self.seconds:.2g} s)"
         if self.proven:
-            which = "none" if len(self) == 1 else "no other"
-            return f"proven: {which} {size} that meet the budget is better ({self.seconds:.2g} s)"
+            which = "no network" if len(self) == 1 else "no other network"
+            return f"proven: {which} that meets the budget is better, {among}"
         if self.at_most is None:
-            return f"not proven: the search {size} was stopped, and more may be on the front"
+            return (
+                f"not proven: the search was stopped, and there may be more on the front, {among}"
+            )
         return (
-            f"not proven: the search {size} was stopped; none has more than "
-            f"{self.at_most:,.12g} of what {self.goal!r} asks for"
+            f"not proven: the search was stopped; for {self.goal!r} none can be beyond "
+            f"{abs(self.at_most):,.12g}, {among}"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -76,6 +76,9 @@ def read_goals(names: Any) -> tuple[Goal, ...]:
     """
     given = names.split(",") if isinstance(names, str) else list(names)
     goals = tuple(read_goal(_directed(name)) for name in given)
+    for goal in goals:
+        if len(goal.weights) > 1 or abs(goal.weights[0][1]) != 1:
+            raise ArgumentError(explain(f"a Pareto front takes single figures, not {goal.text!r}"))
     if len(goals) < 2 or len({goal.weights[0][0] for goal in goals}) < len(goals):
         raise ArgumentError(explain(f"a Pareto front needs two figures or more, got {names!r}"))
     return goals

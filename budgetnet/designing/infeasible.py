@@ -89,6 +89,8 @@ class InfeasibleBudget(BudgetnetError, ValueError):
         relaxation: the smallest change that helps; `None` where the space holds no network at all.
     """
 
+    is_verdict = True
+
     def __init__(
         self, budget: Budget, conflicts: tuple[Conflict, ...], relaxation: Relaxation | None
     ) -> None:

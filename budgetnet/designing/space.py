@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -108,6 +108,22 @@ class SearchSpace:
             if len(pair) > 2 or low > high:
                 raise _meaningless(name, pair, "write one number, or the least and the most")
             put(self, name, (low, high))
+
+    @classmethod
+    def for_input(cls, input_shape: Sequence[int]) -> SearchSpace:
+        """The space that `design` takes for an input: small chains, or five stages from 64 pixels.
+
+        The former is what published networks for MNIST are drawn from, in widths of 4 to 32; the
+        latter what mobile networks for 224 pixels are: strides, plain and separable convolutions,
+        one width a stage, in multiples of 16 to 512.
+        """
+        if min(input_shape[1:]) < 64:
+            return cls()
+        return cls(
+            widths=tuple(range(16, 513, 16)), kernels=(3, 5), kinds=("plain", "separable"),
+            paddings=("same",), convs=(5, 15), stage_convs=(1, 3), downsamples=(5, 5),
+            downsampling=("stride",), transitions=False, uniform=True,
+        )  # fmt: skip
 
     def follow(self, place: Place, num_classes: int) -> Iterator[Step]:
         """Every stage that may come next; widths of stages that have one are left at 1."""
