@@ -98,10 +98,17 @@ class _Search:
         ]
         self.best: list[Found] = []
         self.evaluated = 0
-        self.ceiling = -NEVER  # no network that is not among the best is worth more
+        self.ceiling = self._ceiling(int(graph.suffixes(self.worth.added)[0][0]))
         self.set_aside = NEVER  # the highest bound of labels that this run set aside
 
     # ------------------------------------------------------------------ what is known
+
+    def _ceiling(self, bound: int) -> int:
+        """What no network that is not among the best is worth more than."""
+        if not self.worth.peak_weight:
+            return bound
+        peaks = self.high_peaks if self.worth.peak_weight > 0 else self.low_peaks
+        return bound + self.worth.peak_weight * int(peaks[0][0])
 
     @property
     def threshold(self) -> int:
@@ -128,6 +135,9 @@ class _Search:
     def run(self) -> None:
         """Search until the answer is proven."""
         self.bounds = lowest(self.graph, self.worth.added, self.limits, self._see)
+        self.ceiling = min(self.ceiling, self._ceiling(self.bounds[0].value))
+        if self.ceiling <= self.threshold:
+            return
         for room in ROOM:
             self._sweep(room, whole=False)
             if self.ceiling <= self.threshold:
