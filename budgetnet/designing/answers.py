@@ -115,18 +115,16 @@ class Designs(Sequence[Design]):
 
     def claim(self) -> str:
         """What is known about the answer, as a sentence."""
-        among = f"of {self.covered:,} in the space ({self.seconds:.2g} s)"
-        if self.proven:
-            which = "no network" if len(self) == 1 else "no other network"
-            return f"proven: {which} that meets the budget is better, {among}"
+        space = f"the {self.covered:,} networks of the space"
+        if self.at_most is None and self.proven:
+            return f"proven complete: all others of {space} are matched or beaten by one of these"
         if self.at_most is None:
-            return (
-                f"not proven: the search was stopped, and there may be more on the front, {among}"
-            )
-        return (
-            f"not proven: the search was stopped; for {self.goal!r} none can be beyond "
-            f"{abs(self.at_most):,.12g}, {among}"
-        )
+            return f"not proven complete: the search of {space} was stopped"
+        if self.proven:
+            each = ", each of another skeleton" if len(self) > 1 else ""
+            return f"proven best within the budget, of {space}{each}"
+        most = f"{abs(self.at_most):,.12g}"
+        return f"not proven best: the search of {space} was stopped; none goes beyond {most}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format name and version."""

@@ -99,23 +99,24 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
     bar = Bar(
         TextColumn("searching, {task.fields[room]:,} beginnings at a time"),
-        BarColumn(24), TimeElapsedColumn(),
+        BarColumn(24), TextColumn("{task.fields[seconds]:.0f} s"),
         TextColumn("best: {task.fields[best]}  (Ctrl-C takes it)"),
         console=Console(stderr=True), transient=True,
     )  # fmt: skip
-    task = bar.add_task("", total=1.0, room=0, best="none yet")
+    task = bar.add_task("", total=1.0, room=0, best="none yet", seconds=0.0)
     started = time.monotonic()
 
     def watch(progress: Progress) -> None:
-        if not bar.live.is_started and time.monotonic() - started > PATIENCE:
+        seconds = time.monotonic() - started
+        if not bar.live.is_started and seconds > PATIENCE:
             bar.start()
         best = "none yet" if progress.best is None else str(progress.best)
-        bar.update(task, completed=progress.share, room=progress.room, best=best)
+        bar.update(task, completed=progress.share, room=progress.room, best=best, seconds=seconds)
 
     try:
         yield watch
