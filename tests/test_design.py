@@ -205,3 +205,31 @@ def test_the_front_is_that_of_brute_force(data, drawn):
     }
     assert found.proven
     assert len(found) == len(expected)
+
+
+SMALL = SearchSpace(
+    widths=(2, 3, 5), kinds=("plain", "separable"), paddings=("valid", "same"), convs=(1, 3),
+    stage_convs=(0, 2), downsamples=(0, 1), downsampling=("pool", "stride"),
+)  # fmt: skip
+
+
+def test_every_figure_limits_every_objective():
+    """Each figure as a limit, at values that networks have, with each objective."""
+    shape, classes = (1, 9, 8), 3
+    accounts = networks(SMALL, shape, classes)
+    assert 400 < len(accounts) < 1_000
+    figures = {name: [figure_of(name, a) for a in accounts] for name in FIGURES}
+    for limited, values in figures.items():
+        steps = sorted(set(values))
+        for bound in {steps[0], steps[len(steps) // 3], steps[-1]}:
+            for low, high in ((0, bound), (bound, 10**9)):
+                budget = Budget.from_dict({limited: (low, high)})
+                fit = [a for a, value in zip(accounts, values, strict=True) if low <= value <= high]
+                for name in FIGURES:
+                    for way in ("max", "min"):
+                        goal = read_goal(f"{way} {name}")
+                        found = design(shape, classes, budget, space=SMALL, objective=goal)
+                        expected = min(key(goal, a) for a in fit)
+                        assert (limited, low, high, goal.text, expected) == (
+                            limited, low, high, goal.text, key(goal, found[0].account)
+                        )  # fmt: skip
