@@ -101,6 +101,17 @@ def test_limits_that_exclude_each_other():
     check_golden("infeasible_conflict", str(caught.value))
 
 
+def test_limits_of_nothing_can_be_relaxed_too():
+    with pytest.raises(InfeasibleBudget) as caught:
+        design(*MNIST, params=0, macs=0)
+    relaxation = caught.value.relaxation
+    assert relaxation.text.startswith("every limit by ")
+    changed = dict(relaxation.limits)
+    account = relaxation.design.account
+    assert account.params <= changed["params"]
+    assert account.macs <= changed["macs"]
+
+
 def test_a_space_without_networks_says_so():
     with pytest.raises(InfeasibleBudget, match="holds no network for this input") as caught:
         design((1, 4, 4), 10, space=SearchSpace(kernels=5, paddings="valid"))

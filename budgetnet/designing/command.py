@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..designer import DEFAULT_GOAL, design
+from ..designer import design
 from ..errors import ArgumentError, explain
 from ..files import write_whole
 from ..limits import FIGURES
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> str:
         found = design(
             shape, args.classes,
             space=_space(args, shape),
-            objective=args.objective or DEFAULT_GOAL,
+            objective=args.objective,
             pareto=_long_names(args.pareto), top=args.top, time_limit=args.time_limit,
             watch=watch, **limits,
         )  # fmt: skip

@@ -35,8 +35,8 @@ class Side(NamedTuple):
         return self._replace(high=bound) if self.low is None else self._replace(low=bound)
 
     def relaxed_by(self, percent: int) -> Side:
-        """The same side further out by so many percent, at least by 1."""
-        more = max(1, self.bound * percent // 100)
+        """The same side further out by so many percent, or units where it is at 0."""
+        more = -(-self.bound * percent // 100) if self.bound else percent
         return self.at(self.bound + more if self.low is None else max(0, self.bound - more))
 
     def __str__(self) -> str:

@@ -5,9 +5,10 @@
 Designs networks at several parameter counts for opposite objectives, so that they differ in depth,
 width, receptive field and MACs; trains each with one fixed recipe on the first 55,000 training
 images; reads the accuracy off the last 5,000 after the last epoch; and correlates every figure of
-the account with it by rank (Spearman), over all networks and at about equal parameters. The test
-images play no part. Results are written after every network, and networks that the file holds
-already are not trained again.
+the account with it by rank (Spearman): over all networks, at about equal parameters, and there
+among those with a receptive field of at least 18. Beside it stands how accurate the choice of every
+objective is, by its rank at equal parameters. The test images play no part. Results are written
+after every network, and networks that the file holds already are not trained again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ ASKED: tuple[dict[str, Any], ...] = (
     {"objective": "max macs", "receptive_field": 28, "depth": (8, 12)},
     {"objective": "max macs", "receptive_field": (18, 26), "depth": (6, 8)},
 )
+WIDE_FIELD = 18
 FIGURE_NAMES = [name for name in FIGURES if name != "trainable_params"]
 
 
@@ -96,36 +98,67 @@ def spearman(a: list[float], b: list[float]) -> float | None:
     return float(np.corrcoef(one, two)[0, 1])
 
 
+def levels(networks: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Networks by the parameters that they were designed for."""
+    names = dict.fromkeys(str(n["level"]) for n in networks)
+    return {name: [n for n in networks if str(n["level"]) == name] for name in names}
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def correlations(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of every figure with the accuracy: over all networks, and at each parameter count."""
+    """Of every figure with the accuracy."""
+
+    def of(name: str, some: list[dict[str, Any]]) -> float | None:
+        return spearman([n[name] for n in some], [n["accuracy"] for n in some])
+
     found: dict[str, dict[str, Any]] = {}
+    wide = [n for n in networks if n["receptive_field"] >= WIDE_FIELD]
     for name in FIGURE_NAMES:
-        level = {}
-        for params in dict.fromkeys(n["level"] for n in networks):
-            here = [n for n in networks if n["level"] == params]
-            level[str(params)] = spearman([n[name] for n in here], [n["accuracy"] for n in here])
-        known = [v for v in level.values() if v is not None]
+        level = {params: of(name, some) for params, some in levels(networks).items()}
+        wide_level = {params: of(name, some) for params, some in levels(wide).items()}
         found[name] = {
-            "all": spearman([n[name] for n in networks], [n["accuracy"] for n in networks]),
-            "mean_at_equal_params": sum(known) / len(known) if known else None,
+            "all": of(name, networks),
+            "mean_at_equal_params": mean(level.values()),
             "at_equal_params": level,
+            "mean_at_equal_params_wide": mean(wide_level.values()),
+            "at_equal_params_wide": wide_level,
         }
     return found
 
 
+def choices(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of every objective: accuracy and rank, 1 being the best, of its network at each level."""
+    found: dict[str, dict[str, Any]] = {}
+    for params, some in levels(networks).items():
+        accuracies = [n["accuracy"] for n in some]
+        places = len(some) - ranks(accuracies)
+        for network, place in zip(some, places, strict=True):
+            for asked in network["asked"]:
+                row = found.setdefault(asked, {"accuracy": {}, "rank": {}})
+                row["accuracy"][params] = network["accuracy"]
+                row["rank"][params] = float(place)
+    for row in found.values():
+        row["mean_rank"] = mean(row["rank"].values())
+    return dict(sorted(found.items(), key=lambda item: item[1]["mean_rank"]))
+
+
+def signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"
+
+
 def to_table(networks: list[dict[str, Any]]) -> Table:
-    columns = (Column("Figure"), Column("All", True), Column("At equal params", True),
-               Column("By level"))  # fmt: skip
+    columns = ("Figure", "All", "At equal params", f"and RF >= {WIDE_FIELD}")
     rows = tuple(
-        (
-            name,
-            f"{row['all']:+.2f}",
-            "" if row["mean_at_equal_params"] is None else f"{row['mean_at_equal_params']:+.2f}",
-            " ".join("-" if v is None else f"{v:+.2f}" for v in row["at_equal_params"].values()),
-        )
+        (name, *(signed(row[k]) for k in ("all", "mean_at_equal_params",
+                                          "mean_at_equal_params_wide")))
         for name, row in correlations(networks).items()
-    )
-    return Table(columns, rows, f"rank correlation with accuracy, {len(networks)} networks")
+    )  # fmt: skip
+    heads = tuple(Column(name, numeric=i > 0) for i, name in enumerate(columns))
+    return Table(heads, rows, f"rank correlation with accuracy, {len(networks)} networks")
 
 
 def main() -> None:
@@ -161,7 +194,9 @@ def main() -> None:
             "epochs": RECIPE.epochs,
             "held_out": HELD_OUT,
             "seed": args.seed,
-            "correlations": correlations(done) if len(done) > 2 else {},
+            "wide_field": WIDE_FIELD,
+            "correlations": correlations(done),
+            "choices": choices(done),
             "networks": done,
             "versions": run_folder.versions(),
             "hardware": run_folder.hardware(arguments.pick_device(args.device)),

@@ -157,6 +157,55 @@ def to_target() -> str:
     return f"{table}\n\n{source('training_cpu', result)}"
 
 
+def designing() -> str:
+    result = read("designing")
+    rows = []
+    for name, case in result["cases"].items():
+        found = case["sampling"]
+        after = f"in {found['seconds']:.0f} s, {found['drawn']:,} drawn"
+        best = "nothing" if found["best"] is None else f"{found['best']:,.0f}"
+        sampled = f"as good {after}" if found["reached"] else f"{best} {after}"
+        cells = (
+            f"{case['seconds']:.2f}", case["goal"], f"{case['value']:,.0f}",
+            f"{case['covered']:.2g}", f"{case['evaluated']:,}", f"{case['times_brute_force']:.1g}",
+            sampled,
+        )  # fmt: skip
+        rows.append((name, *cells))
+    columns = [
+        "", "seconds", "objective", "best", "networks covered", "beginnings looked at",
+        "times brute force", "sampling finds",
+    ]  # fmt: skip
+    return f"{markdown(columns, rows)}\n\n{source('designing', result)}"
+
+
+def objectives() -> str:
+    result = read("objectives")
+
+    def signed(value: float | None) -> str:
+        return "-" if value is None else f"{value:+.2f}"
+
+    kinds = ("all", "mean_at_equal_params", "mean_at_equal_params_wide")
+    figures = [(name, *(signed(found[kind]) for kind in kinds))
+               for name, found in result["correlations"].items()]  # fmt: skip
+    wide = f"with a field of {result['wide_field']} or more"
+    levels = list(next(iter(result["choices"].values()))["accuracy"])
+    choices = [
+        (asked, f"{found['mean_rank']:.1f}", *(f"{found['accuracy'][n]:.2f}" for n in levels))
+        for asked, found in result["choices"].items()
+    ]
+    networks = [
+        (n["spec"], f"{n['params']:,}", f"{n['macs']:,}", str(n["receptive_field"]),
+         str(n["depth"]), f"{n['accuracy']:.2f}")
+        for n in sorted(result["networks"], key=lambda n: -n["accuracy"])
+    ]  # fmt: skip
+    tables = (
+        markdown(["figure", "all", "at equal parameters", wide], figures),
+        markdown(["objective", "mean rank", *(f"{int(n):,}" for n in levels)], choices),
+        markdown(["network", "parameters", "MACs", "RF", "depth", "held-out %"], networks),
+    )
+    return "\n\n".join((*tables, source("objectives", result)))
+
+
 PARTS = {
     "default_recipe": default_recipe,
     "sides": lambda: choices("recipe_sides"),
@@ -170,6 +219,8 @@ PARTS = {
     "training_cpu": lambda: training("training_cpu"),
     "training_cuda": lambda: training("training_cuda"),
     "to_target": to_target,
+    "designing": designing,
+    "objectives": objectives,
 }
 
 
