@@ -106,6 +106,7 @@ def _add_design(commands: Any) -> None:
         ("convs", "LOW..HIGH", "convolutions in all"),
         ("stage-convs", "LOW..HIGH", "convolutions at each resolution"),
         ("downsamples", "LOW..HIGH", "how many"),
+        ("positions", "N,N", "convolutions that may lie before a downsampling"),
         ("downsampling", "WAY,WAY", "pool, stride"),
     ):
         space.add_argument(f"--{name}", metavar=metavar, help=text)

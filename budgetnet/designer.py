@@ -70,7 +70,8 @@ def design(
             raise ArgumentError(explain(what))
     wanted = together(budget, limits)
     box = read_box(wanted)
-    goals = read_goals(pareto) if pareto else (read_goal(objective or default_objective(box)),)
+    objective = default_objective(box) if objective is None else objective
+    goals = read_goals(pareto) if pareto else (read_goal(objective),)
     searches = _Searches(
         shape, num_classes, space or SearchSpace.for_input(shape), time_limit, watch
     )

@@ -50,8 +50,10 @@ def _counts_fit(space: SearchSpace, ways: tuple[str, ...], counts: tuple[int, ..
     enough[0] = enough[0] or begins_with_stride
     strides_have_one = all(n >= 1 for way, n in zip(ways, counts[1:], strict=True)
                            if way == "stride")  # fmt: skip
+    before = [sum(counts[: i + 1]) for i in range(len(ways))]
     return (
         all(enough)
+        and (not space.positions or set(before) <= set(space.positions))
         and strides_have_one
         and space.convs[0] <= sum(counts) <= space.convs[1]
     )  # fmt: skip

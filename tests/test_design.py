@@ -57,6 +57,7 @@ def spaces(draw):
         convs=draw(pairs(1, 4)),
         stage_convs=draw(pairs(0, 3)),
         downsamples=draw(pairs(0, 2)),
+        positions=draw(st.just(()) | some(0, 1, 2, 3)),
         downsampling=draw(some("pool", "stride")),
         transitions=draw(st.booleans()),
         monotone=draw(st.booleans()),

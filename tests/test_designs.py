@@ -80,7 +80,8 @@ def test_the_report_network_is_among_the_answers_or_beaten(way, name):
 def test_the_report_network_is_found_where_it_is_best():
     """With its own counts as limits, no network of its space has more parameters."""
     space = SearchSpace(widths=(8, 16), downsamples=1, stage_convs=(3, 4))
-    found = design(*MNIST, params=14_372, receptive_field=(22, 22), depth=8, space=space)
+    limits = {"params": 14_372, "receptive_field": (22, 22), "depth": 8}
+    found = design(*MNIST, space=space, objective="max params", **limits)
     assert S6 == str(found[0].spec)
 
 
@@ -178,6 +179,7 @@ def test_json_tells_all():
         ({"parms": 3}, "'parms' is no limit. Did you mean 'params'?"),
         ({"top": 0}, "top=0"),
         ({"num_classes": 0}, "num_classes=0"),
+        ({"space": SearchSpace(widths=10**8)}, "leave the 64-bit range (widest c100000000)"),
         ({"input_shape": (1, 28)}, "input_shape must be positive ints"),
     ],
 )

@@ -22,6 +22,7 @@ from .goal import figure_of, read_goals
 from .search import Progress
 from .space import SearchSpace
 
+LISTS = ("widths", "kernels", "positions")
 PICTURES = (".png", ".svg", ".pdf")
 PATIENCE = 1.0  # seconds before a search shows how far it is
 
@@ -85,7 +86,7 @@ def _values(name: str, text: str) -> Any:
     try:
         if ".." in text:
             low, high = (int(part) for part in text.split(".."))
-            return tuple(range(low, high + 1)) if name in ("widths", "kernels") else (low, high)
+            return tuple(range(low, high + 1)) if name in LISTS else (low, high)
         numbers = tuple(int(part) for part in text.split(","))
         return numbers[0] if len(numbers) == 1 else numbers
     except ValueError:

@@ -8,13 +8,15 @@ may follow is worked out once for all of them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, reduce
 from math import gcd, prod
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ArgumentError, explain
+from ..geometry import Count
 from ..notation import write
 from ..receptive_field import ReceptiveField
 from ..spec import Spec, bytes_by_type, live_bytes, rows_of
@@ -27,6 +29,7 @@ Box: TypeAlias = Mapping[str, tuple[int | None, int | None]]  # lowest and highe
 # What adds up along a chain. The peak does not: it is the largest along the chain.
 ADDED = ("params", "macs", "weight_bytes", "depth", "receptive_field")
 PEAK = "peak_activation_bytes"
+LARGEST = 1 << 52  # cost of one stage, so that those of hundreds add up within 64 bits
 NEVER = -(1 << 61)  # worth of what cannot be completed
 
 
@@ -250,22 +253,32 @@ def _costs(
     if groups > 1:
         fine = (narrow % groups == 0) & (wide % groups == 0)
         a, b, narrow, wide = a[fine], b[fine], narrow[fine], wide[fine]
+    # The widest pair in plain ints first: they cannot overflow, and no other pair costs more.
+    first, last = (int(channels.max(initial=groups)) for channels in (narrow, wide))
+    if max(_figures(stage, first, last, size, outside).values()) >= LARGEST:
+        what = "costs of this space leave the 64-bit range"
+        numbers = {"widest": write((with_width(stage, last),))}
+        raise ArgumentError(explain(what, numbers=numbers, remedy="Use smaller widths."))
+    figures, ones = _figures(stage, narrow, wide, size, outside), np.ones(len(a), np.int64)
+    return a, b, wide, {name: ones * figure for name, figure in figures.items()}
+
+
+def _figures(
+    stage: Stage, narrow: Count, wide: Count, size: tuple[int, ...], outside: int
+) -> dict[str, Count]:
+    """What a stage costs between two widths, or between many at once."""
     layers = [
         (f"x.{layer.name}" if layer.name else "x", layer)
-        for layer in with_width(stage, wide).layers(narrow)  # type: ignore[arg-type]  # arrays serve
+        for layer in with_width(stage, wide).layers(narrow)
     ]
     rows = list(rows_of(layers, (narrow, *size), ReceptiveField((Window(),) * len(size))))
     params = sum(row.params for row in rows)
     norms = [layer.buffers for _, layer in layers if layer.kind == "BatchNorm2d"]
-    live = np.zeros(len(a), np.int64)
-    for alive in live_bytes(rows, narrow, size):
-        live = np.maximum(live, alive + outside)
-    figures = {
+    live = [alive + outside for alive in live_bytes(rows, narrow, size)]
+    return {
         "params": params,
-        "macs": sum(row.macs for row in rows),  # type: ignore[misc]  # a plan knows them
+        "macs": sum(row.macs for row in rows),
         "weight_bytes": sum(count for _, count in bytes_by_type(params, norms)),
         "depth": sum(bool(np.any(row.macs)) for row in rows),
-        PEAK: live,
+        PEAK: reduce(np.maximum, live) if isinstance(narrow, np.ndarray) else max(live),
     }
-    ones = np.ones(len(a), np.int64)
-    return a, b, wide, {name: ones * figure for name, figure in figures.items()}

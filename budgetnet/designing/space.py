@@ -59,6 +59,7 @@ class SearchSpace:
         stage_convs: least and most convolutions before, between and after downsamplings. One that
             strides belongs to those after.
         downsamples: least and most downsamplings.
+        positions: how many convolutions may lie before a downsampling; empty for any number.
         downsampling: "pool" (max pooling, 2x2), "stride" (a convolution with stride 2), or both.
         transitions: whether a pooling may be followed by a 1x1 convolution.
         monotone: whether widths may never become smaller.
@@ -79,6 +80,7 @@ class SearchSpace:
     convs: Pair = (2, 9)
     stage_convs: Pair = (1, 4)
     downsamples: Pair = (0, 2)
+    positions: tuple[int, ...] = ()
     downsampling: tuple[str, ...] = ("pool",)
     transitions: bool = True
     monotone: bool = True
@@ -94,6 +96,8 @@ class SearchSpace:
             raise _meaningless("widths", self.widths, f"none is a multiple of {self.divisor}")
         put(self, "widths", kept)
         put(self, "kernels", tuple(sorted(set(_counts("kernels", self.kernels)))))
+        if self.positions != ():
+            put(self, "positions", tuple(sorted(set(_counts("positions", self.positions, 0)))))
         for name, known in _CHOICES.items():
             given = getattr(self, name)
             names = (given,) if isinstance(given, str) else tuple(given)
@@ -128,16 +132,17 @@ class SearchSpace:
     def follow(self, place: Place, num_classes: int) -> Iterator[Step]:
         """Every stage that may come next; widths of stages that have one are left at 1."""
         full = self.stage_convs[0] <= place.stage_convs  # enough convolutions at this resolution
+        here = not self.positions or place.convs in self.positions
         if place.convs < self.convs[1]:
             if place.stage_convs < self.stage_convs[1]:
                 yield from self._convs(place, 1, self.uniform and place.stage_convs > 0)
             first = place.convs == place.downsamples == 0  # a network may begin with a stride
-            if "stride" in self.downsampling and self.stage_convs[1] and (full or first):
+            if "stride" in self.downsampling and self.stage_convs[1] and here and (full or first):
                 yield from self._convs(place, 2, False)
         if place.after_pool and self.transitions:
             after = place._replace(after_pool=False, untouched=False)
             yield Step(Transition(1), after, wider=self.monotone and not place.untouched)
-        can_go_down = full and place.downsamples < self.downsamples[1]
+        can_go_down = full and here and place.downsamples < self.downsamples[1]
         if "pool" in self.downsampling and can_go_down and min(place.size) > 1:
             high, wide = (conv_size(n, 2, 2, (0, 0), 1) for n in place.size)
             down = place._replace(
