@@ -16,7 +16,7 @@ from .designing.pareto import pareto_front
 from .designing.search import Outcome, Problem, Progress, solve
 from .designing.space import SearchSpace
 from .designing.walks import SpaceWalk, count_networks
-from .errors import ArgumentError, explain
+from .errors import ArgumentError, SearchStopped, explain
 from .geometry import check_shape
 from .spec import Spec, plan
 
@@ -56,6 +56,7 @@ def design(
     Raises:
         InfeasibleBudget: no network of the space meets the budget; the error says which limits
             cannot hold together, and what can be reached.
+        SearchStopped: the time limit came before any answer.
         ArgumentError: an argument cannot be meant.
 
     >>> found = design((1, 28, 28), 10, params=8_000, receptive_field=22, depth=8)
@@ -77,8 +78,7 @@ def design(
     )
     at_most = None
     if pareto:
-        designs = pareto_front(goals, box, searches.best)
-        proven = searches.complete
+        designs, proven = pareto_front(goals, box, searches.best)
     else:
         factor, weights = goals[0].scaled()
         outcome = searches.run(weights, box, top)
@@ -129,7 +129,6 @@ class _Searches:
         self.outer_watch = watch
         self.graphs: dict[object, Graph] = {}
         self.evaluated = 0
-        self.complete = True
 
     def run(self, weights: dict[str, int], box: Box, top: int = 1) -> Outcome:
         """The best networks within a box."""
@@ -144,13 +143,14 @@ class _Searches:
             goal[canonical(name)] = goal.get(canonical(name), 0) + weight
         outcome = solve(self.graphs[key], Problem(goal, rest, top), self.watch)
         self.evaluated += outcome.evaluated
-        self.complete &= outcome.proven
         return outcome
 
     def best(self, weights: dict[str, int], box: Box) -> Design | None:
-        """The best network within a box; None if it is proven that there is none."""
-        specs = self.run(weights, box).specs
-        return self.plan(specs[0]) if specs else None
+        """The best network within a box, proven; None if it is proven that there is none."""
+        outcome = self.run(weights, box)
+        if not outcome.proven:
+            raise _stopped()
+        return self.plan(outcome.specs[0]) if outcome.specs else None
 
     def plan(self, spec: Spec) -> Design:
         """A network with its account."""
@@ -159,6 +159,11 @@ class _Searches:
     def watch(self, progress: Progress) -> None:
         """Stop at the deadline, and tell who asked."""
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise TimeoutError("the search reached its time limit before it found a network")
+            raise _stopped()
         if self.outer_watch is not None:
             self.outer_watch(progress)
+
+
+def _stopped() -> SearchStopped:
+    what = "the search was stopped before it found a network, or a proof that there is none"
+    return SearchStopped(explain(what, remedy="Give it more time, or a smaller space."))

@@ -51,5 +51,9 @@ class StrideMismatch(BudgetnetError, ValueError):
     """Branches that meet in one map step over the input at different rates."""
 
 
+class SearchStopped(BudgetnetError, TimeoutError):
+    """A search was stopped before it found a network or a proof that there is none."""
+
+
 class UnsupportedOp(BudgetnetError, NotImplementedError):
     """An operation on a tracked activation has no accounting rule."""

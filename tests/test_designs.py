@@ -155,6 +155,36 @@ def test_ctrl_c_gives_the_best_so_far():
     assert found[0].account.params <= 20_000
 
 
+def test_a_front_that_is_stopped_keeps_what_it_has():
+    front = {"pareto": ("min params", "max macs"), "params": "3k", "receptive_field": 22}
+    whole = design(*MNIST, **front)
+    calls = []
+
+    def stop(progress):
+        calls.append(progress)
+        if len(calls) > 40:
+            raise KeyboardInterrupt
+
+    part = design(*MNIST, watch=stop, **front)
+    assert whole.proven
+    assert not part.proven
+    assert 0 < len(part) < len(whole)
+    assert {d.spec for d in part} <= {d.spec for d in whole}
+    assert "not proven complete" in str(part)
+
+
+def test_a_search_stopped_before_any_answer_says_so(capsys):
+    def stop(progress):
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        design(*MNIST, params=(999, 999), macs=(77_777, 77_777), watch=stop)
+    call = ("--params", "999..999", "--macs", "77777..77777", "--time-limit", "0")
+    code, out, err = run(capsys, *call)
+    assert (2, "") == (code, out)
+    assert "stopped before it found a network" in err
+
+
 def test_json_tells_all():
     found = design(*MNIST, params=5_000, top=2)
     data = json.loads(found.to_json())

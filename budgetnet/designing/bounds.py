@@ -177,4 +177,4 @@ class _Relaxation:
             slope = np.array(left, float) / unit
             if not slope.any() or bound.value <= aim:
                 break
-            at = np.clip(at - slope * (bound.value - aim) / float(slope @ slope), 0, most)
+            at = np.clip(at - slope * (bound.value - aim) / float((slope * slope).sum()), 0, most)

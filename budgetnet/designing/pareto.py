@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from ..errors import SearchStopped
 from .answers import Design
 from .goal import Goal, figure_of
 from .graph import Box
@@ -15,8 +16,10 @@ Corner: TypeAlias = tuple[int | None, ...]  # what each cost must stay below; No
 
 def pareto_front(
     goals: Sequence[Goal], box: Box, best: Callable[[dict[str, int], Box], Design | None]
-) -> list[Design]:
+) -> tuple[list[Design], bool]:
     """A network for every point that no other is at least as good as in all goals.
+
+    The second of both says whether these are all: a search that is stopped ends the front.
 
     Every search minimises the sum of all costs below a corner: what it finds is on the front, and
     what is left to search lies below the corners without it (Klamroth, Lacour and Vanderpooten
@@ -29,7 +32,13 @@ def pareto_front(
     corners: list[Corner] = [(None,) * len(goals)]
     while corners:
         corner = corners.pop(0)
-        design = best(weights, _below(corner, names, signs, box))
+        try:
+            design = best(weights, _below(corner, names, signs, box))
+        except (KeyboardInterrupt, SearchStopped):
+            if not front:
+                raise
+            corners = [corner]  # not searched, so there may be more
+            break
         if design is None:
             continue
         front.append(design)
@@ -38,7 +47,8 @@ def pareto_front(
             for name, sign in zip(names, signs, strict=True)
         )  # fmt: skip
         corners = _without(costs, [corner, *corners])
-    return sorted(front, key=lambda found: signs[0] * figure_of(names[0], found.account))
+    ordered = sorted(front, key=lambda found: signs[0] * figure_of(names[0], found.account))
+    return ordered, not corners
 
 
 def _below(corner: Corner, names: Sequence[str], signs: Sequence[int], box: Box) -> Box:
