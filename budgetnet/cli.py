@@ -1,16 +1,15 @@
-"""The command line: `account`, `check`, `init`, `models`. Imports happen where they are used."""
+"""The command line: what can be typed. What it does then stands in `commands`."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .errors import ArgumentError, BudgetnetError, UnsupportedOp, explain
+from . import commands as run
+from .errors import BudgetnetError, UnsupportedOp
 
 FORMATS = ("table", "markdown", "csv", "json")
 TARGET = (
@@ -51,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_init(commands)
     models = commands.add_parser("models", help="list the named networks and where they come from")
-    models.set_defaults(run=_models)
+    models.set_defaults(run=run.models)
     return parser
 
 
@@ -71,7 +70,7 @@ def _add_account(commands: Any) -> None:
     )
     account.add_argument("--format", choices=FORMATS, default="table")
     account.add_argument("-o", "--output", metavar="FILE", help="write to a file")
-    account.set_defaults(run=_account)
+    account.set_defaults(run=run.account)
 
 
 def _add_design(commands: Any) -> None:
@@ -116,7 +115,7 @@ def _add_design(commands: Any) -> None:
         ("uniform", "one width at each resolution"),
     ):
         space.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
-    design.set_defaults(run=_design)
+    design.set_defaults(run=run.design)
 
 
 def _add_check(commands: Any) -> None:
@@ -149,7 +148,7 @@ def _add_check(commands: Any) -> None:
     check.add_argument(
         "--update", action="store_true", help="write the baseline that growth is measured against"
     )
-    check.set_defaults(run=_check)
+    check.set_defaults(run=run.check)
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> Any:
@@ -169,7 +168,7 @@ def _add_init(commands: Any) -> None:
     _add_input(init)
     init.add_argument("--name", help="of the check; the target by default")
     init.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
-    init.set_defaults(run=_init)
+    init.set_defaults(run=run.init)
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
@@ -181,167 +180,6 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", metavar="NAME=VALUE", action="append", default=[], help="argument of the callable"
     )
-
-
-def _account(args: argparse.Namespace) -> int:
-    from .targets import account_target, read_options, read_shape
-
-    shape = read_shape(args.input) if args.input else None
-    options = read_options(args.set)
-    account = account_target(args.target, shape, options, strict=not args.lenient)
-    if args.format == "markdown":
-        text = account.to_markdown(args.depth)
-    elif args.format == "csv":
-        text = account.to_csv(args.depth).rstrip("\n")
-    elif args.format == "json":
-        text = account.to_json(indent=2)
-    else:
-        text = account.to_table(args.depth).to_text()
-    _deliver(text, args.output)
-    return 0
-
-
-def _deliver(text: str, output: str | None) -> None:
-    from .files import write_whole
-
-    if output:
-        write_whole(Path(output), text + "\n")
-    else:
-        print(text)
-
-
-def _design(args: argparse.Namespace) -> int:
-    from .designing.command import run
-
-    _deliver(run(args), args.output)
-    return 0
-
-
-def _check(args: argparse.Namespace) -> int:
-    from .checking import verdicts
-    from .checking.baseline import NAME, read_baseline, write_baseline
-    from .checking.checks import run_check
-
-    checks = _checks(args)
-    folder = checks[0].file.parent if checks[0].file else None
-    if args.update:
-        if folder is None or args.only:
-            raise ArgumentError(explain("--update is for all checks of a configuration file"))
-        read_baseline(folder / NAME)  # one of another version is not overwritten
-        checks = [check.without_growth() for check in checks]
-    known = read_baseline(folder / NAME) if any(check.growth for check in checks) and folder else {}
-    outcomes = [run_check(check, known.get(check.name)) for check in checks]
-    code = verdicts.exit_code(outcomes)
-    if args.json:
-        print(verdicts.to_json(outcomes))
-    elif args.markdown:
-        print(verdicts.to_markdown(outcomes, why=args.why))
-    else:
-        print(verdicts.to_text(outcomes, why=args.why))
-    if args.github:
-        _tell_github(
-            verdicts.to_annotations(outcomes), verdicts.to_markdown(outcomes, why=args.why)
-        )
-    if args.update and folder:
-        if code > 1:
-            print("budgetnet: the baseline was not written, see above", file=sys.stderr)
-        else:
-            write_baseline(folder / NAME, outcomes)
-            print(f"wrote {folder / NAME}; commit it")
-    return code
-
-
-def _checks(args: argparse.Namespace) -> list[Any]:
-    """The checks that a call asks for: of the configuration, or of one target."""
-    from .budget import LIMITS, Budget
-    from .checking.checks import Check
-    from .targets import read_options, read_shape
-
-    given = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
-    if args.target:
-        if args.config or args.only:
-            raise ArgumentError(explain("--config and --only go without a TARGET"))
-        shape = read_shape(args.input) if args.input else None
-        budget = Budget.from_dict(given)
-        return [Check(args.target, args.target, shape, read_options(args.set), budget)]
-    if given or args.input or args.set:
-        raise ArgumentError(
-            explain("limits on the command line need a TARGET", remedy="Name it, or drop them.")
-        )
-    from .checking.config import SECTION, read_checks
-
-    file = Path(args.config) if args.config else _find_config()
-    checks = list(read_checks(file))
-    if not checks:
-        remedy = "Add one with budgetnet init TARGET."
-        raise ArgumentError(explain(f"there is no {SECTION}", where=str(file), remedy=remedy))
-    if args.only:
-        unknown = set(args.only) - {check.name for check in checks}
-        if unknown:
-            names = ", ".join(check.name for check in checks)
-            what = f"there is no check named {sorted(unknown)[0]!r}"
-            raise ArgumentError(explain(what, where=str(file), numbers={"there are": names}))
-        checks = [check for check in checks if check.name in args.only]
-    return checks
-
-
-def _find_config() -> Path:
-    """pyproject.toml here or in a folder above, as other tools look for it."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        file = folder / "pyproject.toml"
-        if file.is_file():
-            return file.relative_to(here) if folder == here else file
-    raise ArgumentError(
-        explain(
-            "there is no pyproject.toml here or above",
-            remedy="Name a TARGET with limits, or a file with --config.",
-        )
-    )
-
-
-def _tell_github(annotations: str, summary: str) -> None:
-    if annotations:
-        print(annotations)
-    file = os.environ.get("GITHUB_STEP_SUMMARY")
-    if file:
-        try:
-            with Path(file).open("a", encoding="utf-8") as out:
-                out.write(summary + "\n")
-        except OSError as error:
-            raise ArgumentError(
-                explain(f"cannot write the job summary {file}", numbers={"reason": error})
-            ) from error
-
-
-def _init(args: argparse.Namespace) -> int:
-    from .checking.config import add_check
-    from .targets import account_target, read_options, read_shape
-
-    shape = read_shape(args.input) if args.input else None
-    options = read_options(args.set)
-    file = Path(args.config) if args.config else _find_config()
-    account = account_target(args.target, shape, options, strict=False)
-    name = args.name or args.target
-    line = add_check(file, name, args.target, args.input, options, account)
-    print(f"added the check {name!r} at {file}:{line}")
-    return 0
-
-
-def _models(args: argparse.Namespace) -> int:
-    from .models import get_reference, list_models
-    from .spec import plan
-    from .table import Column, Table
-
-    rows = []
-    for name in list_models():
-        reference = get_reference(name)
-        account = plan(reference.spec, reference.input_shape)
-        field = str(account.receptive_field)
-        rows.append((name, f"{account.params:,}", field, reference.origin, str(reference.spec)))
-    columns = (Column("Model"), Column("Params", numeric=True), Column("RF", numeric=True))
-    print(Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)).to_text())
-    return 0
 
 
 if __name__ == "__main__":

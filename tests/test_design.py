@@ -234,3 +234,47 @@ def test_every_figure_limits_every_objective():
                         assert (limited, low, high, goal.text, expected) == (
                             limited, low, high, goal.text, key(goal, found[0].account)
                         )  # fmt: skip
+
+
+LARGE = SearchSpace(
+    widths=(3, 4, 7), kernels=(1, 3), transitions=False, paddings=("valid", "same"), convs=(2, 4),
+    stage_convs=(0, 3), downsamples=(0, 2), downsampling=("pool", "stride"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def large():
+    """All networks of a space of tens of thousands, and a table of their figures."""
+    accounts = networks(LARGE, (2, 13, 11), 4)
+    assert 20_000 < len(accounts) < 40_000
+    return np.array([[figure_of(name, a) for name in FIGURES] for a in accounts], np.int64)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), objective=objectives)
+def test_tens_of_thousands_of_networks(large, data, objective):
+    names = list(FIGURES)
+    limits, within = {}, np.ones(len(large), bool)
+    for name in data.draw(st.lists(st.sampled_from(names), unique=True, max_size=3)):
+        values = large[:, names.index(name)]
+        picks = [int(values[data.draw(st.integers(0, len(large) - 1))]) for _ in range(2)]
+        low, high = data.draw(st.sampled_from([sorted(picks), (0, picks[0]), (picks[0], 10**9)]))
+        limits[name] = (low, high)
+        within &= (low <= values) & (values <= high)
+    goal = read_goal(objective)
+    _, weights = goal.scaled()
+    worth = sum(weight * large[:, names.index(name)] for name, weight in weights.items())
+    order = np.lexsort((large[:, 0], large[:, names.index("macs")], -worth))
+    order = order[within[order]]
+    try:
+        found = design((2, 13, 11), 4, Budget.from_dict(limits), space=LARGE, objective=goal)
+    except InfeasibleBudget:
+        assert not len(order)
+        return
+    best = large[order[0]]
+    assert found.proven
+    assert [worth[order[0]], best[names.index("macs")], best[0]] == [
+        goal.value(found[0].account) * goal.scaled()[0],
+        found[0].account.macs,
+        found[0].account.params,
+    ]
