@@ -53,7 +53,7 @@ def fit(
 
     >>> fitted = fit("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28), params=8_000)
     >>> str(fitted.spec), fitted.account.params
-    ('c12 c12 c12 c12 p c12 c12 c11 gap10', 7998)
+    ('c12 c11 c12 c12 p c12 c12 c12 gap10', 7974)
     """
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     shape = check_shape(input_shape)

@@ -38,14 +38,14 @@ WIDE = SearchSpace(kernels=(3, 5), kinds=("plain", "separable"), monotone=False)
 CASES: dict[str, dict[str, Any]] = {
     "MNIST: params 20k, RF 22": {"image": MNIST, "params": 20_000, "receptive_field": 22},
     "the same, top 10": {"image": MNIST, "params": 20_000, "receptive_field": 22, "top": 10},
-    "the same, max macs": {
-        "image": MNIST, "params": 20_000, "receptive_field": 22, "objective": "max macs",
+    "the same, max params": {
+        "image": MNIST, "params": 20_000, "receptive_field": 22, "objective": "max params",
     },
     "the same, two kernels and kinds, any order of widths": {
         "image": MNIST, "params": 20_000, "receptive_field": 22, "space": WIDE,
     },
     "224 px: params 5M, MACs 300M, five stages": {
-        "image": LARGE, "params": "5M", "macs": "300M", "objective": "max params",
+        "image": LARGE, "params": "5M", "macs": "300M",
     },
 }  # fmt: skip
 
