@@ -139,7 +139,7 @@ def _widened(spec: Spec, i: int, shape: tuple[int, ...]) -> Account | None:
         return None
     more = with_width(stage, stage.out_channels + getattr(stage, "groups", 1))
     try:
-        return plan(Spec((*spec.stages[:i], more, *spec.stages[i + 1 :])), shape)  # type: ignore[arg-type]
+        return plan(Spec((*spec.stages[:i], more, *spec.stages[i + 1 :])), shape)  # type: ignore[arg-type]  # three
     except SpecError:
         return None
 

@@ -6,6 +6,7 @@ It shares nothing with the search but `SearchSpace`, whose documentation it foll
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations_with_replacement, product
 
 from budgetnet import Spec, plan
@@ -89,10 +90,10 @@ def _kinds(
 
 def _widths(space: SearchSpace, stages: list[tuple[Stage, int]]) -> Iterator[list[int]]:
     free = [i for i, (stage, _) in enumerate(stages) if not isinstance(stage, Pool)]
-    every = combinations_with_replacement if space.monotone else None
-    choices = (
-        every(space.widths, len(free)) if every else product(space.widths, repeat=len(free))
-    )  # fmt: skip
+    if space.monotone:
+        choices = combinations_with_replacement(space.widths, len(free))
+    else:
+        choices = product(space.widths, repeat=len(free))
     for chosen in choices:
         widths = [0] * len(stages)
         for i, width in zip(free, chosen, strict=True):
@@ -110,8 +111,6 @@ def _is_uniform(stages: list[tuple[Stage, int]], widths: list[int]) -> bool:
 
 
 def _with(stages: list[tuple[Stage, int]], widths: list[int]) -> list[Stage]:
-    from dataclasses import replace
-
     return [
         replace(stage, out_channels=width) if width else stage
         for (stage, _), width in zip(stages, widths, strict=True)

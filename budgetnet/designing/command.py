@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from .space import SearchSpace
 
 LISTS = ("widths", "kernels", "positions")
 PICTURES = (".png", ".svg", ".pdf")
+ROOM_FOR_A_NUMBER = 30  # pixels between the numbers of points
 PATIENCE = 1.0  # seconds before a search shows how far it is
 
 
@@ -150,15 +152,21 @@ def _plot(found: Designs, pareto: list[str] | None, file: Path) -> None:
     axes = figure.add_subplot()
     axes.step(x, y, where="post", color="#9db7d5", linewidth=1)
     axes.plot(x, y, "o", color="#1f5a96", markersize=5)
-    for design_, a, b in list(zip(found, x, y, strict=True))[:: max(1, len(x) // 6)]:
-        axes.annotate(
-            str(design_.spec), (a, b), xytext=(6, 6), textcoords="offset points", fontsize=7
-        )
+    axes.margins(0.08)
+    figure.draw_without_rendering()  # so that places on the page are known
+    last: tuple[float, float] | None = None
+    for rank, point in enumerate(zip(x, y, strict=True), start=1):
+        right, up = axes.transData.transform(point)
+        if last is None or abs(right - last[0]) + abs(up - last[1]) > ROOM_FOR_A_NUMBER:
+            axes.annotate(
+                f"#{rank}", point, xytext=(0, 7), textcoords="offset points", ha="center",
+                fontsize=8, color="#555555",
+            )  # fmt: skip
+            last = right, up
     for axis, name in ((axes.xaxis, names[0]), (axes.yaxis, names[1])):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axis.set_label_text(name.replace("_", " "))
-    axes.margins(0.12)
-    axes.set_title(found.to_table().title, fontsize=9)
+    axes.set_title(textwrap.fill(found.to_table().title, 90), fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     picture = io.BytesIO()

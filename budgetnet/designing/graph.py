@@ -7,7 +7,7 @@ may follow is worked out once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache, reduce
 from math import gcd, prod
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -189,28 +189,27 @@ def build(walk: Walk, figures: Iterable[str]) -> Graph:
     """The graph of a walk, with the costs that are asked for."""
     names = tuple(figures)
     outside = 4 * walk.in_channels * prod(walk.start.size)
-    offsets: dict[Hashable, tuple[int, tuple[int, ...]]] = {walk.start: (0, (walk.in_channels,))}
+    offsets: dict[Any, tuple[int, tuple[int, ...]]] = {walk.start: (0, (walk.in_channels,))}
     levels: list[Level] = []
     states, ends = [1], [np.array([False])]
     stages: dict[Stage, int] = {}
     while offsets:
-        ahead: dict[Hashable, tuple[int, tuple[int, ...]]] = {}
+        ahead: dict[Any, tuple[int, tuple[int, ...]]] = {}
         count = 0
         parts: list[tuple[Any, ...]] = []
         for node, (offset, widths) in offsets.items():
-            for move in walk.moves(node) if node.size else ():  # type: ignore[attr-defined]  # nodes have one
+            for move in walk.moves(node) if node.size else ():
                 chosen = widths if move.widths is None else move.widths
                 if move.node not in ahead:
                     ahead[move.node] = (count, chosen)
                     count += len(chosen)
                 a, b, width, costs = _costs(
-                    move.stage, widths, move.widths, node.size,  # type: ignore[attr-defined]  # nodes have one
+                    move.stage, widths, move.widths, node.size,
                     outside if levels else 0, move.wider,
                 )  # fmt: skip
                 number = stages.setdefault(move.stage, len(stages))
-                growth = np.full(
-                    len(a), move.growth + (not levels), np.int64
-                )  # the input sees itself
+                grown = move.growth + (not levels)  # the input sees itself
+                growth = np.full(len(a), grown, np.int64)
                 kept = [(costs | {"receptive_field": growth})[name] for name in names]
                 target = ahead[move.node][0] + b
                 parts.append((offset + a, target, np.full(len(a), number), width, *kept))
@@ -225,7 +224,7 @@ def build(walk: Walk, figures: Iterable[str]) -> Graph:
         states.append(count)
         end = np.zeros(count, bool)
         for node, (offset, widths) in ahead.items():
-            end[offset : offset + len(widths)] = not node.size  # type: ignore[attr-defined]  # nodes have one
+            end[offset : offset + len(widths)] = not node.size
         ends.append(end)
         offsets = ahead
     ordered = sorted(stages, key=word)

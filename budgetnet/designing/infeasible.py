@@ -11,6 +11,7 @@ from ..errors import BudgetnetError, explain
 from ..limits import Range
 from ..table import Column, Table
 from .answers import Design
+from .goal import figure_of
 from .graph import Box
 
 Best = Callable[[dict[str, int], Box], Design | None]
@@ -129,15 +130,9 @@ def as_box(sides: Sequence[Side]) -> Box:
 def _conflict(side: Side, sides: Sequence[Side], best: Best) -> Conflict:
     others = [other for other in sides if other != side]
     design = best({side.name: 1 if side.high is None else -1}, as_box(others))
-    value = None if design is None else _value(side, design)
+    value = None if design is None else figure_of(side.name, design.account)
     text = Range(side.name, side.low, side.high).text
     return Conflict(side.name, text, side.bound, value, design)
-
-
-def _value(side: Side, design: Design) -> int:
-    from .goal import figure_of
-
-    return figure_of(side.name, design.account)
 
 
 def _relaxation(
