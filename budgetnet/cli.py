@@ -88,7 +88,7 @@ def _add_design(commands: Any) -> None:
     add("--input", metavar="CxHxW", required=True, help="such as 1x28x28")
     add("--classes", metavar="N", type=int, required=True, help="outputs of the network")
     _add_limits(design)
-    add("--objective", metavar="'max FIGURE'", help="or 'min FIGURE', such as 'min macs'")
+    add("--objective", metavar="'max FIGURE'", help="or 'min FIGURE', or macs=1,params=-20")
     add("--pareto", metavar="FIGURE,FIGURE", help="all trade-offs between these, such as params,rf")
     add("--top", metavar="N", type=int, default=1, help="how many, each of another skeleton")
     add("--time-limit", metavar="SECONDS", type=float, help="then print the best so far")

@@ -199,6 +199,7 @@ def test_json_tells_all():
         ({"objective": "macs"}, "does not say whether more or less is better"),
         ({"objective": "max mac"}, "Did you mean 'macs'?"),
         ({"objective": {"macs": "x"}}, "'x' is no weight of macs"),
+        ({"objective": "macs=1,params"}, "'' is no weight of params"),
         ({"objective": {"macs": 0}}, "the weight of macs is 0"),
         ({"objective": {}}, "cannot read the objective"),
         ({"objective": {"macs": 10**18}}, "too fine to be exact in 64 bits"),
@@ -331,6 +332,14 @@ def test_the_command_prints_what_design_returns(capsys):
     code, out, _ = run(capsys, "--params", "8k", "--rf", "22")
     assert str(expected[0].spec) in out
     assert "proven" in out
+
+
+def test_the_command_reads_a_mix(capsys):
+    arguments = ("--params", "8k", "--objective", "macs=1,rf=100000", "--format", "json")
+    _, out, _ = run(capsys, *arguments)
+    mix = {"macs": 1, "receptive_field": 100_000}
+    expected = design(*MNIST, params="8k", objective=mix)
+    assert str(expected[0].spec) == json.loads(out)["designs"][0]["spec"]
 
 
 def test_the_command_reads_a_space(capsys):

@@ -44,11 +44,11 @@ def run(args: argparse.Namespace) -> str:
             shape, args.classes,
             space=_space(args, shape),
             objective=args.objective,
-            pareto=_long_names(args.pareto), top=args.top, time_limit=args.time_limit,
+            pareto=args.pareto, top=args.top, time_limit=args.time_limit,
             watch=watch, **limits,
         )  # fmt: skip
     if args.plot:
-        _plot(found, _long_names(args.pareto), Path(args.plot))
+        _plot(found, args.pareto, Path(args.plot))
     return _text(found, args.format)
 
 
@@ -62,14 +62,6 @@ def _text(found: Designs, form: str) -> str:
     if form == "csv":
         return found.to_table().to_csv().rstrip("\n")
     return found.to_table().to_text()
-
-
-def _long_names(pareto: str | None) -> list[str] | None:
-    """Figures of a front; rf is what people type."""
-    if pareto is None:
-        return None
-    names = (name.strip() for name in pareto.split(","))
-    return [" ".join("receptive_field" if w == "rf" else w for w in n.split()) for n in names]
 
 
 def _space(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
@@ -142,7 +134,7 @@ def _check_plot(args: argparse.Namespace) -> None:
         raise ArgumentError(explain("--plot needs matplotlib", remedy=remedy))
 
 
-def _plot(found: Designs, pareto: list[str] | None, file: Path) -> None:
+def _plot(found: Designs, pareto: str, file: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 

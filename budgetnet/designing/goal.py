@@ -14,7 +14,8 @@ from ..errors import ArgumentError, explain
 from ..limits import FIGURES
 
 _MORE_IS_BETTER = ("receptive_field", "depth")
-_USAGE = "Write 'max macs', 'min params', or weights such as {'macs': 1, 'params': -20}."
+_SHORT = {"rf": "receptive_field"}  # as people type it
+_USAGE = "Write 'max macs', 'min params', or weights such as 'macs=1,params=-20'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,23 @@ def figure_of(name: str, account: Account) -> int:
 def read_goal(goal: Any) -> Goal:
     """A Goal from what a user writes: "max macs", "min params", or weights by figure.
 
+    >>> read_goal("macs=1,rf=1000") == read_goal({"macs": 1, "receptive_field": 1000})
+    True
+
     Raises:
         ArgumentError: it names no figure, or no weight can be read.
     """
     if isinstance(goal, Goal):
         return goal
+    if isinstance(goal, str) and "=" in goal:
+        goal = dict(part.partition("=")[::2] for part in goal.split(","))
     if isinstance(goal, str):
         way, _, name = goal.strip().partition(" ")
         if way not in ("max", "min"):
             what = f"objective {goal!r} does not say whether more or less is better"
             raise ArgumentError(explain(what, remedy=_USAGE))
-        return Goal(f"{way} {_known(name)}", ((name, Fraction(1 if way == "max" else -1)),))
+        name = _known(name)
+        return Goal(f"{way} {name}", ((name, Fraction(1 if way == "max" else -1)),))
     if not isinstance(goal, Mapping) or not goal:
         raise ArgumentError(explain(f"cannot read the objective {goal!r}", remedy=_USAGE))
     weights = tuple((_known(name), _weight(name, weight)) for name, weight in goal.items())
@@ -74,7 +81,7 @@ def read_goals(names: Any) -> tuple[Goal, ...]:
     >>> [goal.text for goal in read_goals("params,receptive_field")]
     ['min params', 'max receptive_field']
     """
-    given = names.split(",") if isinstance(names, str) else list(names)
+    given: list[Any] = names.split(",") if isinstance(names, str) else list(names)
     goals = tuple(read_goal(_directed(name)) for name in given)
     for goal in goals:
         if len(goal.weights) > 1 or abs(goal.weights[0][1]) != 1:
@@ -86,11 +93,13 @@ def read_goals(names: Any) -> tuple[Goal, ...]:
 
 def _directed(name: Any) -> Any:
     if isinstance(name, str) and " " not in name.strip():
-        return f"{'max' if name.strip() in _MORE_IS_BETTER else 'min'} {name.strip()}"
+        name = _known(name)
+        return f"{'max' if name in _MORE_IS_BETTER else 'min'} {name}"
     return name
 
 
 def _known(name: str) -> str:
+    name = _SHORT.get(name.strip(), name.strip())
     if name not in FIGURES:
         remedy = did_you_mean(name, FIGURES)
         raise ArgumentError(explain(f"{name!r} is no figure of an account", remedy=remedy))
