@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import budgetnet
 from budgetnet import Budget, SearchSpace, design
+from budgetnet.designing import search
 from budgetnet.designing.goal import figure_of, read_goal
 from budgetnet.designing.infeasible import InfeasibleBudget, Side
 from budgetnet.designing.walks import count_networks
@@ -234,6 +235,35 @@ def test_every_figure_limits_every_objective():
                         assert (limited, low, high, goal.text, expected) == (
                             limited, low, high, goal.text, key(goal, found[0].account)
                         )  # fmt: skip
+
+
+@pytest.mark.parametrize("top", [1, 3])
+def test_little_room_changes_no_answer(top, monkeypatch):
+    """Setting labels aside, turning to them later, and making them in small parts."""
+    monkeypatch.setattr(search, "ROOM", (2, 5))
+    monkeypatch.setattr(search, "CHUNK", 7)
+    check_all(top, "max params", "max macs", "min macs", "max depth")
+
+
+def test_ties_that_64_bits_do_not_hold_are_broken_too():
+    """Weights so large that MACs and parameters are not folded into the worth."""
+    check_all(1, {"depth": 10**15, "receptive_field": -(10**14)}, {"receptive_field": 10**15})
+
+
+def check_all(top, *objectives):
+    shape, classes = (1, 9, 8), 3
+    accounts = networks(SMALL, shape, classes)
+    for limits in ({}, {"params": 150}, {"params": (100, 170), "macs": 4_000}, {"macs": 2_500}):
+        budget = Budget.from_dict(limits)
+        fit = [account for account in accounts if meets(budget, account)]
+        for objective in objectives:
+            goal, best = read_goal(objective), {}
+            for account in sorted(fit, key=lambda a: key(goal, a)):
+                spec = budgetnet.Spec.parse(account.name)
+                best.setdefault(skeleton(spec), key(goal, account))
+            found = design(shape, classes, budget, space=SMALL, objective=goal, top=top)
+            assert found.proven
+            assert sorted(best.values())[:top] == [key(goal, d.account) for d in found]
 
 
 LARGE = SearchSpace(
