@@ -159,7 +159,7 @@ def cheapest_change(
     stage's channels or kernel positions, and of the network's parameters. `names` is what the text
     calls the stages.
     """
-    before = plan(spec, input_shape)  # type: ignore[arg-type]  # a chain has three sizes
+    before = plan(spec, input_shape)
     found: list[tuple[Fraction, Change]] = []
     for share, text, changed in _changes(spec, names, budget, input_shape):
         account = _accepted(changed, budget, input_shape)
@@ -190,7 +190,7 @@ def scaled_change(spec: Spec, budget: Budget, input_shape: tuple[int, ...]) -> C
 
 def _accepted(spec: Spec, budget: Budget, shape: tuple[int, ...]) -> Account | None:
     try:
-        account = plan(spec, shape)  # type: ignore[arg-type]  # a chain has three sizes
+        account = plan(spec, shape)
     except BudgetnetError:
         return None
     return account if all(finding.ok for finding in budget.check(account)) else None

@@ -13,10 +13,10 @@ from .designing.graph import ADDED, PEAK, Box, Graph, build
 from .designing.infeasible import diagnose
 from .designing.limits import canonical, read_box
 from .designing.pareto import pareto_front
-from .designing.search import Outcome, Problem, Progress, solve
+from .designing.search import Outcome, Problem, Progress, solve, stopped
 from .designing.space import SearchSpace
 from .designing.walks import SpaceWalk, count_networks
-from .errors import ArgumentError, SearchStopped, explain
+from .errors import ArgumentError, explain
 from .geometry import check_shape
 from .spec import Spec, plan
 
@@ -149,21 +149,16 @@ class _Searches:
         """The best network within a box, proven; None if it is proven that there is none."""
         outcome = self.run(weights, box)
         if not outcome.proven:
-            raise _stopped()
+            raise stopped()
         return self.plan(outcome.specs[0]) if outcome.specs else None
 
     def plan(self, spec: Spec) -> Design:
         """A network with its account."""
-        return Design(spec, plan(spec, self.shape))  # type: ignore[arg-type]  # three sizes
+        return Design(spec, plan(spec, self.shape))
 
     def watch(self, progress: Progress) -> None:
         """Stop at the deadline, and tell who asked."""
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise _stopped()
+            raise stopped()
         if self.outer_watch is not None:
             self.outer_watch(progress)
-
-
-def _stopped() -> SearchStopped:
-    what = "the search was stopped before it found a network, or a proof that there is none"
-    return SearchStopped(explain(what, remedy="Give it more time, or a smaller space."))

@@ -115,7 +115,7 @@ def explain(
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     shape = check_shape(input_shape)
     wanted = together(budget, limits)
-    account = plan(spec, shape)  # type: ignore[arg-type]  # a chain has three sizes
+    account = plan(spec, shape)
     whole = account.by_module()
     shares = []
     for i, (name, stage) in enumerate(spec.named_stages()):
@@ -139,7 +139,7 @@ def _widened(spec: Spec, i: int, shape: tuple[int, ...]) -> Account | None:
         return None
     more = with_width(stage, stage.out_channels + getattr(stage, "groups", 1))
     try:
-        return plan(Spec((*spec.stages[:i], more, *spec.stages[i + 1 :])), shape)  # type: ignore[arg-type]  # three
+        return plan(Spec((*spec.stages[:i], more, *spec.stages[i + 1 :])), shape)
     except SpecError:
         return None
 

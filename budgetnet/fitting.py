@@ -10,16 +10,16 @@ from .accounting import Account
 from .advice import output_stage
 from .budget import Budget, together
 from .designing.answers import Design
+from .designing.goal import figure_of
 from .designing.graph import ADDED, PEAK, Box, build
 from .designing.infeasible import diagnose
 from .designing.limits import canonical, read_box
-from .designing.search import Problem, solve
+from .designing.search import Problem, solve, stopped
 from .designing.walks import ChainWalk
-from .errors import ArgumentError, explain
+from .errors import ArgumentError, SpecError, explain
 from .geometry import check_shape
-from .limits import FIGURES
 from .spec import Spec, plan
-from .stages import with_width
+from .stages import Stage, with_width
 
 _FIXED = ("receptive_field", "depth")  # no width changes them
 _WIDEST = 4  # times the given width: further than that nobody would call it the same network
@@ -58,7 +58,7 @@ def fit(
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
     shape = check_shape(input_shape)
     wanted = together(budget, limits)
-    box = _sized(wanted, plan(spec, shape))  # type: ignore[arg-type]  # three sizes
+    box = _sized(wanted, plan(spec, shape))
     goal = next((name for name, (_, high) in box.items() if high is not None), None)
     if goal is None:
         what = "there is nothing to fill: the budget has no upper limit that depends on widths"
@@ -68,16 +68,18 @@ def fit(
     reach = Fraction(1, 8)
     while reach <= 2 * _WIDEST:
         widths = tuple(
-            _near(middle[i], free[i], reach, divisor) if i in free else None
-            for i in range(len(spec.stages))
+            _near(middle[i], free[i], reach, divisor) if i in free else _own(stage)
+            for i, stage in enumerate(spec.stages)
         )
         found = _best(spec, shape, widths, {goal: 1}, box)
         if found is not None:
             return found
         reach *= 2
     whole = tuple(
-        tuple(range(divisor, _WIDEST * free[i] + 1, divisor)) or (divisor,) if i in free else None
-        for i in range(len(spec.stages))
+        tuple(range(divisor, _WIDEST * free[i] + 1, divisor)) or (divisor,)
+        if i in free
+        else _own(stage)
+        for i, stage in enumerate(spec.stages)
     )
     raise diagnose(wanted, box, lambda goal, box: _best(spec, shape, whole, goal, box))
 
@@ -122,11 +124,11 @@ def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) 
             for i, stage in enumerate(spec.stages)
         )
         try:
-            account = plan(Spec(stages), shape)  # type: ignore[arg-type]  # three sizes
-        except ValueError:  # groups that do not divide these widths
+            account = plan(Spec(stages), shape)
+        except SpecError:  # groups that do not divide these widths
             return True
         return all(
-            high is None or _figure(name, account) <= high for name, (_, high) in box.items()
+            high is None or figure_of(name, account) <= high for name, (_, high) in box.items()
         )
 
     low, high = Fraction(0), Fraction(_WIDEST)
@@ -144,10 +146,9 @@ def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) 
     return widths(steps[below] if below >= 0 else low)
 
 
-def _figure(name: str, account: Account) -> int:
-    value = FIGURES[name].read(account)
-    assert isinstance(value, int)  # all but the receptive field are
-    return value
+def _own(stage: Stage) -> tuple[int, ...] | None:
+    """The width of the output, which stays; None where a stage has none of its own."""
+    return (stage.out_channels,) if hasattr(stage, "out_channels") else None
 
 
 def _near(middle: int, given: int, reach: Fraction, divisor: int) -> tuple[int, ...]:
@@ -166,7 +167,7 @@ def _best(
 ) -> Design | None:
     graph = build(ChainWalk(spec, shape, tuple(widths)), (*ADDED, PEAK))
     goal = {canonical(name): weight for name, weight in goal.items()}
-    specs = solve(graph, Problem(goal, box)).specs
-    if not specs:
-        return None
-    return Design(specs[0], plan(specs[0], shape))  # type: ignore[arg-type]  # three sizes
+    outcome = solve(graph, Problem(goal, box))
+    if not outcome.proven:
+        raise stopped()
+    return Design(outcome.specs[0], plan(outcome.specs[0], shape)) if outcome.specs else None

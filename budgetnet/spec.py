@@ -85,7 +85,7 @@ groups=1, norm=True, act=True, bias=None)
         return notation.write(self.stages)
 
 
-def plan(spec: Spec | str, input_shape: tuple[int, int, int], *, name: str = "") -> Account:
+def plan(spec: Spec | str, input_shape: Sequence[int], *, name: str = "") -> Account:
     """Account for a spec without building it, and without torch.
 
     Args:

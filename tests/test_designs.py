@@ -14,7 +14,8 @@ import budgetnet
 from budgetnet import Budget, InfeasibleBudget, SearchSpace, Spec, design, explain, fit, plan
 from budgetnet.cli import main
 from budgetnet.designing.goal import figure_of, read_goal
-from budgetnet.errors import ArgumentError, BudgetnetError, ShapeError
+from budgetnet.designing.search import Outcome
+from budgetnet.errors import ArgumentError, BudgetnetError, SearchStopped, ShapeError
 from budgetnet.limits import FIGURES
 from budgetnet.stages import with_width
 from budgetnet.testing import specs
@@ -276,6 +277,22 @@ def test_fit_keeps_to_every_limit_groups_and_divisor():
     Budget(params="9k", macs="4M", peak_activation_bytes="0.6 MB").enforce(fitted.account)
     even = fit("c16 c32 gap10", (3, 32, 32), params="9k", divisor=4)
     assert [0, 0] == [stage.out_channels % 4 for stage in even.spec.stages[:2]]
+
+
+@pytest.mark.parametrize("text", ["c8 c16 c12 gap", "c8 c16 t12", "c8 p c12+bias"])
+def test_fit_leaves_the_width_of_the_output(text):
+    fitted = fit(text, (1, 28, 28), params=700)
+    assert 12 == fitted.account.output_shape[0]
+    assert 600 <= fitted.account.params <= 700
+
+
+def test_fit_does_not_pass_off_a_stopped_search_as_exact(monkeypatch):
+    def stopped(graph, problem):
+        return Outcome((Spec.parse(S6),), False, None, 0)
+
+    monkeypatch.setattr("budgetnet.fitting.solve", stopped)
+    with pytest.raises(SearchStopped):
+        fit(S6, (1, 28, 28), params=8_000)
 
 
 def test_fit_says_what_it_cannot_do():

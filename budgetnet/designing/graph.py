@@ -84,13 +84,24 @@ class Graph(NamedTuple):
 
     def suffixes(self, worth: list[Ints]) -> list[Ints]:
         """The most that any completion of a state is worth, given the worth of transitions."""
-        found = [np.where(end, np.int64(0), np.int64(NEVER)) for end in self.ends]
+        return self._backward(worth, np.add, np.maximum, NEVER)
+
+    def peaks(self, choose: np.ufunc) -> list[Ints]:
+        """The least (`np.minimum`) or most (`np.maximum`) peak of the completions of a state."""
+        peaks = [level.costs[PEAK] for level in self.levels]
+        return self._backward(peaks, np.maximum, choose, 0 if choose is np.maximum else -NEVER)
+
+    def _backward(
+        self, costs: list[Ints], combine: np.ufunc, choose: np.ufunc, never: int
+    ) -> list[Ints]:
+        """What completions of a state come to: costs combined along each, and one chosen."""
+        found = [np.where(end, np.int64(0), np.int64(never)) for end in self.ends]
         for i in range(len(self.levels) - 1, -1, -1):
             level = self.levels[i]
             if len(level.source):
-                total = worth[i] + found[i + 1][level.target]
+                total = combine(costs[i], found[i + 1][level.target])
                 first = np.flatnonzero(np.diff(level.source, prepend=-1))
-                best = np.maximum.reduceat(total, first)
+                best = choose.reduceat(total, first)
                 found[i][level.source[first]] = np.maximum(best, NEVER)
         return found
 
@@ -103,18 +114,6 @@ class Graph(NamedTuple):
     def _nothing(self) -> list[Ints]:
         """A worth of 0 for every transition."""
         return [np.zeros(len(level.source), np.int64) for level in self.levels]
-
-    def peaks(self, choose: np.ufunc) -> list[Ints]:
-        """The least (`np.minimum`) or most (`np.maximum`) peak of the completions of a state."""
-        never = np.int64(0 if choose is np.maximum else -NEVER)
-        found = [np.where(end, np.int64(0), never) for end in self.ends]
-        for i in range(len(self.levels) - 1, -1, -1):
-            level = self.levels[i]
-            if len(level.source):
-                total = np.maximum(level.costs[PEAK], found[i + 1][level.target])
-                first = np.flatnonzero(np.diff(level.source, prepend=-1))
-                found[i][level.source[first]] = choose.reduceat(total, first)
-        return found
 
     def prefixes(self, worth: list[Ints]) -> list[Ints]:
         """The most that any beginning up to a state is worth."""

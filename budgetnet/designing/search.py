@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import SearchStopped, explain
 from ..spec import Spec
 from .bounds import Bound, Path, lowest, sides
 from .graph import NEVER, PEAK, Box, Graph, Ints
@@ -80,6 +81,12 @@ def solve(
         if not search.best:
             raise
     return search.outcome
+
+
+def stopped() -> SearchStopped:
+    """The error of a search that ended without an answer."""
+    what = "the search was stopped before it found a network, or a proof that there is none"
+    return SearchStopped(explain(what, remedy="Give it more time, or a smaller space."))
 
 
 class _Search:

@@ -102,7 +102,7 @@ class ChainWalk:
     def __init__(
         self, spec: Spec, input_shape: tuple[int, ...], widths: tuple[tuple[int, ...] | None, ...]
     ) -> None:
-        """`widths` are those of every stage; None where a stage has none of its own."""
+        """`widths` are those of every stage, of one alone too; None where it has none."""
         self.stages = spec.stages
         self.in_channels, self.start = input_shape[0], Link(0, input_shape[1:])
         self.widths = widths
@@ -115,8 +115,8 @@ class ChainWalk:
             for layer in stage.layers(getattr(stage, "groups", 1)):
                 if layer.sliding:
                     size = layer.sliding.output_size(size)
-                size = () if layer.is_global else size
-            yield Move(stage, Link(node.done + 1, size), widths)
+            done = node.done + 1
+            yield Move(stage, Link(done, size if done < len(self.stages) else ()), widths)
 
 
 def _tracked(value: int, limits: tuple[int | None, int | None], untracked: int = 0) -> int | None:

@@ -81,7 +81,7 @@ def brute_force(networks: Iterator[Spec], shape: tuple[int, ...], seconds: float
         specs = [next(networks) for _ in range(200)]
         started = time.perf_counter()
         for spec in specs:
-            plan(spec, shape)  # type: ignore[arg-type]  # three sizes
+            plan(spec, shape)
         spent += time.perf_counter() - started
         count += len(specs)
     return count / spent
@@ -94,7 +94,7 @@ def sample(
     """Draw and reject until a network is worth enough, or the time is up."""
     started, count, within, best = time.perf_counter(), 0, 0, None
     while time.perf_counter() - started < seconds and (best is None or best < enough):
-        account = plan(next(networks), shape)  # type: ignore[arg-type]  # three sizes
+        account = plan(next(networks), shape)
         count += 1
         if all(finding.ok for finding in budget.check(account)):
             within += 1
