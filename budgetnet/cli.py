@@ -12,6 +12,7 @@ from . import commands as run
 from .errors import BudgetnetError, UnsupportedOp
 
 FORMATS = ("table", "markdown", "csv", "json")
+EXPORTED = "a listed model, a spec in quotes, package.module:callable or file.py:callable"
 TARGET = (
     "a listed model, a spec in quotes, package.module:callable, file.py:callable, or a saved "
     "account.json"
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_design(commands)
     _add_check(commands)
     _add_init(commands)
+    _add_export(commands)
     models = commands.add_parser("models", help="list the named networks and where they come from")
     models.set_defaults(run=run.models)
     return parser
@@ -169,6 +171,26 @@ def _add_init(commands: Any) -> None:
     init.add_argument("--name", help="of the check; the target by default")
     init.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
     init.set_defaults(run=run.init)
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a network as an ONNX file, checked against the model",
+        description="""Write a network at inference as an ONNX file that takes any batch size, every
+            BatchNorm folded into the convolution before it. onnxruntime runs the file before it is
+            put in place: nothing is written that does not compute what the model does. Needs
+            pip install "budgetnet[onnx]".""",
+        epilog="""examples: budgetnet export s6 --weights mnist -o s6.onnx;
+            budgetnet export torchvision.models:resnet18 --input 3x224x224 -o resnet18.onnx""",
+    )
+    add = export.add_argument
+    add("target", metavar="TARGET", help=EXPORTED)
+    _add_input(export)
+    add("--weights", metavar="NAME", help="shipped weights of a listed model, such as mnist")
+    add("--no-fold", action="store_true", help="keep every BatchNorm")
+    add("-o", "--output", metavar="FILE", required=True, help="the file to write")
+    export.set_defaults(run=run.export)
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:

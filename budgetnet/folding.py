@@ -10,10 +10,9 @@ if TYPE_CHECKING:
 
 def layers(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Rows with a norm, activation or dropout merged into the layer before it."""
+    rows = tuple(row for row in rows if row.kind != "Identity")
     groups: list[list[Row]] = []
     for row in rows:
-        if row.kind == "Identity":
-            continue
         if groups and _follows(row, groups[-1][-1]):
             groups[-1].append(row)
         else:
