@@ -116,9 +116,9 @@ def count_correct(
     net.eval()
     try:
         correct = 0
-        for start in range(0, len(labels), 1000):
-            scores = net(transforms(images[start : start + 1000]))
-            correct += int((scores.argmax(1) == labels[start : start + 1000]).sum())
+        # Small parts: maps that fit the processor's cache take half the time of large ones.
+        for part, wanted in zip(torch.split(images, 125), torch.split(labels, 125), strict=True):
+            correct += int((net(transforms(part)).argmax(1) == wanted).sum())
         return correct
     finally:
         net.train(was_training)

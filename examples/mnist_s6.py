@@ -66,13 +66,17 @@ def run(args: argparse.Namespace) -> Path | None:
         if args.evaluate:
             print_accuracy(args, device)
             return None
+        folder: Path | None
         if args.resume:
-            folder: Path | None = args.resume
-            config = run_folder.read_unfinished(args.resume)
+            folder, config = args.resume, run_folder.read_unfinished(args.resume)
             check_processes(config)
-        digits = load(config["dataset"] if args.resume else args.dataset, args.data_dir)
-        if not args.resume:
-            arguments.pick_model(args.model)  # says what is wrong with it before a folder is made
+            digits = load(config["dataset"], args.data_dir)
+        else:
+            # Whatever is wrong is said before a folder is made.
+            arguments.pick_model(args.model)
+            if args.teacher:
+                load_run(args.teacher)
+            digits = load(args.dataset, args.data_dir)
             config = describe(args, digits)
             folder = start(args, config) if World().rank == 0 else None
         if "seeds" in config:
@@ -111,7 +115,7 @@ def describe(args: argparse.Namespace, digits: Digits) -> dict[str, Any]:
         "recipe": args.recipe,
         "settings": asdict(adapt(RECIPES[args.recipe], args, digits)),
         **seeds,
-        "teacher": str(args.teacher) if args.teacher else None,
+        "teacher": str(args.teacher.resolve()) if args.teacher else None,
         "amp": args.amp,
         "compile": args.compile,
         "processes": World().size,
@@ -289,7 +293,7 @@ def finish_seeds(folder: Path, config: dict[str, Any], summaries: list[dict[str,
 
     runs = [run_folder.read_rows(run_folder.of_seed(folder, seed)) for seed in config["seeds"]]
     title = f"{config['model']} on {config['dataset_origin']}, {config['recipe']} recipe"
-    picture = figures.curves(runs, f"{title}, {len(runs)} seeds")
+    picture = figures.curves(runs, f"{title}: mean of {len(runs)} seeds, from least to most")
     run_folder.write_atomically(folder / "curves.png", picture.savefig)
     shared = {key: summaries[0][key] for key in run_folder.FACTS}
     result = run_folder.summarise_seeds(summaries) | config | shared

@@ -61,9 +61,12 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FolderError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError("it holds no object")
+        raise FolderError(f"{path} is damaged: it holds no object")
     return content
 
 
@@ -83,8 +86,6 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise FolderError(
             f"{folder} is not the folder of a run: config.json: {error.strerror}"
         ) from error
-    except ValueError as error:
-        raise FolderError(f"{path} is damaged: {error}") from error
     lacking = [key for key in ("model", "dataset", "recipe", "settings") if key not in config]
     if lacking or not {"seed", "seeds"} & config.keys():
         raise FolderError(f"{path} does not state a run: {', '.join(lacking or ['seed'])} missing")

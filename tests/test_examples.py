@@ -147,6 +147,10 @@ MISTAKES = {
     "one and several": (("--seeds", "3", "--seed", "1"), "--seed names one run"),
     "resumed otherwise": (("--resume", "runs", "--lr", "0.1"), "--resume does not go with --lr"),
     "nothing to teach": (("--recipe", "distilled", "--dataset", "digits"), "--teacher"),
+    "no teacher": (
+        ("--recipe", "distilled", "--dataset", "digits", "--teacher", "nobody"),
+        "nobody is not the folder of a run",
+    ),
     "unknown weights": (("--evaluate", "cats", "--dataset", "digits"), "Known: mnist"),
 }
 

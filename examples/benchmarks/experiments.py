@@ -307,10 +307,6 @@ LISTS: dict[str, list[Job]] = {
         Job(name, name, SMALL, seeds=5, keep=True)
         for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38")
     ],
-    "tiny": [
-        Job("1,568 parameters, 12 epochs", "c6 ds12 ds12 p ds12 ds12 ds12 gap10",
-            replace(SMALL, epochs=12), seeds=5, amp=False),
-    ],
     "short": [
         Job("1 epoch", "s6", RECIPES["one"], seeds=20, amp=False),
         Job("2 epochs", "s6", SHORT, seeds=20, amp=False),
