@@ -37,7 +37,7 @@ def to_bytes(
     except Exception as error:  # an exporter raises many kinds
         try:
             proto = _convert(_without_norms(program), result, optimize)
-        except Exception:
+        except Exception:  # the first error says what the model lacks
             raise refused(result.name, "it cannot be written as ONNX", error) from error
     _name_batch(proto, result.name)
     _write_metadata(proto, result, spec)

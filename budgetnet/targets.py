@@ -65,7 +65,7 @@ def naming(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
         yield
     except BudgetnetError:
         raise
-    except Exception as error:
+    except Exception as error:  # a user's forward may raise anything
         shapes = shape if isinstance(shape[0], tuple) else (shape,)
         size = " + ".join("x".join(map(str, one)) for one in shapes)
         raise ArgumentError(

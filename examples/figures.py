@@ -40,7 +40,7 @@ def curves(runs: list[list[dict[str, Any]]], title: str) -> Figure:
     for part, colour, label in lines:
         for axes, values in (
             (left, [[epoch[f"{part}_loss"] for epoch in run] for run in runs]),
-            (right, [[_miss(epoch[f"{part}_accuracy"]) for epoch in run] for run in runs]),
+            (right, [[miss(epoch[f"{part}_accuracy"]) for epoch in run] for run in runs]),
         ):
             style = {"color": colour, "marker": "o", "markersize": 4, "lw": 1.8, "label": label}
             axes.plot(numbers, np.mean(values, axis=0), **style)
@@ -51,7 +51,9 @@ def curves(runs: list[list[dict[str, Any]]], title: str) -> Figure:
     for axes, name in zip((left, right), names, strict=True):
         axes.set_title(name, loc="left", fontsize=10.5, color=FAINT)
         axes.set_yscale("log")
-        _quiet(axes)
+        axes.set_xlabel("epoch", color=FAINT)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+        quiet(axes)
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     left.yaxis.set_minor_locator(NullLocator())
@@ -61,13 +63,12 @@ def curves(runs: list[list[dict[str, Any]]], title: str) -> Figure:
     return figure
 
 
-def _miss(accuracy: float) -> float:
+def miss(accuracy: float) -> float:
     return max(100 - accuracy, 0.02)  # a log scale has no zero
 
 
-def _quiet(axes: Axes) -> None:
-    axes.set_xlabel("epoch", color=FAINT)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+def quiet(axes: Axes) -> None:
+    """A grid, and nothing else that could draw the eye off the points."""
     axes.grid(color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", colors=FAINT, length=0)
@@ -78,20 +79,20 @@ def _quiet(axes: Axes) -> None:
 def _accuracy_axis(axes: Axes, runs: list[list[dict[str, Any]]]) -> None:
     epochs = [epoch for run in runs for epoch in run]
     both = [epoch[f"{part}_accuracy"] for epoch in epochs for part in ("train", "test")]
-    low, high = _miss(min(both)) * 1.25, _miss(max(*both, 99.0)) / 1.35
+    low, high = miss(min(both)) * 1.25, miss(max(*both, 99.0)) / 1.35
     axes.set_ylim(low, high)  # upside down: better is higher
-    axes.set_yticks([_miss(a) for a in ACCURACIES], [f"{a:g}" for a in ACCURACIES])
+    axes.set_yticks([miss(a) for a in ACCURACIES], [f"{a:g}" for a in ACCURACIES])
     axes.set_ylim(low, high)
     axes.yaxis.set_minor_locator(NullLocator())
     last = epochs[-1]
     mean = float(np.mean([run[-1]["test_accuracy"] for run in runs]))
     axes.annotate(
-        f"{mean:.2f}", (last["epoch"], _miss(mean)),
+        f"{mean:.2f}", (last["epoch"], miss(mean)),
         xytext=(8, 0), textcoords="offset points", annotation_clip=False,
         va="center", color=TEST, fontsize=10, fontweight="bold",
     )  # fmt: skip
     if last["dataset"] == "mnist":
-        axes.axhline(_miss(TARGET), color=MARK, lw=1, ls=(0, (5, 3)))
+        axes.axhline(miss(TARGET), color=MARK, lw=1, ls=(0, (5, 3)))
         axes.get_yticklabels()[ACCURACIES.index(TARGET)].set_color(MARK)
 
 

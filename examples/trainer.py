@@ -160,7 +160,7 @@ class Training:
         for one, other in zip(averaged, present, strict=True):
             one.lerp_(other, 1 - keep)  # a tensor as weight: a number would be read off the device
 
-    def end_epoch(self, seconds: float) -> dict[str, Any]:
+    def end_epoch(self) -> dict[str, Any]:
         """The row of metrics of this epoch; accuracies are percentages."""
         loss_sum, correct = self.world.sum(self.loss_sum, self.correct)
         self.world.agree(self.result)
@@ -172,7 +172,6 @@ class Training:
             "train_accuracy": round(100 * correct / len(self.train_set), 4),
             "test_loss": round(test_loss, 6),
             "test_accuracy": round(test_accuracy, 4),
-            "seconds": round(seconds, 3),
         }
 
     # ------------------------------------------------------------------ on disk and back
@@ -283,7 +282,7 @@ def train(
             stepper.step(size, run.recipe.side(run.epoch))
             seen += size
             on_step(run.epoch, number, seen, run.loss_sum, run.correct)
-        row = run.end_epoch(0.0)
+        row = run.end_epoch()
         yield row | {"seconds": round(time.perf_counter() - started, 3)}
 
 

@@ -76,5 +76,5 @@ class Watcher(Tracer):  # type: ignore[no-untyped-call]  # torch's is
         finally:
             self._running.pop()
         if isinstance(module, self.watched) and isinstance(out, Activation):
-            out.made = Made(module, out.dim(), weakref.ref(out))  # type: ignore[attr-defined]
+            out.made = Made(module, out.dim(), weakref.ref(out))  # type: ignore[attr-defined]  # a note of ours
         return out

@@ -129,7 +129,7 @@ c6 c8 ds14 p ds16 ds16 ds16 gap10
 c8 ds16 ds16 p t8 ds24 t8 ds24 t8 ds24 gap10
 c8p1 ds16p1 ds16p1 p ds16p1 ds16p1 p ds16p1 ds16p1 gap10
 c16 c16g4 c16g4 p c16g4 c16g4 gap10
-"""  # noqa: E501
+"""  # noqa: E501  # a network a line
 
 
 def shapes() -> Iterable[Job]:

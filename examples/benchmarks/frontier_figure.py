@@ -10,11 +10,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from write_results import DOCS, OURS, PUBLISHED, read
 
-from figures import ACCURACIES, DPI, FAINT, GRID, INK, MARK, TEST, TRAIN
+from figures import ACCURACIES, DPI, FAINT, INK, MARK, TEST, TRAIN, miss, quiet
 from run_folder import TARGET, write_atomically
 
 BELOW = {"xytext": (0, -5), "ha": "center", "va": "top"}
@@ -29,10 +30,6 @@ PLACES = {  # of labels that would fall on a neighbour; offsets in points from t
     "snehanshu-raj": {"xytext": (-9, 0), "ha": "right", "va": "center"},
 }
 PARAMETERS = (500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
-
-
-def miss(accuracy: float) -> float:
-    return 100 - accuracy
 
 
 def draw() -> Figure:
@@ -81,7 +78,7 @@ def draw() -> Figure:
     return figure
 
 
-def _scales(axes) -> None:  # type: ignore[no-untyped-def]  # matplotlib's own type says nothing
+def _scales(axes: Axes) -> None:
     axes.axhline(miss(TARGET), color=MARK, lw=1, ls=(0, (5, 3)))
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -94,11 +91,7 @@ def _scales(axes) -> None:  # type: ignore[no-untyped-def]  # matplotlib's own t
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("parameters", color=FAINT)
-    axes.grid(color=GRID, lw=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", colors=FAINT, length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    quiet(axes)
 
 
 if __name__ == "__main__":

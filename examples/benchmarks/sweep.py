@@ -13,7 +13,6 @@ an experiment keeps go to runs/sweep/LIST; lists with a teacher need those of th
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import shlex
 import statistics
@@ -30,7 +29,7 @@ import torch
 from experiments import LISTS, Job
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import arguments
 import run_folder
@@ -88,7 +87,7 @@ def train_together(runs: list[Training]) -> list[list[dict[str, Any]]]:
         for size in sizes[0]:  # equal in all
             stepper.step(size, recipe.side(epoch))
         for run, kept in zip(runs, rows, strict=True):
-            kept.append(run.end_epoch(0.0))
+            kept.append(run.end_epoch())
     return rows
 
 
@@ -128,17 +127,15 @@ def sweep(args: argparse.Namespace, path: Path) -> dict[str, Any]:
         for (job, seed), run, epochs in zip(group, runs, train_together(runs), strict=True):
             rows.append(record(job, seed, run, epochs) | {"machine": machines.index(here)})
             if job.keep:
-                keep(run.result, args.weights / args.list / f"{job.name}-{seed}.safetensors")
+                kept = args.weights / args.list
+                kept.mkdir(parents=True, exist_ok=True)
+                about = {"model": job.model, "dataset": "mnist", "recipe": job.name}
+                path_of_run = kept / f"{job.name}-{seed}.safetensors"
+                run_folder.write_weights(path_of_run, run.result, about)
         run_folder.write_json(path, gather(args.list, rows, machines))
         names = ", ".join(dict.fromkeys(job.name for job, _ in group))
         print(f"{time.perf_counter() - started:6.1f} s  {len(group)} runs: {names}", flush=True)
     return gather(args.list, rows, machines)
-
-
-def keep(model: torch.nn.Module, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)
-    run_folder.write_atomically(path, lambda part: save_file(plain.state_dict(), part))
 
 
 def gather(name: str, rows: list[dict[str, Any]], machines: list[dict[str, Any]]) -> dict[str, Any]:
