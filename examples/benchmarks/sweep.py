@@ -106,6 +106,7 @@ def record(job: Job, seed: int, run: Training, rows: list[dict[str, Any]]) -> di
 def sweep(args: argparse.Namespace, path: Path) -> dict[str, Any]:
     """Train what `path` does not hold yet; its content afterwards."""
     device = arguments.pick_device(args.device)
+    path.parent.mkdir(parents=True, exist_ok=True)  # now, and not when runs wait to be written
     digits = load("mnist", args.data_dir)
     sets = {False: digits, True: hold_out(digits)}
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
