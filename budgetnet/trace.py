@@ -65,7 +65,7 @@ def account(
     census = Census(model)
     tracer = Tracer(model, census, strict=strict, shortcuts=shortcuts)
     with census.at_inference(), _watch_calls(tracer), torch.no_grad(), _plain_attention(), tracer:
-        inputs = [_input(tracer, shape, i == wrt) for i, shape in enumerate(shapes)]
+        inputs = [_input(tracer, shape, i, wrt) for i, shape in enumerate(shapes)]
         outputs = model(*inputs)
     shape = shapes[0] if len(shapes) == 1 else shapes
     return tracer.account(name or type(model).__name__, shape, outputs)
@@ -81,10 +81,10 @@ def _check_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
     return (check_shape(input_shape, axes=None),)
 
 
-def _input(tracer: Tracer, shape: tuple[int, ...], is_origin: bool) -> Activation:
+def _input(tracer: Tracer, shape: tuple[int, ...], place: int, wrt: int) -> Activation:
     """An input; those that fields are not measured in have read nothing of it."""
-    window = Window() if is_origin else Window(((0, 0),))
-    return tracer.input((1, *shape), ReceptiveField((window,) * (len(shape) - 1)))
+    window = Window() if place == wrt else Window(((0, 0),))
+    return tracer.input((1, *shape), ReceptiveField((window,) * (len(shape) - 1)), place)
 
 
 @contextmanager
