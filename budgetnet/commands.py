@@ -160,6 +160,22 @@ def init(args: argparse.Namespace) -> int:
     return 0
 
 
+def report(args: argparse.Namespace) -> int:
+    """Write the HTML report of a network."""
+    from .report.command import report
+
+    print(report(args))
+    return 0
+
+
+def draw(args: argparse.Namespace) -> int:
+    """Draw a network."""
+    from .report.command import draw
+
+    _deliver(draw(args).rstrip("\n"), args.output)
+    return 0
+
+
 def models(args: argparse.Namespace) -> int:
     """Print the listed networks."""
     from .models import get_reference, list_models
