@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from ..accounting import Account, Row
 from ..limits import FIGURES
 from .markup import Markup, join, tag
+from .strip import title
 
 
 def comparison(one: Account, two: Account) -> Markup:
@@ -62,8 +63,7 @@ def _figure(name: str, one: Account, two: Account) -> Markup:
     cells = [tag("td", _text(value), cls="num") for value in values]
     apart = difference(*values)
     cls = "num" if apart == "same" else "num differs"
-    title = name.replace("_", " ")
-    return tag("tr", tag("th", title, scope="row"), *cells, tag("td", apart, cls=cls),
+    return tag("tr", tag("th", title(name), scope="row"), *cells, tag("td", apart, cls=cls),
                data_figure=name)  # fmt: skip
 
 

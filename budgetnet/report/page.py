@@ -162,7 +162,7 @@ def _overlay(view: Mapping[str, Any]) -> Markup:
 
 
 def _what_if() -> Markup:
-    words = "Words as in Spec.parse; every number is recomputed here, as plan does."
+    words = "Change a word, a width, a kernel or a stride: the page recomputes what plan would say."
     return join((
         tag("p", words, cls="note"),
         tag("div",

@@ -29,18 +29,18 @@ def _figure(account: Account, name: str) -> Markup:
     figure = FIGURES[name]
     value = Finding(name, "within", figure.read(account), "").measured_text
     unit = tag("small", " bytes") if figure.is_bytes and value != "unknown" else ""
-    return tag("div", tag("dt", _title(name)), tag("dd", value, unit), title=figure.meaning)
+    return tag("div", tag("dt", title(name)), tag("dd", value, unit), title=figure.meaning)
 
 
 def _limit(finding: Finding) -> Markup:
     cls = "unknown" if finding.verdict == "unknown" else "good" if finding.ok else "bad"
     return tag(
         "li",
-        tag("span", _title(finding.name), cls="limit"),
+        tag("span", title(finding.name), cls="limit"),
         tag("span", _SIGNS[finding.verdict] + " ", _WORDS[finding.verdict], cls="verdict"),
         _bar(finding),
-        tag("span", f"{finding.measured_text}, {finding.limit}", cls="used"),
-        tag("span", finding.headroom_text, cls="headroom"),
+        tag("span", f"{finding.measured_text}, {finding.limit} ",
+            tag("span", finding.headroom_text, cls="headroom"), cls="used"),
         cls=cls, data_limit=finding.name, data_verdict=finding.verdict,
     )  # fmt: skip
 
@@ -65,6 +65,7 @@ def _bar(finding: Finding) -> Markup:
     )  # fmt: skip
 
 
-def _title(name: str) -> str:
+def title(name: str) -> str:
+    """A figure as people write it."""
     words = name.replace("_", " ")
     return words.replace("macs", "MACs") if words.split()[-1:] == ["macs"] else words
