@@ -199,13 +199,15 @@ def _add_report(commands: Any) -> None:
 def _add_draw(commands: Any) -> None:
     draw = commands.add_parser(
         "draw",
-        help="draw a network as an SVG picture",
+        help="draw a network as an SVG picture, or its receptive fields",
         epilog="""examples: budgetnet draw s6 -o s6.svg;
-            budgetnet draw torchvision.models:resnet50 --input 3x224x224 --depth 2 -o resnet.svg""",
+            budgetnet draw torchvision.models:resnet50 --input 3x224x224 --depth 2 -o resnet.svg;
+            budgetnet draw s6 --plot rf.png""",
     )
     draw.add_argument("target", metavar="TARGET", help=TARGET)
     _add_input(draw)
     draw.add_argument("--depth", type=int, metavar="N", help="sum layers N modules deep")
+    draw.add_argument("--plot", metavar="FILE", help="a picture of the receptive fields: png, svg")
     draw.add_argument("-o", "--output", metavar="FILE", help="such as net.svg")
     draw.set_defaults(run=run.draw)
 

@@ -254,6 +254,15 @@ def test_commands_write_files(tmp_path, capsys):
     ET.fromstring(picture_file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(("ending", "sign"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_receptive_fields_are_plotted(ending, sign, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    file = tmp_path / f"rf.{ending}"
+    assert 0 == main(["draw", "s6", "--plot", str(file)])
+    assert f"wrote {file}\n" == capsys.readouterr().out
+    assert file.read_bytes().startswith(sign)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -263,6 +272,8 @@ def test_commands_write_files(tmp_path, capsys):
             "cannot read --budget '20k'. Write params=20k,rf=22.",
         ),
         (["report", "s6", "--image", "none.png"], "cannot read none.png"),
+        (["draw", "s6", "--plot", "rf.bmp"], "--plot cannot write rf.bmp. End its name in .png"),
+        (["draw", "c8", "--input", "1x8+1x8", "--plot", "a.png"], "input_shape must be positive"),
         (["draw", "s6", "--depth", "0"], "--depth must be at least 1 (got 0)"),
     ],
 )

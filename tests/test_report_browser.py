@@ -357,3 +357,63 @@ def test_axe_finds_no_violations(browser, tmp_path, scheme, name):
     found = tab.evaluate("axe.run()")["violations"]
     context.close()
     assert [] == [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in found]
+
+
+def odd_accounts():
+    """Networks of other shapes, and with figures that are unknown."""
+    import torch
+    from torch import nn
+
+    import budgetnet
+
+    class Fourier(nn.Module):
+        def forward(self, x):
+            return torch.fft.fft2(x).real
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(1, 4, 3), nn.Conv2d(3, 4, 3)
+
+        def forward(self, x, y):
+            return self.one(x) + self.two(y)
+
+    conv = nn.Conv2d(3, 8, 3)
+    return {
+        "unknown": budgetnet.account(nn.Sequential(conv, Fourier(), nn.Conv2d(8, 8, 3)),
+                                     (3, 16, 16), strict=False),
+        "one axis": budgetnet.account(nn.Sequential(nn.Conv1d(2, 4, 5, 2), nn.ReLU()), (2, 40)),
+        "three axes": budgetnet.account(nn.Sequential(nn.Conv3d(1, 2, 3)), (1, 8, 8, 8)),
+        "two inputs": budgetnet.account(Two(), ((1, 12, 12), (3, 12, 12))),
+        "no axis": budgetnet.account(nn.Sequential(nn.Linear(8, 4), nn.ReLU()), (8,)),
+        "context": budgetnet.account(nn.Sequential(conv, nn.GroupNorm(2, 8)), (3, 9, 9)),
+        "no layer": budgetnet.account(nn.Identity(), (3, 9, 9)),
+        "upsampled": budgetnet.account(nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 3),
+                                                     nn.Conv2d(4, 2, 2)), (3, 6, 6)),
+        "no edges": plan("c8 p gap10", (1, 28, 28)),
+        "transposed with gaps": budgetnet.account(nn.Sequential(nn.ConvTranspose2d(1, 1, 1, 2)),
+                                                  (1, 5, 5)),
+    }  # fmt: skip
+
+
+def test_odd_networks_have_a_report(show):
+    accounts = odd_accounts()
+    data = accounts["no edges"].to_dict() | {"version": 1}
+    for row in data["rows"]:
+        del row["reads"]
+    accounts["no edges"] = Account.from_dict(json.loads(json.dumps(data)))
+    for name, account in accounts.items():
+        tab = show(render_html(account, budget=Budget(macs="1k", receptive_field=3)))
+        words = tab.inner_text("body")
+        assert account.name in words, name
+        assert ("An earlier release saved this account" in words) == (name == "no edges")
+        if name == "unknown":
+            assert "unknown MACs" in words
+            assert 2 == tab.locator('[data-verdict="unknown"]').count()
+        if name in ("one axis", "upsampled", "context"):
+            assert " reads rows " in tab.inner_text("#readout")
+        if name == "transposed with gaps":
+            tab.evaluate(SET_UNIT, [0, 1, 1])
+            assert "reads nothing" in tab.inner_text("#readout")
+        if name in ("two inputs", "three axes", "no axis"):
+            assert "Regions are shown for one input" in words

@@ -38,7 +38,14 @@ def draw(args: argparse.Namespace) -> str:
     """The diagram of a network as SVG."""
     if args.depth is not None and args.depth < 1:
         raise ArgumentError(explain("--depth must be at least 1", numbers={"got": args.depth}))
-    return draw_svg(_account(args, args.target), args.depth)
+    account = _account(args, args.target)
+    if args.plot:
+        from .plotting import plot_fields
+
+        plot_fields(account, Path(args.plot))
+        if not args.output:
+            return f"wrote {args.plot}"
+    return draw_svg(account, args.depth)
 
 
 def read_budget(text: str) -> dict[str, str]:

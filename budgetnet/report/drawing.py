@@ -10,7 +10,8 @@ from ..geometry import compact
 from .layout import Lane, is_adjacent, lanes_of
 from .markup import Markup, join, tag
 
-WIDTH, HEIGHT, GAP, TRACK, MARGIN = 316, 74, 22, 13, 10
+WIDTH, HEIGHT, GAP, MARGIN = 316, 74, 22, 10
+TRACK, GUTTER = 13, 78  # between lanes where few run side by side; room for all of them
 HEAD = 30  # height of an input
 BAR = 140  # the longest share
 
@@ -35,7 +36,9 @@ def diagram(account: Account, layers: Sequence[Row], style: str = "") -> Markup:
     """The diagram as an SVG element; with a style of its own it stands alone."""
     inputs = _inputs(account)
     lanes = lanes_of(layers, len(inputs))
-    left = MARGIN + TRACK * (1 + max((lane.track for lane in lanes), default=-1)) + 12 * bool(lanes)
+    tracks = 1 + max((lane.track for lane in lanes), default=-1)
+    track = min(TRACK, GUTTER / max(1, tracks))
+    left = MARGIN + round(track * tracks) + 12 * bool(lanes)
     place = _Places(left, len(inputs))
     width, height = left + WIDTH + MARGIN, place.top(len(layers)) - GAP + MARGIN
     biggest = (
@@ -48,7 +51,7 @@ def diagram(account: Account, layers: Sequence[Row], style: str = "") -> Markup:
         tag("title", words),
         tag("style", Markup(style)) if style else "",
         tag("defs", _arrowhead()),
-        tag("g", *_straight(layers, place, len(inputs)), *_lanes(lanes, place), cls="edges"),
+        tag("g", *_straight(layers, place, len(inputs)), *_lanes(lanes, place, track), cls="edges"),
         *(_input(place, i, text) for i, text in enumerate(inputs)),
         *(_node(account, row, i, place, biggest) for i, row in enumerate(layers)),
         xmlns="http://www.w3.org/2000/svg" if style else None,
@@ -87,19 +90,21 @@ def _straight(layers: Sequence[Row], place: _Places, inputs: int) -> Iterator[Ma
                 yield tag("path", d=path, cls="edge", data_from=source, marker_end="url(#arrow)")
 
 
-def _lanes(lanes: Sequence[Lane], place: _Places) -> Iterator[Markup]:
+def _lanes(lanes: Sequence[Lane], place: _Places, track: float) -> Iterator[Markup]:
     """A lane leaves its source low on the left, and enters its readers high."""
+    r = 6
     for lane in lanes:
-        x, r = place.left - 16 - TRACK * lane.track, 6
+        x = round(place.left - 16 - track * lane.track, 1)
         begin = place.bottom(lane.source) - 10
+        reached = 0
         for reader in lane.readers:
-            end, turn = place.top(reader) + 12, r
-            if end < begin:
-                turn = -r
-            path = (
-                f"M{place.left} {begin}H{x + r}Q{x} {begin} {x} {begin + turn}"
-                f"V{end - turn}Q{x} {end} {x + r} {end}H{place.left - 1}"
-            )
+            end = place.top(reader) + 12
+            turn = r if end > begin else -r
+            path = f"M{place.left} {begin}H{x + r}Q{x} {begin} {x} {begin + turn}"
+            if begin < reached < end:  # further along what is drawn already
+                path = f"M{x} {reached}"
+            path += f"V{end - turn}Q{x} {end} {x + r} {end}H{place.left - 1}"
+            reached = end - turn
             yield tag("path", d=path, cls="edge", data_from=lane.source, marker_end="url(#arrow)")
 
 

@@ -127,7 +127,7 @@ def _section(name: str, title: str, *body: object) -> Markup:
 
 
 def _graph(account: Account, layers: Sequence[Row]) -> Markup:
-    known = any(row.reads for row in layers)
+    known = not layers or any(row.reads for row in layers)
     note = "" if known else tag("p", "An earlier release saved this account: no edges.", cls="note")
     drawn = tag("div", diagram(account, layers), cls="scroll tall", tabindex=0, role="region",
                 aria_label="Network diagram")  # fmt: skip

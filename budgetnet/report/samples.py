@@ -30,7 +30,7 @@ def picture(image: str | Path | None, height: int, width: int) -> str:
     Raises `ArgumentError` where the file cannot be read, is no picture, or is too large.
     """
     if image is None:
-        return data_address(_sample(height, width))
+        return data_address(sample(height, width))
     path = Path(image)
     try:
         content = path.read_bytes()
@@ -64,7 +64,7 @@ def data_address(levels: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def _sample(height: int, width: int) -> NDArray[np.uint8]:
+def sample(height: int, width: int) -> NDArray[np.uint8]:
     """A handwritten-looking digit, light on dark as in MNIST."""
     finer = min(1.0, _FINEST / max(height, width))
     rows, columns = max(1, round(height * finer)), max(1, round(width * finer))

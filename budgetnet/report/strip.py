@@ -28,8 +28,7 @@ def strip(account: Account, findings: Sequence[Finding]) -> Markup:
 def _figure(account: Account, name: str) -> Markup:
     figure = FIGURES[name]
     value = Finding(name, "within", figure.read(account), "").measured_text
-    unit = tag("small", " bytes") if figure.is_bytes and value != "unknown" else ""
-    return tag("div", tag("dt", title(name)), tag("dd", value, unit), title=figure.meaning)
+    return tag("div", tag("dt", title(name)), tag("dd", value), title=figure.meaning)
 
 
 def _limit(finding: Finding) -> Markup:

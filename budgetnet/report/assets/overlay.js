@@ -89,6 +89,11 @@ function startOverlay() {
       }
       return [low, high];
     });
+    // A field many times the input would leave the input a speck: then its rim is cut off.
+    ends.forEach((end, axis) => {
+      end[0] = Math.max(end[0], -1.25 * size[axis]);
+      end[1] = Math.min(end[1], 2.25 * size[axis]);
+    });
     const margin = 0.03 * Math.max(ends[0][1] - ends[0][0], ends[1][1] - ends[1][0]);
     frame = [
       ends[1][0] - margin, ends[0][0] - margin,
@@ -185,6 +190,7 @@ function startOverlay() {
       `centre (${(top + bottom) / 2}, ${(left + right) / 2}); `,
       outside ? `${number(outside)} of ${number(all)} on padding, hatched` : 'none on padding',
       layer.global ? '.' : `. Jump ${[...new Set(layer.field.stride)].join('x')}.`,
+      bottom + 1 > frame[1] + frame[3] || top < frame[1] ? ' The picture shows part of it.' : '',
       measured ? ' Green: the gradient measured at this unit.' : '',
     );
   }
