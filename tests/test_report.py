@@ -293,3 +293,9 @@ def test_a_report_needs_no_torch(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == run.stdout.splitlines()[-1]
+
+
+def test_it_is_a_public_name():
+    import budgetnet
+
+    assert render_html is budgetnet.report.render_html
