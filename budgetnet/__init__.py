@@ -41,6 +41,11 @@ _HOMES = {
     "assert_budget": "budget",
     "find_hints": "lint",
     "rule": "rules",
+    "Fold": "inference",
+    "find_folds": "inference",
+    "fold_batchnorm": "inference",
+    "to_onnx": "exporting",
+    "to_program": "exporting",
 }
 _MODULES = (
     "accounting",
@@ -65,6 +70,7 @@ __all__ = [
     "Design",
     "Designs",
     "Finding",
+    "Fold",
     "InfeasibleBudget",
     "ReceptiveField",
     "Row",
@@ -80,8 +86,10 @@ __all__ = [
     "design",
     "errors",
     "explain",
+    "find_folds",
     "find_hints",
     "fit",
+    "fold_batchnorm",
     "geometry",
     "limits",
     "lint",
@@ -93,6 +101,8 @@ __all__ = [
     "spec",
     "table",
     "testing",
+    "to_onnx",
+    "to_program",
     "to_python",
 ]
 
@@ -119,8 +129,10 @@ if TYPE_CHECKING:
     from .designing.infeasible import InfeasibleBudget
     from .designing.space import SearchSpace
     from .explaining import explain
+    from .exporting import to_onnx, to_program
     from .fitting import fit
     from .geometry import Sliding
+    from .inference import Fold, find_folds, fold_batchnorm
     from .limits import Finding
     from .lint import find_hints
     from .receptive_field import ReceptiveField

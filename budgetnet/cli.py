@@ -12,6 +12,7 @@ from . import commands as run
 from .errors import BudgetnetError, UnsupportedOp
 
 FORMATS = ("table", "markdown", "csv", "json")
+EXPORTED = "a listed model, a spec in quotes, package.module:callable or file.py:callable"
 TARGET = (
     "a listed model, a spec in quotes, package.module:callable, file.py:callable, or a saved "
     "account.json"
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_init(commands)
     _add_report(commands)
     _add_draw(commands)
+    _add_export(commands)
     models = commands.add_parser("models", help="list the named networks and where they come from")
     models.set_defaults(run=run.models)
     return parser
@@ -191,6 +193,7 @@ def _add_report(commands: Any) -> None:
     report.add_argument(
         "--footprints", action="store_true", help="measure gradients and lay them over the fields"
     )
+    report.add_argument("--weights", metavar="NAME", help="shipped ones to measure, such as mnist")
     report.add_argument("--against", metavar="TARGET", help="another network to compare with")
     report.add_argument("-o", "--output", metavar="FILE", required=True, help="such as report.html")
     report.set_defaults(run=run.report)
@@ -210,6 +213,26 @@ def _add_draw(commands: Any) -> None:
     draw.add_argument("--plot", metavar="FILE", help="a picture of the receptive fields: png, svg")
     draw.add_argument("-o", "--output", metavar="FILE", help="such as net.svg")
     draw.set_defaults(run=run.draw)
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a network as an ONNX file, checked against the model",
+        description="""Write a network at inference as an ONNX file that takes any batch size, every
+            BatchNorm folded into the convolution before it. onnxruntime runs the file before it is
+            put in place: nothing is written that does not compute what the model does. Needs
+            pip install "budgetnet[onnx]".""",
+        epilog="""examples: budgetnet export s6 --weights mnist -o s6.onnx;
+            budgetnet export torchvision.models:resnet18 --input 3x224x224 -o resnet18.onnx""",
+    )
+    add = export.add_argument
+    add("target", metavar="TARGET", help=EXPORTED)
+    _add_input(export)
+    add("--weights", metavar="NAME", help="shipped weights of a listed model, such as mnist")
+    add("--no-fold", action="store_true", help="keep every BatchNorm")
+    add("-o", "--output", metavar="FILE", required=True, help="the file to write")
+    export.set_defaults(run=run.export)
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:

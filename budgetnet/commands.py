@@ -50,6 +50,33 @@ def design(args: argparse.Namespace) -> int:
     return 0
 
 
+def export(args: argparse.Namespace) -> int:
+    """Write a network as an ONNX file, and print what was written."""
+    from .targets import make_model, naming, read_options, read_shape
+
+    shape = read_shape(args.input) if args.input else None
+    model, shape, spec = make_model(args.target, shape, read_options(args.set), args.weights)
+    from .exporting import to_onnx
+    from .inference import find_folds
+
+    folds = not args.no_fold
+    with naming(args.target, shape):
+        written = to_onnx(model, shape, args.output, fold=folds, name=args.target, spec=spec)
+        found = find_folds(model, shape) if folds else ()
+    macs = "unknown" if written.macs is None else f"{written.macs:,}"
+    print(
+        f"wrote {args.output}: {written.name} on {written.input_text}, {written.params:,} "
+        f"parameters, {macs} MACs, receptive field {written.receptive_field or 'unknown'}, "
+        f"{Path(args.output).stat().st_size:,} bytes"
+    )
+    left = [fold for fold in found if fold.layer is None]
+    if left:
+        print(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
+    if spec is not None and args.weights is None:
+        print("its weights are random: nothing has trained them")
+    return 0
+
+
 def check(args: argparse.Namespace) -> int:
     """Hold networks to their budgets; 0 within, 1 over, 3 unknown."""
     from .checking import verdicts

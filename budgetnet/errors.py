@@ -47,8 +47,16 @@ class FormatError(BudgetnetError, ValueError):
     """A saved file is not of a format and version that this release reads."""
 
 
+class WeightsError(BudgetnetError, ValueError):
+    """Saved weights or their sidecar are damaged, incomplete, or belong to another network."""
+
+
 class StrideMismatch(BudgetnetError, ValueError):
     """Branches that meet in one map step over the input at different rates."""
+
+
+class ExportError(BudgetnetError, RuntimeError):
+    """A model cannot be exported, or the exported program does not compute what the model does."""
 
 
 class SearchStopped(BudgetnetError, TimeoutError):

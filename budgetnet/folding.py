@@ -22,7 +22,8 @@ def layers(rows: tuple[Row, ...]) -> tuple[Row, ...]:
         else:
             groups.append([row])
         places.append(len(groups) - 1)
-    return _joined([_merge(group, rows) for group in groups], groups, places)
+    kept = tuple(row for row in rows if row.kind != "Identity")
+    return _joined([_merge(group, kept) for group in groups], groups, places)
 
 
 def to_depth(rows: tuple[Row, ...], depth: int) -> tuple[Row, ...]:

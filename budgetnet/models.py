@@ -6,91 +6,97 @@ torch is imported only where a network is built, so that names and specs are at 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from . import weights as shipped
 from .errors import ArgumentError, explain
+from .references import Reference, get_reference, list_models
 from .spec import Spec
 from .stages import Conv, Head, Pool, Separable, Stage, Transition
 
 if TYPE_CHECKING:
     from torch import nn
 
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A named network: its spec, the input it is meant for, and how well it is documented.
-
-    `origin` is "reproduction" where the source lists the layers, and "reconstruction" where the
-    layers were inferred from what the source does state.
-    """
-
-    spec: Spec
-    input_shape: tuple[int, int, int]
-    origin: Literal["reproduction", "reconstruction"]
-    note: str
+__all__ = [
+    "Reference",
+    "build",
+    "get_model",
+    "get_reference",
+    "get_weights",
+    "list_models",
+    "list_weights",
+]
 
 
-_REPORT = 'course report "Detecting handwritten digits under 20K parameters"'
-_INFERRED = (
-    f"The {_REPORT} states its parameters and receptive field only. Among chains of at most four "
-    "convolutions with kernels 3, 5 or 7 and non-decreasing channels 8, 16 or 32, one pooling and "
-    "a 1x1 classifier with global average pooling, this is the only one that fits both."
-)
+def list_weights(name: str | None = None) -> list[tuple[str, str]]:
+    """Pairs of model and weights that ship with the library, of one model or of all.
 
-
-def _mnist(text: str, origin: Literal["reproduction", "reconstruction"], note: str) -> Reference:
-    return Reference(Spec.parse(text), (1, 28, 28), origin, note)
-
-
-_MODELS = {
-    "s6": _mnist(
-        "c16 c16 c16 c16 p c16 c16 c16 gap10",
-        "reproduction",
-        f"The network of the {_REPORT}, layer by layer.",
-    ),
-    "s6_exp1": _mnist("c16k7 c32 p gap10", "reconstruction", f"Experiment 1. {_INFERRED}"),
-    "s6_exp2": _mnist("c16 c32 c32 p gap10", "reconstruction", f"Experiment 2. {_INFERRED}"),
-    "s6_exp3": _mnist("c32k5 c32 c32 p gap10", "reconstruction", f"Experiment 3. {_INFERRED}"),
-}
-
-
-def list_models() -> list[str]:
-    """Names that `get_model` knows.
-
-    >>> list_models()
-    ['s6', 's6_exp1', 's6_exp2', 's6_exp3']
-    """
-    return sorted(_MODELS)
-
-
-def get_reference(name: str) -> Reference:
-    """The spec of a named network and where it comes from.
+    Each is a call: `get_model(*pair)`, `get_weights(*pair)`.
 
     Raises:
         ArgumentError: no network has this name; the message lists near ones.
 
-    >>> str(get_reference("s6_exp1").spec), get_reference("s6_exp1").origin
-    ('c16k7 c32 p gap10', 'reconstruction')
+    >>> list_weights("s6")
+    [('s6', 'mnist')]
     """
-    if name not in _MODELS:
-        near = get_close_matches(name, _MODELS, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ArgumentError(
-            explain(f"no model is named {name!r}", remedy=f"{hint}Known: {', '.join(_MODELS)}.")
-        )
-    return _MODELS[name]
+    if name is not None:
+        get_reference(name)
+    return [pair for pair in shipped.find() if name in (None, pair[0])]
 
 
-def get_model(name: str, **kwargs: Any) -> nn.Sequential:
-    """Build a named network with fresh weights; `kwargs` as in `build`.
+def get_weights(name: str, weights: str) -> shipped.Weights:
+    """The shipped weights of a named network: what they are, and how to feed them.
+
+    The tensors are read when `state_dict` is called, and not before.
+
+    Raises:
+        ArgumentError: there is no such network, or it has no such weights; the message lists both.
+        WeightsError: the sidecar is damaged or belongs to another network.
+
+    >>> get_weights("s6", "mnist").meta["dataset"]["name"]
+    'MNIST'
+    """
+    return shipped.load(name, weights)
+
+
+def get_model(
+    name: str, weights: str | shipped.Weights | None = None, **kwargs: Any
+) -> nn.Sequential:
+    """Build a named network, with fresh weights or with shipped ones; `kwargs` as in `build`.
+
+    As in torchvision, the network comes in training mode either way: call `eval()` to predict.
+
+    Args:
+        name: one of `list_models`.
+        weights: the name of shipped weights, or what `get_weights` returned; `None` leaves the
+            weights random.
+        kwargs: as in `build`.
+
+    Raises:
+        ArgumentError: there is no such network, or it has no such weights.
+        WeightsError: the file is damaged or does not fit the network. Nothing is ever unpickled.
 
     >>> sum(p.numel() for p in get_model("s6").parameters())
     14372
+    >>> get_model("s6", weights="mnist").training
+    True
     """
     reference = get_reference(name)
-    return build(reference.spec, reference.input_shape[0], **kwargs)
+    if weights is None:
+        return build(reference.spec, reference.input_shape[0], **kwargs)
+    chosen = get_weights(name, weights) if isinstance(weights, str) else weights
+    if chosen.model != name:
+        raise ArgumentError(
+            explain(
+                f"these weights are not for {name!r}",
+                numbers={"weights": chosen.stem},
+                remedy=f"Build {chosen.model!r}, or name weights of {name!r}.",
+            )
+        )
+    tensors = chosen.state_dict()
+    net = build(reference.spec, reference.input_shape[0], **kwargs)
+    shipped.fill(net, tensors, chosen.stem)
+    return net
 
 
 def build(

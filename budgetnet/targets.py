@@ -6,13 +6,19 @@ import ast
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .accounting import Account
 from .errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain
 from .files import read_text
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .spec import Spec
 
 KINDS = (
     "a listed model (see budgetnet models), a spec in quotes, module:callable, file.py:callable "
@@ -44,22 +50,68 @@ def account_target(
         model = load(target, options, base)
         from .trace import account
 
-        try:
+        with naming(target, shape):
             return account(model, shape, name=target, strict=strict)
-        except BudgetnetError:
-            raise
-        except Exception as error:  # a user's forward may raise anything
-            shapes = shape if isinstance(shape[0], tuple) else (shape,)
-            size = " + ".join("x".join(map(str, one)) for one in shapes)
-            raise ArgumentError(
-                explain(
-                    f"{target} could not be run on an input of {size}",
-                    numbers={type(error).__name__: error},
-                    remedy="Check the shape of the input, and that forward takes tensors alone.",
-                )
-            ) from error
+    spec, shape = _chain(target, shape, options)
+    from .spec import plan  # on use: a saved account needs no specs
+
+    return plan(spec, shape, name=target)
+
+
+@contextmanager
+def naming(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
+    """Turn what a user's `forward` raises, which may be anything, into an error of the target."""
+    try:
+        yield
+    except BudgetnetError:
+        raise
+    except Exception as error:
+        shapes = shape if isinstance(shape[0], tuple) else (shape,)
+        size = " + ".join("x".join(map(str, one)) for one in shapes)
+        raise ArgumentError(
+            explain(
+                f"{target} could not be run on an input of {size}",
+                numbers={type(error).__name__: error},
+                remedy="Check the shape of the input, and that forward takes tensors alone.",
+            )
+        ) from error
+
+
+def make_model(
+    target: str,
+    shape: tuple[Any, ...] | None,
+    options: Mapping[str, Any],
+    weights: str | None = None,
+) -> tuple[nn.Module, tuple[Any, ...], Spec | None]:
+    """Build what a target names: the model, the shape of its input, and its spec if it has one.
+
+    Raises:
+        ArgumentError: the target cannot be found or made, or has no such weights.
+    """
+    if target.endswith(".json"):
+        raise ArgumentError(explain(f"{target} is an account, from which no model can be built"))
+    if ":" in target:
+        if shape is None:
+            raise _needs_input(target)
+        if weights is not None:
+            raise ArgumentError(explain("--weights is for listed models", numbers={"got": target}))
+        return load(target, options), shape, None
+    from .models import build, get_model, list_models
+
+    spec, shape = _chain(target, shape, options)
+    if target in list_models():
+        return get_model(target, weights), shape, spec
+    if weights is not None:
+        raise ArgumentError(explain("--weights is for listed models", numbers={"got": target}))
+    return build(spec, shape[0]), shape, spec
+
+
+def _chain(
+    target: str, shape: tuple[Any, ...] | None, options: Mapping[str, Any]
+) -> tuple[Spec, tuple[Any, ...]]:
+    """The spec of a listed model or of a text, and the shape of its input."""
     from .models import get_reference, list_models  # on use: a saved account needs neither
-    from .spec import Spec, plan
+    from .spec import Spec
 
     known = get_reference(target) if target in list_models() else None
     if options:
@@ -70,9 +122,11 @@ def account_target(
         raise ArgumentError(
             explain(f"{target!r} is not {KINDS}", numbers={"as a spec": str(error).rstrip(".")})
         ) from error
-    if shape is None and known is None:
-        raise _needs_input(target)
-    return plan(spec, shape or known.input_shape, name=target)  # type: ignore[union-attr]  # known, where shape is not
+    if shape is None:
+        if known is None:
+            raise _needs_input(target)
+        shape = known.input_shape
+    return spec, shape
 
 
 def _saved(path: Path, shape: tuple[Any, ...] | None, options: Mapping[str, Any]) -> Account:

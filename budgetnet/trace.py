@@ -59,19 +59,34 @@ def account(
     >>> result.params, result.macs, result.receptive_field.size
     (808, 291744, (8, 8))
     """
-    shapes = _check_shapes(input_shape)
+    shapes = read_shapes(input_shape)
     if wrt not in range(len(shapes)):
         raise ArgumentError(explain(f"wrt={wrt} is not one of {len(shapes)} inputs"))
-    census = Census(model)
-    tracer = Tracer(model, census, strict=strict, shortcuts=shortcuts)
-    with census.at_inference(), _watch_calls(tracer), torch.no_grad(), _plain_attention(), tracer:
+    tracer = Tracer(model, Census(model), strict=strict, shortcuts=shortcuts)
+    with running(model, tracer, shapes, wrt) as outputs:
+        shape = shapes[0] if len(shapes) == 1 else shapes
+        return tracer.account(name or type(model).__name__, shape, outputs)
+
+
+@contextmanager
+def running(
+    model: nn.Module, tracer: Tracer, shapes: Sequence[tuple[int, ...]], wrt: int = 0
+) -> Iterator[Any]:
+    """Run a model under a tracer; its outputs, and what it keeps of the run, last for the block."""
+    with (
+        tracer.census.at_inference(),
+        _watch_calls(tracer),
+        torch.no_grad(),
+        _plain_attention(),
+        tracer,
+    ):
         inputs = [_input(tracer, shape, i, wrt) for i, shape in enumerate(shapes)]
-        outputs = model(*inputs)
-    shape = shapes[0] if len(shapes) == 1 else shapes
-    return tracer.account(name or type(model).__name__, shape, outputs)
+        outputs = model(*inputs)  # a name of its own keeps them for as long as the block runs
+        yield outputs
 
 
-def _check_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
+def read_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
+    """The shape of every input, of one or of several; raises `ArgumentError` on anything else."""
     try:
         several = all(isinstance(part, list | tuple) for part in input_shape) and len(input_shape)
     except TypeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,16 +66,26 @@ def parse(argv: list[str], recipes: Iterable[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--model", default="s6", help="a listed name or a spec such as 'c16 c16 p c16 gap10'")
-    add(
-        "--recipe",
-        choices=tuple(recipes),
-        default="default",
-        help="'report' is the original 20 epochs",
-    )
+    add("--recipe", choices=tuple(recipes), default="default", help="recipes.py holds them")
     add("--epochs", type=whole_number(1), help="instead of the recipe's")
     add("--batch-size", type=whole_number(2), help="instead of the recipe's")
     add("--lr", type=positive, help="peak learning rate, instead of the recipe's")
     add("--seed", type=whole_number(0), default=0)
+    add(
+        "--seeds",
+        type=whole_number(0),
+        nargs="+",
+        metavar="N",
+        help="how many (0, 1, ...), or several by name: a run each, their mean and spread",
+    )
+    add(
+        "--teacher",
+        type=Path,
+        metavar="FOLDER",
+        help="a finished run to learn from as well (distillation)",
+    )
+    add("--amp", action="store_true", help="bfloat16 where torch.autocast deems it safe")
+    add("--compile", action="store_true", help="torch.compile the network")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: cuda where there is one")
     add(
         "--dataset",
@@ -84,14 +95,55 @@ def parse(argv: list[str], recipes: Iterable[str]) -> argparse.Namespace:
     )
     add("--data-dir", type=Path, help="holds MNIST/raw; default: $BUDGETNET_DATA, else ./data")
     add("--out", type=Path, help="a new or empty folder; default: runs/DATASET-MODEL-RECIPE-seedN")
+    add(
+        "--resume",
+        type=Path,
+        metavar="FOLDER",
+        help="go on with a run, or a run over seeds, that was cut short, as it was started",
+    )
+    add(
+        "--evaluate",
+        nargs="?",
+        const="mnist",
+        metavar="WEIGHTS",
+        help="train nothing: the accuracy of shipped weights (mnist), or of a run's folder",
+    )
     args = parser.parse_args(argv)
     args.argv = argv
+    _check_together(parser, args)
     return args
+
+
+def _check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """What makes sense only alone, or only together."""
+    given = {
+        f"--{name.replace('_', '-')}"
+        for name, value in vars(args).items()
+        if name != "argv" and value != parser.get_default(name)
+    }
+    free = {"--device", "--data-dir"}
+    for alone, allowed in (
+        ("--resume", free),
+        ("--evaluate", free | {"--model", "--dataset"}),
+    ):
+        others = sorted(given - allowed - {alone})
+        if alone in given and others:
+            parser.error(f"{alone} does not go with {', '.join(others)}")
+    if {"--seed", "--seeds"} <= given:
+        parser.error("--seed names one run and --seeds several; give one of them")
+    if args.seeds and len(args.seeds) == 1:
+        if not args.seeds[0]:
+            parser.error("--seeds 0 asks for no run at all")
+        args.seeds = list(range(args.seeds[0]))
+    if args.seeds and len(set(args.seeds)) < len(args.seeds):
+        parser.error(f"--seeds names a seed twice: {' '.join(map(str, args.seeds))}")
 
 
 def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one GPU a process
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
@@ -118,3 +170,10 @@ def pick_model(text: str) -> tuple[nn.Module, budgetnet.Account]:
             f"of the digits; end the spec with gap{CLASSES}"
         )
     return model, account
+
+
+def pick_pretrained(name: str, weights: str) -> nn.Module:
+    try:
+        return models.get_model(name, weights=weights)
+    except errors.BudgetnetError as error:
+        raise UsageError(f"--evaluate {weights!r}: {error}") from error

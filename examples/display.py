@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from torch import Tensor
 
 from mnist_data import Digits
@@ -17,8 +19,8 @@ REFRESH = 10  # steps; reading a loss waits for the device
 
 
 class Display:
-    def __init__(self, epochs: int, steps: int) -> None:
-        self.console = Console(highlight=False)
+    def __init__(self, epochs: int, steps: int, *, show: bool = True) -> None:
+        self.console = Console(highlight=False, quiet=not show)
         self.epochs, self.steps = epochs, steps
         self.reached = False
         self.progress = Progress(
@@ -30,7 +32,7 @@ class Display:
             TextColumn("left"),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=not (show and self.console.is_terminal),
         )
         self.task = self.progress.add_task(
             "", total=epochs * steps, epoch=1, epochs=epochs, loss=0.0, accuracy=0.0
@@ -83,10 +85,10 @@ def warn_digits(digits: Digits) -> None:
     Console(highlight=False).print(Panel(text, title=title, border_style="bold red", padding=1))
 
 
-def closing_words(result: dict[str, Any], about: dict[str, Any], folder: Path) -> str:
+def closing_words(result: dict[str, Any], folder: Path) -> str:
     words = (
-        f"\n{about['model']}, {about['parameters']:,} parameters: {result['last']:.2f} % of "
-        f"{about['test_images']:,} test digits ({about['dataset_origin']}) after "
+        f"\n{result['model']}, {result['parameters']:,} parameters: {result['last']:.2f} % of "
+        f"{result['test_images']:,} test digits ({result['dataset_origin']}) after "
         f"{result['epochs']} epochs, {result['seconds']:.0f} s"
     )
     if result["target"]:
@@ -95,3 +97,25 @@ def closing_words(result: dict[str, Any], about: dict[str, Any], folder: Path) -
             f"reached in epoch {first}" if first else "not reached"
         )
     return f"{words}.\nWeights, metrics and pictures: {folder}"
+
+
+def seeds_table(result: dict[str, Any], folder: Path) -> None:
+    """Every run, and below them what they come to."""
+    console = Console(highlight=False)
+    mnist = result["dataset"] == "mnist"
+    columns = ["seed", "last epoch, %", "best, %", "seconds"]
+    table = Table(*columns, *([f"epoch at {TARGET}"] if mnist else []), box=SIMPLE)
+    for run in result["runs"]:
+        cells = [str(run["seed"]), f"{run['last']:.2f}", f"{run['best']:.2f}"]
+        cells.append(f"{run['seconds']:.0f}")
+        table.add_row(*cells, *([str(run["first_epoch_at_target"] or "-")] if mnist else []))
+    console.print(table)
+    spread = result["last_sd"]
+    console.print(
+        f"{result['model']}, {result['parameters']:,} parameters: last epoch "
+        f"{result['last_mean']:.3f} % of {result['dataset_origin']} on average over "
+        f"{result['seeds_run']} seeds"
+        + (f" (sd {spread:.3f}, least {result['last_least']:.2f})" if spread is not None else "")
+        + f".\nRuns, curves and summary: {folder}",
+        soft_wrap=True,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
@@ -27,16 +28,25 @@ ACCURACIES = [0, 50, 80, 90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.8,
 # ---------------------------------------------------------------------------- curves
 
 
-def curves(epochs: list[dict[str, Any]], title: str) -> Figure:
-    """Loss and accuracy of train and test over the epochs, the last few tenths in full view."""
+def curves(runs: list[list[dict[str, Any]]], title: str) -> Figure:
+    """Loss and accuracy of train and test over the epochs, the last few tenths in full view.
+
+    Of several runs the mean is drawn, in a band from the least to the greatest.
+    """
     figure = Figure(figsize=(10, 4.4), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
-    numbers = [epoch["epoch"] for epoch in epochs]
+    numbers = [epoch["epoch"] for epoch in runs[0]]
     lines = (("train", TRAIN, "train, augmented, while learning"), ("test", TEST, "test"))
     for part, colour, label in lines:
-        style = {"color": colour, "marker": "o", "markersize": 4, "lw": 1.8, "label": label}
-        left.plot(numbers, [epoch[f"{part}_loss"] for epoch in epochs], **style)
-        right.plot(numbers, [_miss(epoch[f"{part}_accuracy"]) for epoch in epochs], **style)
+        for axes, values in (
+            (left, [[epoch[f"{part}_loss"] for epoch in run] for run in runs]),
+            (right, [[_miss(epoch[f"{part}_accuracy"]) for epoch in run] for run in runs]),
+        ):
+            style = {"color": colour, "marker": "o", "markersize": 4, "lw": 1.8, "label": label}
+            axes.plot(numbers, np.mean(values, axis=0), **style)
+            if len(runs) > 1:
+                low, high = np.min(values, axis=0), np.max(values, axis=0)
+                axes.fill_between(numbers, low, high, color=colour, alpha=0.18, lw=0)
     names = ("cross entropy", "accuracy, %, on the log scale of what is missing to 100")
     for axes, name in zip((left, right), names, strict=True):
         axes.set_title(name, loc="left", fontsize=10.5, color=FAINT)
@@ -46,7 +56,7 @@ def curves(epochs: list[dict[str, Any]], title: str) -> Figure:
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     left.yaxis.set_minor_locator(NullLocator())
     left.legend(frameon=False, fontsize=10)
-    _accuracy_axis(right, epochs)
+    _accuracy_axis(right, runs)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK)
     return figure
 
@@ -65,7 +75,8 @@ def _quiet(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def _accuracy_axis(axes: Axes, epochs: list[dict[str, Any]]) -> None:
+def _accuracy_axis(axes: Axes, runs: list[list[dict[str, Any]]]) -> None:
+    epochs = [epoch for run in runs for epoch in run]
     both = [epoch[f"{part}_accuracy"] for epoch in epochs for part in ("train", "test")]
     low, high = _miss(min(both)) * 1.25, _miss(max(*both, 99.0)) / 1.35
     axes.set_ylim(low, high)  # upside down: better is higher
@@ -73,8 +84,9 @@ def _accuracy_axis(axes: Axes, epochs: list[dict[str, Any]]) -> None:
     axes.set_ylim(low, high)
     axes.yaxis.set_minor_locator(NullLocator())
     last = epochs[-1]
+    mean = float(np.mean([run[-1]["test_accuracy"] for run in runs]))
     axes.annotate(
-        f"{last['test_accuracy']:.2f}", (last["epoch"], _miss(last["test_accuracy"])),
+        f"{mean:.2f}", (last["epoch"], _miss(mean)),
         xytext=(8, 0), textcoords="offset points", annotation_clip=False,
         va="center", color=TEST, fontsize=10, fontweight="bold",
     )  # fmt: skip
@@ -96,7 +108,9 @@ def preview(rows: list[Tensor], origin: str) -> Figure:
     figure = Figure(figsize=(10, 0.72 * len(rows) + 0.5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     low, high = float(rows[0].nan_to_num().min()), float(rows[0].nan_to_num().max())
-    shown = axes.imshow(_mosaic(torch.cat(rows), len(rows[0])), cmap="gray", vmin=low, vmax=high)
+    shown = axes.imshow(
+        _mosaic(torch.cat(rows), len(rows[0])).numpy(), cmap="gray", vmin=low, vmax=high
+    )
     names = ["plain"] + ["augmented" if side == SIDE else "early epochs" for side in sides[1:]]
     axes.set_yticks([(SIDE + GAP) * k + SIDE / 2 for k in range(len(rows))], names)
     axes.set_xticks([])
@@ -146,7 +160,7 @@ def errors(images: Tensor, labels: Tensor, logits: Tensor, name: str) -> Figure:
     for axes in grid.flat:
         axes.axis("off")
     for axes, k in zip(grid.flat, shown.tolist(), strict=False):
-        axes.imshow(images[k, 0], cmap="gray_r", vmin=0, vmax=255)
+        axes.imshow(images[k, 0].numpy(), cmap="gray_r", vmin=0, vmax=255)
         caption = {"transform": axes.transAxes, "va": "top", "fontsize": 8.5}
         axes.text(0.0, -0.04, f"{labels[k]}", color=INK, fontweight="bold", **caption)
         axes.text(0.17, -0.04, f"read as {guesses[k]}", color=MARK, **caption)

@@ -8,6 +8,7 @@ its own random amount, on the device that trains.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import math
 import os
@@ -27,6 +28,12 @@ SIDE = 28
 MEAN, STD = 0.1307, 0.3081  # of the MNIST training pixels, on a scale of 0 to 1
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 MNIST_SIZES = {"train": 60_000, "t10k": 10_000}
+SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
 DOWNLOAD_TIMEOUT = 20.0  # seconds; a firewall that drops packets would hold us for ever
 
 
@@ -156,8 +163,13 @@ def _read_mnist(root: Path) -> Digits:
         if tuple(images.shape) != (expected, SIDE, SIDE) or len(labels) != expected:
             shapes = f"{tuple(images.shape)} images and {len(labels)} labels"
             raise _damaged(raw, part, f"it holds {shapes}, MNIST has {expected} of 28x28")
-        if int(labels.min()) < 0 or int(labels.max()) > 9:
-            raise _damaged(raw, part, f"its labels reach {int(labels.max())}, MNIST's stop at 9")
+        for name in (f"{part}-{IMAGES}", f"{part}-{LABELS}"):
+            found = hashlib.sha256((raw / name).read_bytes()).hexdigest()
+            if found != SHA256[name]:
+                fact = (
+                    f"the SHA-256 of {name} is {found[:12]}..., MNIST's is {SHA256[name][:12]}..."
+                )
+                raise _damaged(raw, part, fact)
         splits[part] = Split(images[:, None].contiguous(), labels.long())
     return Digits("mnist", "MNIST", splits["train"], splits["t10k"])
 
@@ -212,23 +224,30 @@ class Affine:
     crop: int = SIDE
     crop_chance: float = 0.0
 
-    def __call__(self, pixels: Tensor, generator: torch.Generator, side: int = SIDE) -> Tensor:
-        """The central `side`x`side` pixels of the mapped images."""
+    def __call__(self, pixels: Tensor, matrices: Tensor, side: int = SIDE) -> Tensor:
+        """The central `side`x`side` pixels of the images, each mapped by its matrix."""
         # One resampling for the whole chain: crop and rotation about the centre commute, and
         # interpolating once keeps thin strokes.
-        matrices = self.matrices(len(pixels), generator)
-        matrices[:, :, :2] *= side / SIDE
-        grid = F.affine_grid(matrices, [*pixels.shape[:2], side, side], align_corners=False)
+        share = side / SIDE
+        centre = torch.cat([matrices[:, :, :2] * share, matrices[:, :, 2:]], dim=2)
+        grid = F.affine_grid(centre, [*pixels.shape[:2], side, side], align_corners=False)
         return F.grid_sample(pixels.float(), grid, align_corners=False)
 
-    def matrices(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, 2, 3): where in the input, in units of half its side, each output pixel reads."""
+    def matrices(
+        self, count: int, generator: torch.Generator, strength: Tensor | float = 1.0
+    ) -> Tensor:
+        """(count, 2, 3): where in the input, in units of half its side, each output pixel reads.
+
+        `strength`, 0 to 1, is the share of the limits to which the amounts are drawn.
+        """
         random = torch.rand(6, count, device=generator.device, generator=generator)
-        amount = random[:5] * 2 - 1
+        amount = (random[:5] * 2 - 1) * strength
         angle = amount[0] * math.radians(self.degrees)
         zoom = 1 / (1 + amount[1] * self.scale)
         if self.crop_chance:
-            zoom = torch.where(random[5] < self.crop_chance, zoom * self.crop / SIDE, zoom)
+            zoom = torch.where(
+                random[5] < self.crop_chance * strength, zoom * self.crop / SIDE, zoom
+            )
         shear = torch.tan(amount[2] * math.radians(self.shear))
         across, down = amount[3:5] * (self.shift * 2 / SIDE)
         cos, sin = angle.cos() * zoom, angle.sin() * zoom

@@ -1,33 +1,38 @@
 """Train s6, a network of 14,372 parameters, to 99.4 % on MNIST in five epochs.
 
 After the last epoch of the default recipe the test accuracy is 99.490 % on average over 20 seeds
-(sd 0.045, least 99.41; NVIDIA H100, torch 2.11; docs/results/recipe_default.json). The recipe was
+(sd 0.045, least 99.41; NVIDIA H100, torch 2.11; docs/results/default.json). The recipe was
 chosen on 5,000 held-out training images.
 
     python examples/mnist_s6.py                            # s6, the default recipe
     python examples/mnist_s6.py --recipe report            # the original 20 epochs
     python examples/mnist_s6.py --model "c8 c8 p c16 gap10"
+    python examples/mnist_s6.py --seeds 5                  # five runs, their mean and spread
+    python examples/mnist_s6.py --resume runs/FOLDER       # go on with what was cut short
+    python examples/mnist_s6.py --evaluate                 # train nothing: the shipped weights
+    torchrun --nproc-per-node 2 examples/mnist_s6.py       # one run, shared by two processes
 
 A run leaves a folder: config.json, metrics.jsonl (a line an epoch), weights.safetensors,
 curves.png, preview.png, errors.png, and at the very end summary.json, so that a folder without
-one is a run that was cut short. Nothing is overwritten: without --out the folder is
-runs/DATASET-MODEL-RECIPE-seedN, with -2, -3, ... behind it when taken; a folder named with --out
-must be new or empty. The same seed on the same machine gives the same numbers. Runs on cpu and
-cuda; mps is untested.
+one is a run that was cut short; until then a checkpoint of the last complete epoch lies there too.
+With --seeds there is such a folder for every seed, and above them summary.json and curves.png of
+all. Nothing is overwritten: without --out the folder is runs/DATASET-MODEL-RECIPE-seedN, with -2,
+-3, ... behind it when taken; a folder named with --out must be new or empty. The same seed on the
+same machine gives the same numbers, resumed or not. Runs on cpu and cuda; mps is untested.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 # Threads that spin while they wait cost a run tenfold where other work shares the cores. OpenMP
 # reads this once, when torch is imported.
@@ -35,210 +40,216 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     import torch
-    import torch.nn.functional as F
-    from torch import Tensor, nn
+    import torch.distributed as dist
+    from torch import nn
 
     import arguments
+    import checkpoint
     import run_folder
-    from display import Display, closing_words, warn_digits
-    from mnist_data import SIDE, Affine, DataError, Digits, Split, load, normalise
+    from display import Display, closing_words, seeds_table, warn_digits
+    from mnist_data import DataError, Digits, load, normalise
+    from recipes import RECIPES, Recipe
+    from trained import load_run, print_accuracy
+    from trainer import Training, World, predict, train
 except ModuleNotFoundError as missing:
     print(f'{missing.name} is missing: pip install "budgetnet[examples]"', file=sys.stderr)
     sys.exit(2)
 
 
-# ---------------------------------------------------------------------------- recipes
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """SGD on the cross entropy, no weight decay, no dropout; `lr` is the peak learning rate."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    momentum: float
-    nesterov: bool
-    schedule: Literal["one-cycle", "step"]
-    augment: Affine
-    early: float = 0.0  # the share of the epochs that see only the centre of the images,
-    early_side: int = SIDE  # so many pixels wide: cheaper, and a digit is 20 pixels wide
-
-    def side(self, epoch: int) -> int:
-        """Width of the images that this epoch, counted from 1, trains on."""
-        return self.early_side if epoch <= self.early * self.epochs else SIDE
-
-    def rate(self, progress: float) -> float:
-        """The learning rate once `progress`, 0 to 1, of all steps are done."""
-        if self.schedule == "step":
-            return self.lr if progress <= 0.75 else self.lr * 0.1  # after epoch 15 of 20
-        warm_up = 0.2
-        return self.lr * min(progress / warm_up, (1 - progress) / (1 - warm_up))
-
-
-RECIPES = {
-    "default": Recipe(
-        epochs=5,
-        batch_size=128,
-        lr=0.2,
-        momentum=0.9,
-        nesterov=True,
-        schedule="one-cycle",
-        augment=Affine(degrees=8, scale=0.08, shift=1.5, shear=4),
-        # A quarter less work, for 0.08 points of held-out accuracy (benchmarks/recipe.py).
-        early=0.8,
-        early_side=24,
-    ),
-    # The report names SGD and its learning rates, but no momentum, nor how often it crops. The
-    # customary 0.9 and one image in ten are ours: without momentum s6 ends at 99.22 % of held-out
-    # digits instead of 99.59 % (4 seeds each, benchmarks/recipe.py), far from what it states.
-    "report": Recipe(
-        epochs=20,
-        batch_size=128,
-        lr=0.01,
-        momentum=0.9,
-        nesterov=False,
-        schedule="step",
-        augment=Affine(degrees=15, crop=22, crop_chance=0.1),
-    ),
-}
-
-
-# ---------------------------------------------------------------------------- training
-
-
-def train(
-    model: nn.Module,
-    digits: Digits,
-    recipe: Recipe,
-    generator: torch.Generator,
-    on_step: Callable[[int, int, int, Tensor, Tensor], None] = lambda *_: None,
-) -> Iterator[dict[str, Any]]:
-    """Train in place and yield a row of metrics after every epoch; accuracies are percentages."""
-    device = generator.device
-    train_set, test_set = digits.train.to(device), digits.test.to(device)
-    model.to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        model.parameters(), recipe.lr, recipe.momentum, nesterov=recipe.nesterov, fused=True
-    )
-    steps = steps_per_epoch(train_set, recipe)
-    for epoch in range(1, recipe.epochs + 1):
-        started = time.perf_counter()
-        model.train()
-        loss_sum = torch.zeros((), device=device)
-        correct = torch.zeros((), device=device)
-        seen = 0
-        order = torch.randperm(len(train_set), generator=generator, device=device)
-        # Equal parts: a short last batch would weigh more, and one image breaks BatchNorm.
-        for step, rows in enumerate(order.tensor_split(steps), start=1):
-            done = (epoch - 1) * steps + step
-            optimizer.param_groups[0]["lr"] = recipe.rate(done / (recipe.epochs * steps + 1))
-            images = recipe.augment(train_set.images[rows], generator, recipe.side(epoch))
-            labels = train_set.labels[rows]
-            logits = model(normalise(images))
-            loss = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            # Summed on the device: reading a number here would make the device wait for us.
-            loss_sum += loss.detach() * len(rows)
-            correct += (logits.detach().argmax(1) == labels).sum()
-            seen += len(rows)
-            on_step(epoch, step, seen, loss_sum, correct)
-        test_loss, test_accuracy = evaluate(model, test_set)
-        yield {
-            "epoch": epoch,
-            "dataset": digits.name,
-            "train_loss": round(float(loss_sum) / seen, 6),
-            "train_accuracy": round(100 * float(correct) / seen, 4),
-            "test_loss": round(test_loss, 6),
-            "test_accuracy": round(test_accuracy, 4),
-            "seconds": round(time.perf_counter() - started, 3),
-        }
-
-
-def steps_per_epoch(split: Split, recipe: Recipe) -> int:
-    return math.ceil(len(split) / recipe.batch_size)
-
-
-@torch.inference_mode()
-def predict(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
-    """Logits of every image, without augmentation."""
-    model.eval()
-    return torch.cat([model(normalise(images)) for images in split.images.split(batch_size)])
-
-
-def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
-    """Mean cross entropy, and accuracy in percent."""
-    logits = predict(model, split)
-    correct = (logits.argmax(1) == split.labels).sum()
-    return float(F.cross_entropy(logits, split.labels)), 100 * int(correct) / len(split)
-
-
 # ---------------------------------------------------------------------------- one run
 
 
-def run(args: argparse.Namespace) -> Path:
+def run(args: argparse.Namespace) -> Path | None:
     """Everything between the arguments and the finished run folder, in order."""
     arguments.require_extras()
-    device = arguments.pick_device(args.device)
-    generator = seed_everything(args.seed, device)
-    model, account = arguments.pick_model(args.model)
-    digits = load(args.dataset, args.data_dir)
-    recipe = adapt(RECIPES[args.recipe], args, digits)
-    folder = run_folder.create(args.out, digits.name, args.model, args.recipe, f"seed{args.seed}")
+    with processes(args.device) as device:
+        if args.evaluate:
+            print_accuracy(args, device)
+            return None
+        if args.resume:
+            folder: Path | None = args.resume
+            config = run_folder.read_unfinished(args.resume)
+            check_processes(config)
+        digits = load(config["dataset"] if args.resume else args.dataset, args.data_dir)
+        if not args.resume:
+            arguments.pick_model(args.model)  # says what is wrong with it before a folder is made
+            config = describe(args, digits)
+            folder = start(args, config) if World().rank == 0 else None
+        if "seeds" in config:
+            train_seeds(config, folder, digits, device)
+        else:
+            train_once(config, folder, digits, device)
+        return folder
 
-    print(account)
-    if digits.name == "digits":
-        warn_digits(digits)
-    config = describe(args, digits, recipe)
+
+@contextlib.contextmanager
+def processes(name: str) -> Iterator[torch.device]:
+    """The device of this process, in the company that torchrun started it in, if any."""
+    device = arguments.pick_device(name)
+    if "RANK" not in os.environ:
+        yield device
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def describe(args: argparse.Namespace, digits: Digits) -> dict[str, Any]:
+    """What config.json states: enough to begin the run, or to go on with it."""
+    seeds = {"seeds": args.seeds} if args.seeds else {"seed": args.seed}
+    return {
+        "command": shlex.join(["python", "examples/mnist_s6.py", *args.argv]),
+        "model": args.model,
+        "dataset": digits.name,
+        "dataset_origin": digits.origin,
+        "train_images": len(digits.train),
+        "test_images": len(digits.test),
+        "recipe": args.recipe,
+        "settings": asdict(adapt(RECIPES[args.recipe], args, digits)),
+        **seeds,
+        "teacher": str(args.teacher) if args.teacher else None,
+        "amp": args.amp,
+        "compile": args.compile,
+        "processes": World().size,
+    }
+
+
+def adapt(recipe: Recipe, args: argparse.Namespace, digits: Digits) -> Recipe:
+    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
+    recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    if args.teacher and not recipe.distill:
+        recipe = replace(recipe, distill=0.5, temperature=2.0)
+    if recipe.batch_size < 2 * World().size:
+        raise arguments.UsageError(
+            f"--batch-size {recipe.batch_size} is too small for {World().size} processes: each "
+            f"needs 2 images of every batch, so {2 * World().size} or more"
+        )
+    if recipe.distill and not args.teacher:
+        raise arguments.UsageError(
+            f"the recipe {args.recipe!r} learns from a teacher; name the folder of a finished run "
+            "with --teacher"
+        )
+    if recipe.batch_size > len(digits.train):
+        raise arguments.UsageError(
+            f"--batch-size {recipe.batch_size} exceeds the {len(digits.train)} training images of "
+            f"{digits.origin}"
+        )
+    return recipe
+
+
+def start(args: argparse.Namespace, config: dict[str, Any]) -> Path:
+    which = f"seeds{len(args.seeds)}" if args.seeds else f"seed{args.seed}"
+    folder = run_folder.create(args.out, config["dataset"], args.model, args.recipe, which)
     run_folder.write_json(folder / "config.json", config)
+    return folder
+
+
+def check_processes(config: dict[str, Any]) -> None:
+    if config["processes"] != World().size:
+        raise arguments.UsageError(
+            f"--resume: the run was shared by {config['processes']} processes and cannot go on "
+            f"with {World().size}; use torchrun --nproc-per-node {config['processes']}"
+        )
+
+
+def train_once(
+    config: dict[str, Any], folder: Path | None, digits: Digits, device: torch.device
+) -> dict[str, Any]:
+    """Train one seed, from its last checkpoint if there is one; return its summary.
+
+    `folder` is None in all processes but the first, unless the run is resumed.
+    """
+    recipe = Recipe.read(config["settings"])
+    lead = World().rank == 0
+    generator = seed_everything(config["seed"], device)
+    model, account = arguments.pick_model(config["model"])
+    learner = Training(
+        model,
+        digits,
+        recipe,
+        generator,
+        teacher=load_run(Path(config["teacher"])) if config["teacher"] else None,
+        amp=config["amp"],
+        wrap=wrapper(config, device),
+    )
     rows: list[dict[str, Any]] = []
-    with Display(recipe.epochs, steps_per_epoch(digits.train, recipe)) as display:
-        for row in train(model, digits, recipe, generator, display.step):
+    saved = checkpoint.read(folder) if folder else None
+    if saved:
+        rows, parts = saved
+        learner.load(parts, rows[-1]["epoch"])
+    if lead:
+        print(account)
+        if digits.name == "digits":
+            warn_digits(digits)
+        if saved:
+            print(f"going on after epoch {rows[-1]['epoch']}")
+    with Display(recipe.epochs, learner.steps, show=lead) as display:
+        # Compiled code may compile again for a batch of another size, which a graph cannot record.
+        for row in train(learner, display.step, graphs=not config["compile"]):
             if not math.isfinite(row["train_loss"]):
                 raise arguments.UsageError(
                     f"the training loss is {row['train_loss']} in epoch {row['epoch']}; "
                     f"try a learning rate below --lr {recipe.lr}"
                 )
             rows.append(row)
-            run_folder.write_json_lines(folder / "metrics.jsonl", rows)
             display.epoch(row)
-    finish(
-        folder, model, digits, recipe, generator, rows, config | run_folder.facts(account, device)
-    )
-    return folder
+            if lead and folder:
+                run_folder.write_json_lines(folder / "metrics.jsonl", rows)
+                checkpoint.write(folder, rows, learner.state())
+    about = config | run_folder.facts(account, device)
+    result = run_folder.summarise(rows, digits.name) | about
+    if lead and folder:
+        finish(folder, learner, digits, rows, result)
+    return result
+
+
+def wrapper(config: dict[str, Any], device: torch.device) -> Any:
+    """What training calls instead of the bare network."""
+
+    def wrap(model: nn.Module) -> Any:
+        forward: Any = torch.compile(model) if config["compile"] else model
+        if World().size == 1:
+            return forward
+        devices = [device.index] if device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(forward, device_ids=devices)
+
+    return wrap
 
 
 def finish(
     folder: Path,
-    model: nn.Module,
+    learner: Training,
     digits: Digits,
-    recipe: Recipe,
-    generator: torch.Generator,
     rows: list[dict[str, Any]],
-    about: dict[str, Any],
+    result: dict[str, Any],
 ) -> None:
     """Save the weights, draw the pictures, and last of all write the summary."""
     import figures  # matplotlib takes a second to import, and a wrong argument should not
 
-    header = {"model": about["model"], "dataset": digits.name, "recipe": about["recipe"]}
-    digest = run_folder.write_weights(folder / "weights.safetensors", model, header)
-    name = f"{about['model']} on {digits.origin}"
-    logits = predict(model, digits.test.to(generator.device)).cpu()
+    recipe, generator = learner.recipe, learner.generator
+    header = {"model": result["model"], "dataset": digits.name, "recipe": result["recipe"]}
+    digest = run_folder.write_weights(folder / "weights.safetensors", learner.result, header)
+    name = f"{result['model']} on {digits.origin}"
+    logits = predict(learner.result, learner.test_set.images).cpu()
     shown = digits.train.images[: figures.PREVIEW].to(generator.device)
     sides = [recipe.side(1), recipe.side(1), recipe.side(recipe.epochs)]
-    views = [shown, *(recipe.augment(shown, generator, side) for side in sides)]
+    moved = [recipe.augment.matrices(len(shown), generator) for _ in sides]
+    pairs = zip(moved, sides, strict=True)
+    views = [shown, *(recipe.augment(shown, matrices, side) for matrices, side in pairs)]
     pictures = {
-        "curves.png": figures.curves(rows, f"{name}, {about['recipe']} recipe"),
+        "curves.png": figures.curves([rows], f"{name}, {result['recipe']} recipe"),
         "preview.png": figures.preview([normalise(view).cpu() for view in views], digits.origin),
         "errors.png": figures.errors(digits.test.images, digits.test.labels, logits, name),
     }
     for file, figure in pictures.items():
         run_folder.write_atomically(folder / file, figure.savefig)
-    result = run_folder.summarise(rows, digits.name)
-    run_folder.write_json(folder / "summary.json", result | about | {"weights_sha256": digest})
-    print(closing_words(result, about, folder))
+    run_folder.write_json(folder / "summary.json", result | {"weights_sha256": digest})
+    checkpoint.remove(folder)
+    print(closing_words(result, folder))
 
 
 def seed_everything(seed: int, device: torch.device) -> torch.Generator:
@@ -249,29 +260,44 @@ def seed_everything(seed: int, device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
-def adapt(recipe: Recipe, args: argparse.Namespace, digits: Digits) -> Recipe:
-    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
-    recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
-    if recipe.batch_size > len(digits.train):
-        raise arguments.UsageError(
-            f"--batch-size {recipe.batch_size} exceeds the {len(digits.train)} training images of "
-            f"{digits.origin}"
-        )
-    return recipe
+# ---------------------------------------------------------------------------- several runs
 
 
-def describe(args: argparse.Namespace, digits: Digits, recipe: Recipe) -> dict[str, Any]:
-    return {
-        "command": shlex.join(["python", "examples/mnist_s6.py", *args.argv]),
-        "model": args.model,
-        "dataset": digits.name,
-        "dataset_origin": digits.origin,
-        "train_images": len(digits.train),
-        "test_images": len(digits.test),
-        "recipe": args.recipe,
-        "settings": asdict(recipe),
-        "seed": args.seed,
-    }
+def train_seeds(
+    config: dict[str, Any], folder: Path | None, digits: Digits, device: torch.device
+) -> None:
+    """A run for every seed that has no summary yet, then what they come to together."""
+    summaries = []
+    done = {seed for seed in config["seeds"] if folder and run_folder.is_finished(folder, seed)}
+    for seed in config["seeds"]:
+        own = run_folder.of_seed(folder, seed) if folder else None
+        if seed in done and own:
+            summaries.append(run_folder.read_json(own / "summary.json"))
+            continue
+        once = {key: value for key, value in config.items() if key != "seeds"} | {"seed": seed}
+        if World().rank == 0 and own:
+            own.mkdir(exist_ok=True)
+            run_folder.write_json(own / "config.json", once)
+            print(f"\nseed {seed}")
+        summaries.append(train_once(once, own, digits, device))
+    if World().rank == 0 and folder:
+        finish_seeds(folder, config, summaries)
+
+
+def finish_seeds(folder: Path, config: dict[str, Any], summaries: list[dict[str, Any]]) -> None:
+    import figures
+
+    runs = [run_folder.read_rows(run_folder.of_seed(folder, seed)) for seed in config["seeds"]]
+    title = f"{config['model']} on {config['dataset_origin']}, {config['recipe']} recipe"
+    picture = figures.curves(runs, f"{title}, {len(runs)} seeds")
+    run_folder.write_atomically(folder / "curves.png", picture.savefig)
+    shared = {key: summaries[0][key] for key in run_folder.FACTS}
+    result = run_folder.summarise_seeds(summaries) | config | shared
+    run_folder.write_json(folder / "summary.json", result)
+    seeds_table(result, folder)
+
+
+# ---------------------------------------------------------------------------- start
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -280,10 +306,11 @@ def main(argv: list[str] | None = None) -> int:
         run(args)
         return 0
     except (arguments.UsageError, DataError, run_folder.FolderError) as error:
-        print(f"mnist_s6.py: error: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print(f"mnist_s6.py: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; a run without summary.json is unfinished", file=sys.stderr)
+        print("\nstopped; --resume FOLDER goes on from the last complete epoch", file=sys.stderr)
         return 130
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import statistics
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -44,12 +45,70 @@ def create(out: Path | None, *facts: str) -> Path:
     raise FolderError(f"runs/{default_name}-* are all taken; name a folder with --out")
 
 
+def of_seed(folder: Path, seed: int) -> Path:
+    """Where a run over several seeds keeps one of them."""
+    return folder / f"seed{seed}"
+
+
+def is_finished(folder: Path, seed: int) -> bool:
+    return (of_seed(folder, seed) / "summary.json").exists()
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of every epoch."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it holds no object")
+    return content
+
+
+def finished_weights(folder: Path) -> Path:
+    """The weights of a run that came to its end."""
+    if not (folder / "summary.json").exists():
+        raise FolderError(f"{folder} holds no finished run: summary.json is missing")
+    return folder / "weights.safetensors"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What a run was started with."""
+    path = folder / "config.json"
+    try:
+        config = read_json(path)
+    except OSError as error:
+        raise FolderError(
+            f"{folder} is not the folder of a run: config.json: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise FolderError(f"{path} is damaged: {error}") from error
+    lacking = [key for key in ("model", "dataset", "recipe", "settings") if key not in config]
+    if lacking or not {"seed", "seeds"} & config.keys():
+        raise FolderError(f"{path} does not state a run: {', '.join(lacking or ['seed'])} missing")
+    return config
+
+
+def read_unfinished(folder: Path) -> dict[str, Any]:
+    """What a run that is to be taken up again was started with."""
+    config = read_config(folder)
+    if (folder / "summary.json").exists():
+        raise FolderError(f"{folder} holds a finished run; there is nothing to resume")
+    for part in (path for path in folder.rglob(".*.part*")):
+        part.unlink()  # being written when the run was killed
+    return config
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then put it in place in one step."""
     # The suffix stays last: savefig and others choose the format by it.
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         write(part)
+        with part.open("rb") as written:
+            os.fsync(written.fileno())  # else a power cut can leave the new name with no content
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -76,6 +135,19 @@ def write_weights(path: Path, model: torch.nn.Module, about: dict[str, str]) -> 
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def summarise_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and spread of the last epoch over several seeds, and every run."""
+    last = [summary["last"] for summary in summaries]
+    kept = ("seed", "last", "best", "mean_of_last_three", "first_epoch_at_target", "seconds")
+    return {
+        "seeds_run": len(last),
+        "last_mean": round(statistics.mean(last), 4),
+        "last_sd": round(statistics.stdev(last), 4) if len(last) > 1 else None,
+        "last_least": min(last),
+        "runs": [{key: summary.get(key) for key in kept} for summary in summaries],
+    }
+
+
 def summarise(epochs: list[dict[str, Any]], dataset: str) -> dict[str, Any]:
     """What the test accuracies, in percent, come to. Only MNIST has a target."""
     accuracies = [epoch["test_accuracy"] for epoch in epochs]
@@ -99,6 +171,9 @@ def summarise(epochs: list[dict[str, Any]], dataset: str) -> dict[str, Any]:
         else round(sum(epoch["seconds"] for epoch in epochs[: first + 1]), 2),
         "epochs_at_target": len(reached),
     }
+
+
+FACTS = ("parameters", "macs", "receptive_field", "versions", "hardware")
 
 
 def facts(account: budgetnet.Account, device: torch.device) -> dict[str, Any]:

@@ -27,6 +27,7 @@ LIGHT = {
     "saved": "from budgetnet import Account, plan; a = plan('c4', (1, 8, 8)); "
     "assert a == Account.from_json(a.to_json())",
     "names": "from budgetnet import models; models.get_reference('s6'); models.list_models()",
+    "weights": "from budgetnet import models; models.get_weights(*models.list_weights()[0])",
     "command line": "from budgetnet.cli import main; main(['account', 's6'])",
     "design": "import budgetnet; budgetnet.design((1, 28, 28), 10, params=8_000).to_python()",
     "fit": "import budgetnet; budgetnet.fit('c16 c16 gap10', (1, 28, 28), params=900)",

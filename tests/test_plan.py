@@ -73,7 +73,7 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", models.list_models())
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_reference_networks_have_the_published_figures(name):
     params, field, growth = PUBLISHED[name]
     reference = models.get_reference(name)
@@ -102,6 +102,7 @@ def test_origin_is_said_of_every_reference():
         "s6_exp1": "reconstruction",
         "s6_exp2": "reconstruction",
         "s6_exp3": "reconstruction",
+        **dict.fromkeys(("dsnet14", "dsnet16", "dsnet34", "dsnet38"), "own"),
     } == origins
 
 
@@ -165,6 +166,7 @@ def test_an_unknown_model_suggests_the_nearest():
     with pytest.raises(ArgumentError) as caught:
         models.get_model("s6-exp1")
     expected = (
-        "no model is named 's6-exp1'. Did you mean 's6_exp1'? Known: s6, s6_exp1, s6_exp2, s6_exp3."
+        "no model is named 's6-exp1'. Did you mean 's6_exp1'? Known: s6, s6_exp1, s6_exp2, "
+        "s6_exp3, dsnet14, dsnet16, dsnet34, dsnet38."
     )
     assert expected == str(caught.value)

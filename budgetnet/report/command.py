@@ -11,7 +11,7 @@ from ..budget import Budget, did_you_mean
 from ..errors import ArgumentError, explain
 from ..files import write_whole
 from ..limits import FIGURES
-from ..targets import account_target, load, read_options, read_shape
+from ..targets import account_target, make_model, read_options, read_shape
 from .drawing import draw_svg
 from .page import render_html
 
@@ -70,22 +70,17 @@ def read_budget(text: str) -> dict[str, str]:
 
 
 def _footprints(args: argparse.Namespace, account: Account) -> dict[str, Any]:
-    """Gradients of the model itself, with the weights that it comes with."""
+    """Gradients of the model itself, with the weights that it comes with or that were asked for."""
     target = args.target
     if target.endswith(".json") or isinstance(account.input_shape[0], tuple):
         remedy = "Name the model, or drop --footprints."
         raise ArgumentError(explain("--footprints needs a model of one input", remedy=remedy))
     if len(account.input_shape) != 3:
         raise ArgumentError(explain(f"--footprints needs an image, not {account.input_text}"))
-    from ..models import build, get_model, list_models
     from ..testing.footprints import centre_footprints
 
-    if ":" in target:
-        model = load(target, read_options(args.set))
-    elif target in list_models():
-        model = get_model(target)
-    else:
-        model = build(target, account.input_shape[0])
+    options = read_options(args.set)
+    model, _, _ = make_model(target, account.input_shape, options, args.weights)
     return centre_footprints(model, account.input_shape, [row.path for row in account.layers()])
 
 

@@ -26,19 +26,21 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from sweep import HELD_OUT, hold_out
 
 import arguments
 import budgetnet
-import mnist_s6
 import run_folder
 from budgetnet import models
 from budgetnet.limits import FIGURES
 from budgetnet.table import Column, Table
-from mnist_data import Split, load
+from mnist_data import load
+from mnist_s6 import seed_everything
+from recipes import RECIPES
+from trainer import Training, train
 
 RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "results" / "objectives.json"
-HELD_OUT = 5_000
-RECIPE = replace(mnist_s6.RECIPES["default"], early=0.0, epochs=3)
+RECIPE = replace(RECIPES["default"], early=0.0, epochs=3)
 PARAMETERS = (1_200, 3_000, 8_000, 20_000)
 # Each pulls towards another corner of the space; the least share of parameters keeps them level.
 ASKED: tuple[dict[str, Any], ...] = (
@@ -72,15 +74,9 @@ def figures(account: budgetnet.Account) -> dict[str, int]:
 
 def held_out_accuracy(spec: str, seed: int, args: argparse.Namespace) -> float:
     """Percent of the held-out images right after the last epoch of one run."""
-    digits = load("mnist", args.data_dir)
-    images, labels = digits.train.images, digits.train.labels
-    digits = replace(
-        digits,
-        train=Split(images[:-HELD_OUT], labels[:-HELD_OUT]),
-        test=Split(images[-HELD_OUT:], labels[-HELD_OUT:]),
-    )
-    generator = mnist_s6.seed_everything(seed, arguments.pick_device(args.device))
-    rows = list(mnist_s6.train(models.build(spec), digits, RECIPE, generator))
+    digits = hold_out(load("mnist", args.data_dir))
+    generator = seed_everything(seed, arguments.pick_device(args.device))
+    rows = list(train(Training(models.build(spec), digits, RECIPE, generator)))
     return float(rows[-1]["test_accuracy"])
 
 

@@ -1,0 +1,80 @@
+"""The Watcher: a tracer that also writes down who reads what, and on what each module runs."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from ..rules import Activation
+from .census import Census
+from .tensors import tensors
+from .tracer import Tracer
+
+
+@dataclass(slots=True, eq=False)
+class Made:
+    """The result of one call of a watched module, and what became of it.
+
+    Attributes:
+        by: the module.
+        axes: of the tensor, the batch included.
+        readers: ids of the modules in whose `forward` an operation took the tensor.
+    """
+
+    by: nn.Module
+    axes: int
+    tensor: weakref.ref[Activation]
+    readers: set[int] = field(default_factory=set)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether somebody still holds the tensor: a result of the model, or an attribute."""
+        if self.tensor() is not None:
+            gc.collect()  # what only a cycle holds is not kept
+        return self.tensor() is not None
+
+
+class Watcher(Tracer):  # type: ignore[no-untyped-call]  # torch's is
+    """Watches a run at inference; shortcuts are off, so that every operation is seen.
+
+    Attributes:
+        calls: by module id, for each call what its only argument was made by, if by a watched one.
+        readers: by id of a parameter or buffer, the modules in whose `forward` it was read.
+    """
+
+    def __init__(self, model: nn.Module, watched: tuple[type[nn.Module], ...]) -> None:
+        """Watch the results of all modules of the given kinds."""
+        super().__init__(model, Census(model), strict=False, shortcuts=False)
+        self.watched = watched
+        self.calls: dict[int, list[Made | None]] = {}
+        self.readers: dict[int, set[int]] = {}
+        self._running = [id(model)]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note who reads the operands, and answer the operation."""
+        reader = self._running[-1]
+        for tensor in tensors((*args, *(kwargs or {}).values())):
+            made = getattr(tensor, "made", None)
+            if made is not None:
+                made.readers.add(reader)
+            elif id(tensor) in self.census.parameters or id(tensor) in self.census.buffers:
+                self.readers.setdefault(id(tensor), set()).add(reader)
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+    def call(self, module: nn.Module, args: Any, kwargs: Any, run: Callable[..., Any]) -> Any:
+        """Note what a module runs on, and answer its call."""
+        only = args[0] if len(args) == 1 and not kwargs else None
+        self.calls.setdefault(id(module), []).append(getattr(only, "made", None))
+        self._running.append(id(module))
+        try:
+            out = super().call(module, args, kwargs, run)
+        finally:
+            self._running.pop()
+        if isinstance(module, self.watched) and isinstance(out, Activation):
+            out.made = Made(module, out.dim(), weakref.ref(out))  # type: ignore[attr-defined]
+        return out

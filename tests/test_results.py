@@ -1,0 +1,52 @@
+"""The raw results under docs/results: what they state follows from the runs."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from budgetnet import models, plan, shipping
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+SWEEPS = sorted(path.stem for path in RESULTS.glob("*.json") if '"machines": [' in path.read_text())
+
+
+def read(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_mean_is_that_of_the_runs(name):
+    found = read(name)
+    assert {run["name"] for run in found["runs"]} == set(found["summary"])
+    for key, row in found["summary"].items():
+        runs = [run for run in found["runs"] if run["name"] == key]
+        last = [run["last"] for run in runs]
+        assert sorted(run["seed"] for run in runs) == list(range(len(runs))), key
+        assert [run["epochs"][-1] for run in runs] == last
+        assert statistics.mean(last) == pytest.approx(row["mean"], abs=1e-4)
+        if len(last) > 1:
+            assert statistics.stdev(last) == pytest.approx(row["sd"], abs=1e-4)
+        assert (len(last), min(last), max(last)) == (row["n"], row["least"], row["most"])
+        known = row["model"] in models.list_models()
+        spec = models.get_reference(row["model"]).spec if known else row["model"]
+        account = plan(spec, (1, 28, 28))
+        assert (account.params, account.macs) == (row["parameters"], row["macs"])
+        assert list(account.receptive_field.size) == row["receptive_field"]
+
+
+SHIPPED = {"s6": ("long", "20 epochs, distilled")} | {
+    name: ("frontier", name) for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38")
+}
+
+
+@pytest.mark.parametrize(("model", "weights"), models.list_weights())
+def test_what_ships_is_the_median_run_of_the_results(model, weights):
+    sweep, name = SHIPPED[model]
+    runs = {run["seed"]: run["last"] for run in read(sweep)["runs"] if run["name"] == name}
+    meta = models.get_weights(model, weights).meta
+    assert runs == {int(seed): value for seed, value in meta["seeds"]["accuracies"].items()}
+    assert shipping.median_run(runs) == meta["seed"]
+    assert runs[meta["seed"]] == pytest.approx(meta["accuracy"]["percent"], abs=0.011)
+    assert read(sweep)["summary"][name]["recipe"] == meta["recipe"]["settings"]
