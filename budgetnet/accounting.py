@@ -14,7 +14,7 @@ from .receptive_field import ReceptiveField
 from .table import Column, Table
 
 FORMAT = "budgetnet.account"
-VERSION = 1
+VERSION = 2  # 1 did not say what a row reads
 _PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reused", "unknown")
 
 
@@ -34,6 +34,8 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
             GroupNorm), while `receptive_field` tells its local window.
         reused: the module ran before, with the same parameters.
         unknown: why a figure is unknown, or "".
+        reads: which rows the output was made from, by their place in `Account.rows`; -1 is the
+            input, -2 a second one. Empty where a file of an earlier release does not say.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
     global_context: bool = False
     reused: bool = False
     unknown: str = ""
+    reads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +134,22 @@ class Account:
         """Rows with followers merged: a norm, activation or dropout joins the layer before it.
 
         A follower lies in the same module, does no MACs, and changes neither map nor field. An
-        `Identity` is left out.
+        `Identity` is left out. What a layer `reads` is told by its place among the layers.
         """
         return folding.layers(self.rows)
 
     def fold(self, depth: int) -> tuple[Row, ...]:
-        """Rows summed by the first `depth` parts of their path; the last of each says the rest."""
+        """Rows summed by the first `depth` parts of their path; the last of each says the rest.
+
+        What a sum `reads` is told by its place among the sums.
+        """
         return folding.to_depth(self.rows, depth)
 
     def by_module(self) -> dict[str, Row]:
-        """For every module path, "" being the whole model, the sum of the rows below it."""
+        """For every module path, "" being the whole model, the sum of the rows below it.
+
+        Sums lie within each other here, so none says what it `reads`.
+        """
         return folding.by_module(self.rows)
 
     def to_table(self, depth: int | None = None) -> Table:
@@ -209,7 +218,7 @@ class Account:
         found = (
             (data.get("format"), data.get("version")) if isinstance(data, dict) else (None, None)
         )
-        if found != (FORMAT, VERSION):
+        if found not in ((FORMAT, 1), (FORMAT, VERSION)):
             raise FormatError(
                 explain(
                     "this is no account that this release reads",
@@ -318,6 +327,7 @@ def _row_to_dict(row: Row) -> dict[str, Any]:
         "output_shape": list(row.output_shape),
         "receptive_field": _field_to_dict(row.receptive_field),
         "sliding": asdict(row.sliding) if row.sliding else None,
+        "reads": list(row.reads),
     }
 
 
@@ -328,4 +338,5 @@ def _row_from_dict(data: Any) -> Row:
         output_shape=tuple(data["output_shape"]),
         receptive_field=_field_from_dict(data["receptive_field"]),
         sliding=slide and Sliding(**{name: as_tuples(value) for name, value in slide.items()}),
+        reads=tuple(data.get("reads", ())),
     )

@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_design(commands)
     _add_check(commands)
     _add_init(commands)
+    _add_report(commands)
+    _add_draw(commands)
     _add_export(commands)
     models = commands.add_parser("models", help="list the named networks and where they come from")
     models.set_defaults(run=run.models)
@@ -171,6 +173,46 @@ def _add_init(commands: Any) -> None:
     init.add_argument("--name", help="of the check; the target by default")
     init.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
     init.set_defaults(run=run.init)
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write what a network costs and sees as one HTML file",
+        description="""Write one HTML file that needs no network: verdicts, the diagram, receptive
+            fields over a picture, growth curves, the layer table, and what-if for chains.""",
+        epilog="""examples: budgetnet report s6 --params 20k --rf 22 -o s6.html;
+            budgetnet report s6 --budget params=20k,rf=22 --image digit.png -o s6.html;
+            budgetnet report torchvision.models:resnet50 --input 3x224x224 -o resnet50.html""",
+    )
+    report.add_argument("target", metavar="TARGET", help=TARGET)
+    _add_input(report)
+    report.add_argument("--budget", metavar="LIMIT=SIZE,...", help="limits, such as params=20k")
+    _add_limits(report)
+    report.add_argument("--image", metavar="FILE", help="a picture to lay receptive fields over")
+    report.add_argument(
+        "--footprints", action="store_true", help="measure gradients and lay them over the fields"
+    )
+    report.add_argument("--weights", metavar="NAME", help="shipped ones to measure, such as mnist")
+    report.add_argument("--against", metavar="TARGET", help="another network to compare with")
+    report.add_argument("-o", "--output", metavar="FILE", required=True, help="such as report.html")
+    report.set_defaults(run=run.report)
+
+
+def _add_draw(commands: Any) -> None:
+    draw = commands.add_parser(
+        "draw",
+        help="draw a network as an SVG picture, or its receptive fields",
+        epilog="""examples: budgetnet draw s6 -o s6.svg;
+            budgetnet draw torchvision.models:resnet50 --input 3x224x224 --depth 2 -o resnet.svg;
+            budgetnet draw s6 --plot rf.png""",
+    )
+    draw.add_argument("target", metavar="TARGET", help=TARGET)
+    _add_input(draw)
+    draw.add_argument("--depth", type=int, metavar="N", help="sum layers N modules deep")
+    draw.add_argument("--plot", metavar="FILE", help="a picture of the receptive fields: png, svg")
+    draw.add_argument("-o", "--output", metavar="FILE", help="such as net.svg")
+    draw.set_defaults(run=run.draw)
 
 
 def _add_export(commands: Any) -> None:

@@ -24,8 +24,11 @@ def account(args: argparse.Namespace) -> int:
         text = account.to_csv(args.depth).rstrip("\n")
     elif args.format == "json":
         text = account.to_json(indent=2)
-    else:
+    elif args.output:
         text = account.to_table(args.depth).to_text()
+    else:
+        account.to_table(args.depth).show(sys.stdout)
+        return 0
     _deliver(text, args.output)
     return 0
 
@@ -187,6 +190,22 @@ def init(args: argparse.Namespace) -> int:
     return 0
 
 
+def report(args: argparse.Namespace) -> int:
+    """Write the HTML report of a network."""
+    from .report.command import report
+
+    print(report(args))
+    return 0
+
+
+def draw(args: argparse.Namespace) -> int:
+    """Draw a network."""
+    from .report.command import draw
+
+    _deliver(draw(args).rstrip("\n"), args.output)
+    return 0
+
+
 def models(args: argparse.Namespace) -> int:
     """Print the listed networks."""
     from .models import get_reference, list_models
@@ -200,5 +219,5 @@ def models(args: argparse.Namespace) -> int:
         field = str(account.receptive_field)
         rows.append((name, f"{account.params:,}", field, reference.origin, str(reference.spec)))
     columns = (Column("Model"), Column("Params", numeric=True), Column("RF", numeric=True))
-    print(Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)).to_text())
+    Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)).show(sys.stdout)
     return 0

@@ -10,22 +10,43 @@ if TYPE_CHECKING:
 
 def layers(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Rows with a norm, activation or dropout merged into the layer before it."""
-    rows = tuple(row for row in rows if row.kind != "Identity")
     groups: list[list[Row]] = []
+    places: list[int] = []  # of every row: the group that its readers read
     for row in rows:
-        if groups and _follows(row, groups[-1][-1]):
+        origins = [i if i < 0 else places[i] for i in row.reads]
+        if row.kind == "Identity":
+            places.append(origins[0] if origins else len(groups) - 1)
+            continue
+        if groups and _follows(row, groups[-1][-1]) and set(origins) <= {len(groups) - 1}:
             groups[-1].append(row)
         else:
             groups.append([row])
-    return tuple(_merge(group, rows) for group in groups)
+        places.append(len(groups) - 1)
+    kept = tuple(row for row in rows if row.kind != "Identity")
+    return _joined([_merge(group, kept) for group in groups], groups, places)
 
 
 def to_depth(rows: tuple[Row, ...], depth: int) -> tuple[Row, ...]:
     """Rows summed by the first `depth` parts of their path."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(".".join(row.path.split(".")[:depth]), []).append(row)
-    return tuple(_sum(path, group) for path, group in groups.items())
+        groups.setdefault(_top(row, depth), []).append(row)
+    order = {path: place for place, path in enumerate(groups)}
+    sums = [_sum(path, group) for path, group in groups.items()]
+    return _joined(sums, list(groups.values()), [order[_top(row, depth)] for row in rows])
+
+
+def _top(row: Row, depth: int) -> str:
+    return ".".join(row.path.split(".")[:depth])
+
+
+def _joined(folded: list[Row], groups: list[list[Row]], places: list[int]) -> tuple[Row, ...]:
+    """Folded rows that read each other as their members do; `places` has each member's group."""
+    out = []
+    for place, (row, group) in enumerate(zip(folded, groups, strict=True)):
+        origins = (i if i < 0 else places[i] for member in group for i in member.reads)
+        out.append(row._replace(reads=tuple(dict.fromkeys(i for i in origins if i != place))))
+    return tuple(out)
 
 
 def by_module(rows: tuple[Row, ...]) -> dict[str, Row]:
@@ -35,7 +56,7 @@ def by_module(rows: tuple[Row, ...]) -> dict[str, Row]:
         parts = row.path.split(".") if row.path else []
         for end in range(1, len(parts) + 1):
             groups.setdefault(".".join(parts[:end]), []).append(row)
-    return {path: _sum(path, group) for path, group in groups.items()}
+    return {path: _sum(path, group)._replace(reads=()) for path, group in groups.items()}
 
 
 def _parent(path: str) -> str:

@@ -178,10 +178,11 @@ def rows_of(
 ) -> Iterator[Row]:
     """One row per layer, for a map of `shape` that sees `field`.
 
-    Channels may be integer arrays: then so are parameters and MACs, of that many networks at once.
+    Each reads the row before it, and the first one the input. Channels may be integer arrays: then
+    so are parameters and MACs, of that many networks at once.
     """
     size = shape[1:]
-    for path, layer in layers:
+    for i, (path, layer) in enumerate(layers):
         macs, sliding = 0, layer.sliding
         if sliding is not None:
             size = sliding.output_size(size, where=path)
@@ -193,4 +194,6 @@ def rows_of(
             size = ()
             shape = (layer.out_channels,)
         params = layer.weights + layer.biases
-        yield Row(path, layer.kind, shape, params, macs, field, sliding, layer.is_global)
+        yield Row(
+            path, layer.kind, shape, params, macs, field, sliding, layer.is_global, reads=(i - 1,)
+        )

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,36 @@ class Table:
 
     def to_text(self) -> str:
         """Plain text with ruled head and foot, for a terminal or a code block."""
-        from rich import box  # on use, so that importing the package stays light
         from rich.console import Console
+
+        out = io.StringIO()
+        console = Console(file=out, width=10_000, color_system=None, force_terminal=False)
+        console.print(self._grid(fold=False))
+        lines = [line.rstrip() for line in out.getvalue().splitlines()]
+        body = [line for line in lines if line]
+        return "\n".join([*([self.title] if self.title else []), *body, *self.notes])
+
+    def show(self, stream: TextIO) -> None:
+        """Print: folded to the width of a terminal, and plain as `to_text` where there is none.
+
+        rich decides what a terminal is and can show; NO_COLOR and COLUMNS are respected.
+        """
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(file=stream, highlight=False, soft_wrap=False)
+        if not console.is_terminal:
+            stream.write(self.to_text() + "\n")
+            return
+        if self.title:
+            console.print(Text(self.title, style="bold"))
+        console.print(self._grid(fold=True))
+        for note in self.notes:
+            console.print(Text(note, style="dim"))
+
+    def _grid(self, fold: bool) -> Any:
+        """The table for rich; folded, words break where numbers still stand in one line."""
+        from rich import box  # on use, so that importing the package stays light
         from rich.table import Table as RichTable
         from rich.text import Text
 
@@ -40,16 +69,12 @@ class Table:
                 Text(column.name),
                 Text(total),
                 justify="right" if column.numeric else "left",
-                no_wrap=True,
+                no_wrap=column.numeric or not fold,
+                overflow="fold" if fold else "ellipsis",
             )
         for row in self.rows:
             grid.add_row(*map(Text, row))  # Text: a name in brackets is not markup
-        out = io.StringIO()
-        console = Console(file=out, width=10_000, color_system=None, force_terminal=False)
-        console.print(grid)
-        lines = [line.rstrip() for line in out.getvalue().splitlines()]
-        body = [line for line in lines if line]
-        return "\n".join([*([self.title] if self.title else []), *body, *self.notes])
+        return grid
 
     def to_markdown(self) -> str:
         """GitHub-flavoured Markdown, columns aligned, the totals as a last bold row."""

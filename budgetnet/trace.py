@@ -80,7 +80,7 @@ def running(
         _plain_attention(),
         tracer,
     ):
-        inputs = [_input(tracer, shape, i == wrt) for i, shape in enumerate(shapes)]
+        inputs = [_input(tracer, shape, i, wrt) for i, shape in enumerate(shapes)]
         outputs = model(*inputs)  # a name of its own keeps them for as long as the block runs
         yield outputs
 
@@ -96,10 +96,10 @@ def read_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
     return (check_shape(input_shape, axes=None),)
 
 
-def _input(tracer: Tracer, shape: tuple[int, ...], is_origin: bool) -> Activation:
+def _input(tracer: Tracer, shape: tuple[int, ...], place: int, wrt: int) -> Activation:
     """An input; those that fields are not measured in have read nothing of it."""
-    window = Window() if is_origin else Window(((0, 0),))
-    return tracer.input((1, *shape), ReceptiveField((window,) * (len(shape) - 1)))
+    window = Window() if place == wrt else Window(((0, 0),))
+    return tracer.input((1, *shape), ReceptiveField((window,) * (len(shape) - 1)), place)
 
 
 @contextmanager

@@ -381,8 +381,8 @@ def test_json_round_trip(model, height, width):
     ("text", "message"),
     [
         ("{", "this is not JSON"),
-        ("[]", r"expected budgetnet.account 1, got None None"),
-        ('{"format": "budgetnet.account", "version": 2}', "got budgetnet.account 2"),
+        ("[]", r"expected budgetnet.account 2, got None None"),
+        ('{"format": "budgetnet.account", "version": 3}', "got budgetnet.account 3"),
         ('{"format": "budgetnet.account", "version": 1}', "the account is damaged"),
     ],
 )

@@ -32,6 +32,8 @@ LIGHT = {
     "design": "import budgetnet; budgetnet.design((1, 28, 28), 10, params=8_000).to_python()",
     "fit": "import budgetnet; budgetnet.fit('c16 c16 gap10', (1, 28, 28), params=900)",
     "explain": "import budgetnet; str(budgetnet.explain('c16 gap10', (1, 28, 28)))",
+    "report": "import budgetnet; from budgetnet.report import render_html; "
+    "render_html(budgetnet.plan('c16 p gap10', (1, 28, 28)))",
     "design command": "from budgetnet.cli import main; "
     "main(['design', '--input', '1x28x28', '--classes', '10', '--params', '8k'])",
     "help": "from budgetnet.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",

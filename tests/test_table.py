@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 
@@ -47,3 +48,36 @@ def test_no_cell_is_read_as_markup(text):
     assert text in table.to_text()
     assert text.replace("\\", "\\\\").replace("|", "\\|") in table.to_markdown()
     assert [text, "1"] == list(csv.reader(io.StringIO(table.to_csv())))[1]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(monkeypatch, stream, **environment):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm", **environment}.items():
+        monkeypatch.setenv(name, value)
+    plan("c16 c16 p c32 gap10", (1, 28, 28), name="small").to_table().show(stream)
+    return stream.getvalue()
+
+
+def test_a_pipe_gets_plain_text(monkeypatch):
+    account = plan("c16 c16 p c32 gap10", (1, 28, 28), name="small")
+    assert f"{account}\n" == shown(monkeypatch, io.StringIO(), COLUMNS="60")
+
+
+@pytest.mark.parametrize("columns", [90, 110, 140])
+def test_a_terminal_gets_what_fits_its_width(monkeypatch, columns):
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown(monkeypatch, Terminal(), COLUMNS=str(columns)))
+    assert columns >= max(map(len, lines.splitlines()))
+    for number in ("1,917,248", "7,524", "32x10x10", "460,800"):
+        assert number in lines
+
+
+def test_no_color_is_respected(monkeypatch):
+    coloured = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+    assert not coloured.search(shown(monkeypatch, Terminal(), COLUMNS="100", NO_COLOR="1"))
+    assert "\x1b[" in shown(monkeypatch, Terminal(), COLUMNS="100")

@@ -53,6 +53,7 @@ class Activation(Tensor):
     is_global: bool
     unknown: str  # why nothing is known of what was read, or ""
     trunk: tuple[int, Any]  # row and field of the last spatial map among its sources
+    source: int  # the row that made it; -1 and below are the inputs
     memory: Any  # what the tracer counts; shared by views
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # torch's way
 

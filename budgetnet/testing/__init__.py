@@ -9,6 +9,7 @@ and certain:
 The strategies need Hypothesis: `specs()`, `chains()` and `graphs()` draw random networks.
 """
 
+from .footprints import centre_footprints
 from .graphs import Graph, graphs
 from .oracles import assert_field_matches, gradient_footprint, nan_footprint
 from .strategies import chains, specs
@@ -16,6 +17,7 @@ from .strategies import chains, specs
 __all__ = [
     "Graph",
     "assert_field_matches",
+    "centre_footprints",
     "chains",
     "gradient_footprint",
     "graphs",

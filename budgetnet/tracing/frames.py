@@ -18,6 +18,7 @@ class Frame:
     module: nn.Module
     is_leaf: bool
     effects: list[Effect] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
     params: int = 0
     unknown: str = ""
 
@@ -40,7 +41,13 @@ def is_parametrized(module: nn.Module) -> bool:
 
 
 def row_of(
-    path: str, kind: str, effect: Effect, params: int, unknown: str, reused: bool = False
+    path: str,
+    kind: str,
+    effect: Effect,
+    reads: tuple[int, ...],
+    params: int,
+    unknown: str,
+    reused: bool = False,
 ) -> Row:
     """The row of one operation or layer."""
     return Row(
@@ -55,6 +62,7 @@ def row_of(
         effect.global_context,
         reused,
         unknown,
+        reads,
     )
 
 

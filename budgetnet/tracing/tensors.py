@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,20 @@ def tensors(values: Any) -> Iterator[Tensor]:
 def activations(values: Any) -> list[Activation]:
     """Every activation in nested lists, tuples and dicts."""
     return [value for value in tensors(values) if isinstance(value, Activation)]
+
+
+def sources(values: Sequence[Activation]) -> tuple[int, ...]:
+    """The rows that these activations come from, each once, in this order."""
+    if len(values) == 1:
+        x = values[0]
+        if x.source >= x.memory.written:
+            return (x.source,)
+    found: dict[int, None] = {}
+    for x in values:
+        found[x.source] = None
+        if x.memory.written > x.source:  # through a view of it, since it was made
+            found[x.memory.written] = None
+    return tuple(found)
 
 
 def on_meta(func: Any, args: Any, kwargs: Any) -> Any:

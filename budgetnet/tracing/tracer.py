@@ -23,7 +23,7 @@ from .census import Census
 from .frames import Frame, gather, is_parametrized, kind_of, row_of
 from .layers import SHORTCUTS, returns_input
 from .memory import Ledger, Storage
-from .tensors import activations, on_meta, strides_like, tensors
+from .tensors import activations, on_meta, sources, strides_like, tensors
 
 # Operations that take an activation for its shape only.
 _CONSTANTS = {
@@ -60,9 +60,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
 
     # ---- activations
 
-    def input(self, shape: tuple[int, ...], reads: ReceptiveField) -> Activation:
-        """An input of the model."""
+    def input(self, shape: tuple[int, ...], reads: ReceptiveField, place: int) -> Activation:
+        """An input of the model, and its place among the inputs."""
         out = self._allocate(shape, None, self.dtype)
+        out.source = -1 - place
         out.field, out.reading, out.is_global, out.unknown = reads, None, False, ""
         out.trunk = (-1, reads)
         return out
@@ -78,30 +79,30 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         return out
 
     def _make(
-        self, effect: Effect, sources: Sequence[Activation], unknown: str, dtype: torch.dtype
+        self, effect: Effect, origins: Sequence[Activation], unknown: str, dtype: torch.dtype
     ) -> Activation:
         """The output of an operation."""
-        x = sources[0]
+        x = origins[0]
         strides = None if x.is_contiguous() else strides_like(x, effect.shape)
         out = self._allocate(effect.shape, strides, dtype)
-        return self._imprint(out, effect, sources, unknown)
+        return self._imprint(out, effect, origins, unknown)
 
     def _imprint(
-        self, out: Activation, effect: Effect, sources: Sequence[Activation], unknown: str
+        self, out: Activation, effect: Effect, origins: Sequence[Activation], unknown: str
     ) -> Activation:
         """Write on an activation what is known of it."""
         out.field, out.reading, out.is_global = effect.field, effect.reading, effect.is_global
-        out.unknown = unknown
+        out.unknown, out.source = unknown, len(self.rows)
         if unknown:  # a stand-in, so that shapes and costs go on; no row shows it
             axes = len(effect.field.axes)
             out.field, out.reading = ReceptiveField((Window(),) * axes), None
             out.is_global = out.dim() != axes + 2
         if not out.is_global:
             out.trunk = (len(self.rows), None if unknown else effect.field)
-        elif len(sources) == 1:
-            out.trunk = sources[0].trunk
+        elif len(origins) == 1:
+            out.trunk = origins[0].trunk
         else:
-            out.trunk = max((x.trunk for x in sources), key=lambda trunk: trunk[0])
+            out.trunk = max((x.trunk for x in origins), key=lambda trunk: trunk[0])
         return out
 
     # ---- operations
@@ -118,15 +119,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         if base in _CONSTANTS:
             return on_meta(func, args, kwargs)
         unknown = next((x.unknown for x in tracked if x.unknown), "")
+        reads = sources(tracked)  # before an output in place takes over
         try:
             found = RULES.get(base)
             if found is None:
                 raise _no_rule(func, args)
             effect = found(*args, **kwargs)
         except (UnsupportedOp, StrideMismatch, Unreadable) as error:
-            return self._unruled(func, args, kwargs, error, tracked)
+            return self._unruled(func, args, kwargs, error, tracked, reads)
         except TypeError as error:  # an overload whose arguments the rule does not know
-            return self._unruled(func, args, kwargs, Unreadable(str(error)), tracked)
+            return self._unruled(func, args, kwargs, Unreadable(str(error)), tracked, reads)
         except BudgetnetError as error:
             raise self._located(error) from None
         if isinstance(effect, list):
@@ -135,7 +137,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
             return self._views(func, args, kwargs, [effect], tracked, unknown)
         if inplace:
             out = self._overwrite(func, args[0], effect, tracked, unknown)
-            self._record(base, effect, args, unknown)
+            out.memory.written = out.source
+            self._record(base, effect, args, reads, unknown)
             return out
         dtype = kwargs.get("dtype") or _TYPES.get(base) or tracked[0].dtype
         if base == "clone" and kwargs.get("memory_format") is torch.contiguous_format:
@@ -148,7 +151,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         more = (effect.extra or (((0,), self.dtype),) * extra) if extra else ()
         rest = [self._allocate(shape, None, kind) for shape, kind in more]
         rest = [self._imprint(other, effect, tracked, unknown) for other in rest]
-        self._record(base, effect, args, unknown)
+        self._record(base, effect, args, reads, unknown)
         return (out, *rest) if extra else out
 
     def _views(
@@ -166,13 +169,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         if [tuple(twin.shape) for twin in twins] != [effect.shape for effect in effects]:
             shapes = ", ".join(compact(effect.shape) for effect in effects)
             reason = Unreadable(f"its rule gives the shape {shapes}")
-            return self._unruled(func, args, kwargs, reason, [x])
+            return self._unruled(func, args, kwargs, reason, [x], sources([x]))
         x.memory.shared = True
-        outs = []
+        outs, reads = [], sources(tracked)
         for effect, twin in zip(effects, twins, strict=True):
             out = self._allocate(effect.shape, twin.stride(), x.dtype, x.memory)
             outs.append(self._imprint(out, effect, tracked, unknown))
-            self._record(func._schema.name.removeprefix("aten::"), effect, args, unknown)
+            self._record(func._schema.name.removeprefix("aten::"), effect, args, reads, unknown)
         return outs[0] if isinstance(found, Tensor) else outs
 
     def _overwrite(
@@ -187,7 +190,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         return self._imprint(x, effect, tracked, unknown)
 
     def _unruled(
-        self, func: Any, args: Any, kwargs: Any, error: Exception, tracked: list[Activation]
+        self,
+        func: Any,
+        args: Any,
+        kwargs: Any,
+        error: Exception,
+        tracked: list[Activation],
+        reads: tuple[int, ...],
     ) -> Any:
         """Raise, or go on with the shape alone."""
         if isinstance(error, Unreadable):
@@ -215,7 +224,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         ]
         if isinstance(outs[0], Activation):
             effect = Effect(tuple(outs[0].shape), outs[0].field, macs=0 if costs_nothing else -1)
-            self._record(name, effect, args, reason)
+            self._record(name, effect, args, reads, reason)
         return type(twin)(outs) if isinstance(twin, list | tuple) else outs[0]
 
     def _blank(self, value: Any, tracked: list[Activation], reason: str) -> Any:
@@ -234,11 +243,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
             out = on_meta(func, args, kwargs)
         else:
             out = func(*args, **kwargs)
-        sources = [key for t in found for key in self._parameters_in(t)]
-        if sources:
+        origins = [key for t in found for key in self._parameters_in(t)]
+        if origins:
             for value in out if isinstance(out, list | tuple) else [out]:
                 if isinstance(value, Tensor):
-                    self.derived[id(value)] = (value, sources)
+                    self.derived[id(value)] = (value, origins)
         return out
 
     def _is_owned(self, tensor: Tensor) -> bool:
@@ -307,16 +316,24 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         params = 0
         for parameter in module._parameters.values():
             params += self._claim(id(parameter))
+        reads = sources((x,))
         if returns_input(module):
-            out = x
+            out = self._hand_on(x)
         else:
             out = self._make(effect, (x,), x.unknown, x.dtype)
             for shape, kind in effect.extra:
                 self._allocate(shape, None, kind)  # let go at once, but counted in the peak
-        self._add_row(path, module, effect, params, x.unknown)
+        self._add_row(path, module, effect, reads, params, x.unknown)
         return out
 
-    def _record(self, name: str, effect: Effect, args: Any, unknown: str) -> None:
+    def _hand_on(self, x: Activation) -> Activation:
+        """The input itself as output: from now on it stands for the row about to be added."""
+        x.source = x.memory.written = len(self.rows)
+        return x
+
+    def _record(
+        self, name: str, effect: Effect, args: Any, reads: tuple[int, ...], unknown: str
+    ) -> None:
         frame = self.frames[-1]
         params = 0
         for tensor in tensors(args):
@@ -324,10 +341,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
                 params += self._claim(key)
         if frame.is_leaf:
             frame.effects.append(effect)
+            frame.reads += reads
             frame.params += params
             frame.unknown = frame.unknown or unknown
         else:
-            self.rows.append(row_of(frame.path, name, effect, params, unknown))
+            self.rows.append(row_of(frame.path, name, effect, reads, params, unknown))
 
     def _close(self, frame: Frame, out: Any) -> None:
         """Add the row of a leaf whose operations have all run."""
@@ -339,16 +357,26 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         elif isinstance(out, Activation):
             effect = Effect(tuple(out.shape), out.field, out.reading, is_global=out.is_global)
             unknown = out.unknown
+            frame.reads += sources((out,))
+            self._hand_on(out)
         else:
             return
-        self._add_row(frame.path, frame.module, effect, frame.params, unknown)
+        own = len(self.rows)
+        reads = tuple(dict.fromkeys(i for i in frame.reads if i != own))
+        self._add_row(frame.path, frame.module, effect, reads, frame.params, unknown)
 
     def _add_row(
-        self, path: str, module: nn.Module, effect: Effect, params: int, unknown: str
+        self,
+        path: str,
+        module: nn.Module,
+        effect: Effect,
+        reads: tuple[int, ...],
+        params: int,
+        unknown: str,
     ) -> None:
         reused = id(module) in self.called
         self.called.add(id(module))
-        self.rows.append(row_of(path, kind_of(module), effect, params, unknown, reused))
+        self.rows.append(row_of(path, kind_of(module), effect, reads, params, unknown, reused))
 
     def _claim(self, key: int) -> int:
         found = self.unclaimed.pop(key, None)

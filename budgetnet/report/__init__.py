@@ -1,0 +1,8 @@
+"""Reports that people look at: an Account in, one self-contained HTML file or SVG out. No torch."""
+
+from __future__ import annotations
+
+from .drawing import draw_svg
+from .page import render_html
+
+__all__ = ["draw_svg", "render_html"]

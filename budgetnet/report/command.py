@@ -1,0 +1,95 @@
+"""`budgetnet report` and `budgetnet draw`: what was typed as a page or a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..accounting import Account
+from ..budget import Budget, did_you_mean
+from ..errors import ArgumentError, explain
+from ..files import write_whole
+from ..limits import FIGURES
+from ..targets import account_target, make_model, read_options, read_shape
+from .drawing import draw_svg
+from .page import render_html
+
+_SHORT = {"rf": "receptive_field"}
+
+
+def report(args: argparse.Namespace) -> str:
+    """Write the report; returns what to tell."""
+    limits = {name: value for name in FIGURES if (value := getattr(args, name)) is not None}
+    if args.budget:
+        limits = {**read_budget(args.budget), **limits}
+    account = _account(args, args.target)
+    against = _account(args, args.against) if args.against else None
+    budget = Budget.from_dict(limits) if limits else None
+    measured = _footprints(args, account) if args.footprints else None
+    page = render_html(
+        account, budget=budget, image=args.image, against=against, footprints=measured
+    )
+    write_whole(Path(args.output), page)
+    return f"wrote {args.output} ({len(page.encode()):,} bytes)"
+
+
+def draw(args: argparse.Namespace) -> str:
+    """The diagram of a network as SVG."""
+    if args.depth is not None and args.depth < 1:
+        raise ArgumentError(explain("--depth must be at least 1", numbers={"got": args.depth}))
+    account = _account(args, args.target)
+    if args.plot:
+        from .plotting import plot_fields
+
+        plot_fields(account, Path(args.plot))
+        if not args.output:
+            return f"wrote {args.plot}"
+    return draw_svg(account, args.depth)
+
+
+def read_budget(text: str) -> dict[str, str]:
+    """Read limits as one argument.
+
+    >>> read_budget("params=20k,rf=22..28")
+    {'params': '20k', 'receptive_field': '22..28'}
+    """
+    limits = {}
+    for part in text.split(","):
+        name, separator, value = (word.strip() for word in part.partition("="))
+        name = _SHORT.get(name, name).replace("-", "_")
+        if not separator or not value:
+            raise ArgumentError(
+                explain(f"cannot read --budget {part!r}", remedy="Write params=20k,rf=22.")
+            )
+        if name not in FIGURES:
+            remedy = did_you_mean(name, [*FIGURES, *_SHORT])
+            raise ArgumentError(explain(f"{name!r} is no limit", remedy=remedy))
+        limits[name] = value
+    return limits
+
+
+def _footprints(args: argparse.Namespace, account: Account) -> dict[str, Any]:
+    """Gradients of the model itself, with the weights that it comes with or that were asked for."""
+    target = args.target
+    if target.endswith(".json") or isinstance(account.input_shape[0], tuple):
+        remedy = "Name the model, or drop --footprints."
+        raise ArgumentError(explain("--footprints needs a model of one input", remedy=remedy))
+    if len(account.input_shape) != 3:
+        raise ArgumentError(explain(f"--footprints needs an image, not {account.input_text}"))
+    from ..testing.footprints import centre_footprints
+
+    options = read_options(args.set)
+    model, _, _ = make_model(target, account.input_shape, options, args.weights)
+    return centre_footprints(model, account.input_shape, [row.path for row in account.layers()])
+
+
+def _account(args: argparse.Namespace, target: str) -> Account:
+    """The account of a target; a saved one knows its own input."""
+    is_saved = target.endswith(".json")
+    shape = read_shape(args.input) if args.input and not is_saved else None
+    takes_options = ":" in target and not is_saved
+    options = read_options(args.set) if takes_options or target == args.target else {}
+    if target == args.target and is_saved and args.input:
+        shape = read_shape(args.input)  # refused by name, as everywhere
+    return account_target(target, shape, options, strict=False)

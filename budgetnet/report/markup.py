@@ -1,0 +1,65 @@
+"""Elements of HTML and SVG as text that is escaped by construction."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any
+
+_VOID = {"img", "input", "meta", "br", "link"}
+# What XML forbids even as a reference; a file name may hold it all the same.
+_ALLOWED = (9, 10, 13)  # of the control characters: tab and the ends of lines
+_CODES = (*range(32), 0xFFFE, 0xFFFF, *range(0xD800, 0xE000))
+_FORBIDDEN = dict.fromkeys((c for c in _CODES if c not in _ALLOWED), "\ufffd")
+
+
+class Markup(str):
+    """Text that is markup already; every other string is escaped where it meets markup."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Markup:
+    """A value as text of a page: markup as it is, anything else escaped.
+
+    >>> text("</script><img onerror=alert(1)>")
+    '&lt;/script&gt;&lt;img onerror=alert(1)&gt;'
+    """
+    if isinstance(value, Markup):
+        return value
+    return Markup(escape(str(value).translate(_FORBIDDEN), quote=True))
+
+
+def tag(name: str, /, *children: object, **attributes: Any) -> Markup:
+    """An element. `cls` is its class; in names `_` stands for `-`, and one at the end is dropped.
+
+    An attribute that is `None` or `False` is left out, and one that is `True` stands alone.
+
+    >>> tag("td", "a < b", cls="num", data_row=3, hidden=True)
+    '<td class="num" data-row="3" hidden>a &lt; b</td>'
+    """
+    parts = [name]
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        label = "class" if key == "cls" else key.rstrip("_").replace("_", "-")
+        parts.append(label if value is True else f'{label}="{text(value)}"')
+    opened = f"<{' '.join(parts)}>"
+    return Markup(opened if name in _VOID else f"{opened}{join(children)}</{name}>")
+
+
+def join(children: Any) -> Markup:
+    """Children one behind the other, each escaped where it is not markup."""
+    return Markup("".join(map(text, children)))
+
+
+def data_script(name: str, value: Any) -> Markup:
+    """Plain data for scripts, which no text inside can end.
+
+    >>> data_script("a", "</script>")
+    '<script type="application/json" id="a">"\\\\u003c/script\\\\u003e"</script>'
+    """
+    body = json.dumps(value, separators=(",", ":"))  # ASCII: separators of lines are escaped too
+    for sign in "<>&":
+        body = body.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(f'<script type="application/json" id="{text(name)}">{body}</script>')

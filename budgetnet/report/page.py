@@ -1,0 +1,216 @@
+"""The page: an account as one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..accounting import Account, Row
+from ..budget import Budget
+from ..chains import chain_of
+from .comparison import comparison
+from .curves import curves
+from .drawing import diagram, legend
+from .listing import listing
+from .markup import Markup, data_script, join, tag
+from .samples import footprint_address, picture
+from .strip import strip
+
+STYLES = ("diagram.css", "report.css")
+SCRIPTS = ("page.js", "plan.js", "overlay.js", "listing.js", "whatif.js")
+
+
+def render_html(
+    account: Account,
+    *,
+    budget: Budget | None = None,
+    image: str | Path | None = None,
+    against: Account | None = None,
+    footprints: Mapping[str, Any] | None = None,
+) -> str:
+    """A report as one HTML file, with its styles, scripts and pictures inside; no network.
+
+    Args:
+        account: of any network.
+        budget: limits to judge it by.
+        image: a picture to lay the receptive fields over, stretched to the input; a drawn digit
+            by default.
+        against: another network to compare with.
+        footprints: what was measured, by layer: an array `(H, W)` over the input of how much each
+            position moves the unit in the middle of the layer's map.
+
+    Raises:
+        ArgumentError: the picture cannot be read.
+
+    >>> from budgetnet import plan
+    >>> page = render_html(plan("c16 c16 p c32 gap10", (1, 28, 28), name="small"))
+    >>> page.startswith("<!doctype html>"), len(page) < 150_000
+    (True, True)
+    """
+    layers = account.layers()
+    view = _view(account, layers, image, footprints or {})
+    parts = [
+        _section("verdict", "Budget" if budget else "Figures",
+                 strip(account, budget.check(account) if budget else ())),
+        tag("div", _graph(account, layers), _overlay(view), cls="beside"),
+        _section("growth", "Growth over depth", curves(account, layers)),
+        _section("table", "Layers", listing(account, layers)),
+    ]  # fmt: skip
+    if view["chain"]:
+        parts.append(_section("what-if", "What if", _what_if()))
+    if against is not None:
+        parts.append(_section("compare", "Comparison", comparison(account, against)))
+    return _document(account, join(parts), view)
+
+
+def _document(account: Account, body: Markup, view: Mapping[str, Any]) -> str:
+    style = "\n".join(map(_asset, STYLES))
+    code = "(() => {\n'use strict';\n" + "\n".join(map(_asset, SCRIPTS)) + "\n})();\n"
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    # Nothing may be fetched, and no script runs but the one whose digest stands here.
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="generator", content=f"budgetnet {__version__}"),
+        tag("title", f"{account.name} - budgetnet"),
+        tag("style", Markup(style)),
+    )
+    page = tag(
+        "body",
+        tag("a", "Skip to the layers", href="#table", cls="skip"),
+        _header(account),
+        tag("main", body),
+        tag("footer", tag("p", f"Written by budgetnet {__version__}. This file loads nothing.")),
+        data_script("account", account.to_dict()),
+        data_script("view", view),
+        tag("script", Markup(code)),
+    )
+    return f"<!doctype html>\n{tag('html', head, page, lang='en')}\n"
+
+
+def _asset(name: str) -> str:
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _header(account: Account) -> Markup:
+    outputs = " + ".join("x".join(map(str, shape)) for shape in account.output_shapes)
+    field = account.receptive_field
+    facts = (
+        f"{account.params:,} parameters",
+        "unknown MACs" if account.macs is None else f"{account.macs:,} MACs",
+        f"receptive field {'unknown' if field is None else field}",
+        f"input {account.input_text}",
+        f"output {outputs}",
+    )
+    return tag(
+        "header",
+        tag("h1", account.name),
+        tag("ul", *(tag("li", fact) for fact in facts), cls="facts"),
+        tag("button", "Save the account as JSON", type="button", id="save"),
+    )
+
+
+def _section(name: str, title: str, *body: object) -> Markup:
+    heading = tag("h2", title, id=f"{name}-title")
+    return tag("section", heading, *body, id=name, aria_labelledby=f"{name}-title")
+
+
+def _graph(account: Account, layers: Sequence[Row]) -> Markup:
+    known = not layers or any(row.reads for row in layers)
+    note = "" if known else tag("p", "An earlier release saved this account: no edges.", cls="note")
+    drawn = tag("div", diagram(account, layers), cls="scroll tall", tabindex=0, role="region",
+                aria_label="Network diagram")  # fmt: skip
+    return _section("graph", "Network", legend(), note, drawn)
+
+
+def _overlay(view: Mapping[str, Any]) -> Markup:
+    title = "Receptive field"
+    if not view["size"]:
+        words = "Regions are shown for one input with one or two axes."
+        return _section("overlay", title, tag("p", words, cls="note"))
+    fields = [
+        tag("label", "Layer ", tag("select", "", id="layer")),
+        tag("label", "Row ", tag("input", type="range", id="unit-row", min=0, value=0)),
+        tag("label", "Column ", tag("input", type="range", id="unit-column", min=0, value=0)),
+        tag("label", tag("input", type="checkbox", id="grid", checked=True), " stride grid"),
+        tag("label", tag("input", type="checkbox", id="footprint", checked=True),
+            " measured footprint", id="footprint-label", hidden=True),
+    ]  # fmt: skip
+    words = "Input with the receptive field of one unit; arrow keys move the unit"
+    stage = tag("div", "", id="stage", tabindex=0, role="application", aria_label=words,
+                aria_describedby="readout")  # fmt: skip
+    hint = "Point at the picture, or use the arrow keys on it; Page Up and Down change the layer."
+    return _section(
+        "overlay", title,
+        tag("div", *fields, cls="tools"),
+        stage,
+        tag("p", "", id="readout", aria_live="polite"),
+        tag("p", hint, cls="note"),
+        tag("noscript", tag("p", "The overlay needs scripts.")),
+    )  # fmt: skip
+
+
+def _what_if() -> Markup:
+    words = "Change a word, a width, a kernel or a stride: the page recomputes what plan would say."
+    return join((
+        tag("p", words, cls="note"),
+        tag("div",
+            tag("label", "Network ", tag("input", type="text", id="spec", spellcheck="false",
+                                         autocomplete="off", aria_describedby="spec-error")),
+            tag("label", "Input ", tag("input", type="text", id="spec-input", size=10)),
+            tag("button", "Back to the report's", type="button", id="spec-reset"),
+            tag("button", "Copy link", type="button", id="spec-link"),
+            cls="tools"),
+        tag("p", "", id="spec-error", role="alert"),
+        tag("div", "", id="stages"),
+        tag("dl", "", id="planned", cls="figures"),
+        tag("div", tag("table", tag("caption", "The network as changed"), tag("thead", ""),
+                       tag("tbody", ""), id="planned-layers"),
+            cls="scroll", tabindex=0, role="region", aria_label="Layers of the changed network"),
+    ))  # fmt: skip
+
+
+def _view(
+    account: Account,
+    layers: Sequence[Row],
+    image: str | Path | None,
+    footprints: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What scripts need beside the account: the layers as they are shown."""
+    shape = account.input_shape
+    size = [] if isinstance(shape[0], tuple) or len(shape) not in (2, 3) else [*shape[1:]]
+    height, width = size if len(size) == 2 else (1, size[0]) if size else (1, 1)
+    chain = chain_of(account)
+    return {
+        "size": size and [height, width],
+        "image": picture(image, height, width) if size else "",
+        "layers": [_layer(row, footprints) for row in layers],
+        "chain": chain and {"spec": str(chain.spec), "input": account.input_text},
+    }
+
+
+def _layer(row: Row, footprints: Mapping[str, Any]) -> dict[str, Any]:
+    axes = len(row.receptive_field.axes) if row.receptive_field else 0
+    is_map = not row.is_global and len(row.output_shape) == 1 + axes
+    measured = footprints.get(row.path)
+    return {
+        "path": row.path,
+        "kind": row.kind,
+        "shape": row.output_shape,
+        "global": row.is_global,
+        "field": row.receptive_field.to_dict()
+        if row.receptive_field and (is_map or row.is_global)
+        else None,
+        "footprint": None if measured is None else footprint_address(measured),
+    }

@@ -1,0 +1,301 @@
+"""The report and the diagram as text; what they do in a browser is in test_report_browser.py."""
+
+import base64
+import hashlib
+import json
+import re
+import struct
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budgetnet import Account, Budget, plan
+from budgetnet.cli import main
+from budgetnet.errors import ArgumentError
+from budgetnet.report import draw_svg, render_html
+from budgetnet.report.layout import is_adjacent, lanes_of
+from budgetnet.report.markup import tag, text
+from budgetnet.report.samples import data_address, footprint_address, picture
+
+S6 = "c16 c16 c16 c16 p c16 c16 c16 gap10"
+EVIL = "</script><img src=x onerror=alert(1)>\"'&"
+
+
+class Reader(HTMLParser):
+    """Tags, attributes and texts of a page, by Python's own parser."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.scripts, self.words, self._open = [], {}, [], None
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "script":
+            self._open = dict(attributes).get("id", "code")
+
+    def handle_endtag(self, tag):
+        if tag == "script":
+            self._open = None
+
+    def handle_data(self, data):
+        if self._open:
+            self.scripts[self._open] = self.scripts.get(self._open, "") + data
+        else:
+            self.words.append(data)
+
+
+def s6():
+    return plan(S6, (1, 28, 28), name="s6")
+
+
+def evil():
+    data = s6().to_dict()
+    data["name"] = EVIL
+    data["unused"] = [EVIL]
+    for row in data["rows"]:
+        row["path"] = row["path"].replace("conv5", EVIL)
+        row["kind"] = row["kind"].replace("ReLU", EVIL)
+    return Account.from_dict(json.loads(json.dumps(data)))
+
+
+def test_the_reference_report_is_one_small_file_that_fetches_nothing():
+    page = render_html(s6(), budget=Budget(params="20k", receptive_field=22), against=s6())
+    assert len(page.encode()) < 150_000
+    read = Reader(page)
+    for name, attributes in read.tags:
+        assert name not in ("link", "iframe", "object", "embed", "base", "form")
+        for key in ("src", "href", "xlink:href", "action", "srcset"):
+            value = attributes.get(key)
+            assert value is None or value.startswith(("data:", "#")), (name, attributes)
+    assert not re.search(r"url\((?!#)|@import", page)
+    policy = next(a["content"] for n, a in read.tags if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_no_script_runs_but_the_one_whose_digest_is_allowed():
+    page = render_html(evil())
+    code = re.findall(r"<script>(.*?)</script>", page, re.S)
+    assert 1 == len(code)
+    digest = base64.b64encode(hashlib.sha256(code[0].encode()).digest()).decode()
+    assert f"script-src &#x27;sha256-{digest}&#x27;" in page
+
+
+def test_the_account_is_embedded_whole():
+    for account in (s6(), evil()):
+        read = Reader(render_html(account))
+        assert account == Account.from_json(read.scripts["account"])
+
+
+def test_names_are_text_wherever_they_stand():
+    page = render_html(evil(), budget=Budget(params=20_000, forbid=[EVIL]), against=evil())
+    read = Reader(page)
+    assert not [a for _, a in read.tags if any(key.startswith("on") for key in a)]
+    assert not [a for n, a in read.tags if n == "img"]
+    assert EVIL in "".join(read.words)
+    assert 3 == sum(n == "script" for n, _ in read.tags)
+
+
+@given(st.text())
+def test_any_text_comes_back_from_markup(words):
+    read = Reader(tag("p", words, title=words))
+    expected = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]", "\ufffd", words)
+    assert expected.replace("\r\n", "\n").replace("\r", "\n") == "".join(read.words).replace(
+        "\r\n", "\n"
+    ).replace("\r", "\n")
+    ET.fromstring(tag("p", words, title=words))
+    assert text(text(words)) == text(words)
+
+
+def test_verdicts_are_told_in_words():
+    limits = Budget(params="20k", macs="3M", receptive_field=22, weight_bytes="50 KiB")
+    read = Reader(render_html(s6(), budget=limits))
+    verdicts = {a["data-limit"]: a["data-verdict"] for n, a in read.tags if "data-limit" in a}
+    expected = {finding.name: finding.verdict for finding in limits.check(s6())}
+    assert expected == verdicts
+    words = " ".join(read.words)
+    assert "2 of 4 limits not met" in words
+    assert 2 == words.count("fail: over")
+    assert 2 == words.count("✓  pass") + words.count("✓ pass")
+
+
+def test_bars_are_used_against_allowed():
+    page = render_html(s6(), budget=Budget(params=28_744, macs=3_731_008 // 2))
+    fills = re.findall(r'class="fill" style="width:([\d.]+)%"', page)
+    marks = re.findall(r'class="mark" style="left:([\d.]+)%"', page)
+    assert ["50.00", "100.00"] == fills
+    assert ["100.00", "50.00"] == marks
+
+
+def test_an_unknown_figure_is_never_zero():
+    data = s6().to_dict()
+    data["rows"][3] |= {"macs": None, "receptive_field": None, "unknown": "no rule"}
+    data["receptive_field"] = None
+    account = Account.from_dict(json.loads(json.dumps(data)))
+    page = render_html(account, budget=Budget(macs="9M"))
+    words = " ".join(Reader(page).words)
+    assert "unknown MACs" in words
+    assert "receptive field unknown" in words
+    assert "1 of 1 limit not met" in words
+
+
+class Reads:
+    """A layer of which only what it reads matters."""
+
+    def __init__(self, *reads):
+        self.reads = reads
+
+
+@st.composite
+def topologies(draw):
+    count = draw(st.integers(1, 12))
+    return [
+        Reads(*draw(st.sets(st.integers(-1, i - 1), min_size=1, max_size=3))) for i in range(count)
+    ]
+
+
+@given(topologies())
+def test_every_edge_is_drawn_once_and_no_two_lanes_touch(layers):
+    lanes = lanes_of(layers)
+    drawn = [(lane.source, reader) for lane in lanes for reader in lane.readers]
+    straight = [(s, i) for i, layer in enumerate(layers) for s in layer.reads if is_adjacent(s, i)]
+    edges = [(source, i) for i, layer in enumerate(layers) for source in layer.reads]
+    assert sorted(edges) == sorted(drawn + straight)
+    for track in {lane.track for lane in lanes}:
+        taken = [
+            step for lane in lanes if lane.track == track
+            for step in range(lane.source, max(lane.readers))
+        ]  # fmt: skip
+        assert len(taken) == len(set(taken))
+
+
+def test_the_diagram_is_a_picture_with_every_layer_and_edge():
+    root = ET.fromstring(draw_svg(s6()))
+    name = "{http://www.w3.org/2000/svg}"
+    titles = [t.text for t in root.iter(f"{name}title")]
+    assert "conv5: Conv2d + BatchNorm2d + ReLU  3x3 / 1 / 0; output 16x8x8; RF 14 / 2; " \
+        "parameters 2,336 · 16.3 %; MACs 147,456 · 4.0 %" in titles  # fmt: skip
+    assert 10 == sum(e.get("class") == "edge" for e in root.iter(f"{name}path"))
+    assert 1 + len(s6().layers()) == len(titles)
+    ET.fromstring(draw_svg(evil()))
+    assert len(draw_svg(s6(), depth=1)) < len(draw_svg(s6()))
+
+
+def pixels(address):
+    """A PNG read by hand: width, height and bytes of its lines."""
+    content = base64.b64decode(address.partition(",")[2])
+    width, height = struct.unpack(">II", content[16:24])
+    at, body = 8, b""
+    while at < len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        if content[at + 4 : at + 8] == b"IDAT":
+            body += content[at + 8 : at + 8 + length]
+        at += 12 + length
+    return width, height, zlib.decompress(body)
+
+
+def test_pictures_are_png_of_the_right_size(tmp_path):
+    levels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert (4, 3, b"".join(b"\0" + bytes(line) for line in levels)) == pixels(data_address(levels))
+    width, height, lines = pixels(picture(None, 28, 28))
+    assert (28, 28) == (width, height)
+    assert 150 < max(lines)
+    assert (96, 48) == pixels(picture(None, 256, 512))[:2]
+    file = tmp_path / "digit.png"
+    file.write_bytes(base64.b64decode(data_address(levels).partition(",")[2]))
+    assert data_address(levels) == picture(file, 28, 28)
+    (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
+    with pytest.raises(ArgumentError, match=r"is no picture\. Give a PNG"):
+        picture(tmp_path / "no.png", 28, 28)
+    with pytest.raises(ArgumentError, match="cannot read"):
+        picture(tmp_path / "none.png", 28, 28)
+
+
+def test_footprints_are_opaque_where_they_are_strong():
+    footprint = np.zeros((5, 5))
+    footprint[2, 2], footprint[1, 1] = 4.0, -1.0
+    lines = pixels(footprint_address(footprint))[2]
+    opacity = np.frombuffer(lines, np.uint8).reshape(5, 21)[:, 1:].reshape(5, 5, 4)[..., 3]
+    assert (220, 110, 0) == (opacity[2, 2], opacity[1, 1], opacity[0, 0])
+
+
+def test_curves_mark_the_first_layer_that_covers_the_input():
+    page = render_html(plan("c8p1 c8p1 p c8p1 p c8p1 c8p1 gap10", (1, 24, 24)))
+    assert "first to cover the input: conv5" in page
+    assert "first to cover the input" not in render_html(s6())
+
+
+def test_comparison_tells_differences():
+    page = render_html(s6(), against=plan("c16 c16 p c32 gap10", (1, 28, 28), name="small"))
+    words = " ".join(Reader(page).words)
+    assert "+6,848 (+91.0 %)" in words
+    assert "s6 against small" in words
+
+
+def test_commands_write_files(tmp_path, capsys):
+    out = tmp_path / "s6.html"
+    assert 0 == main(
+        ["report", "s6", "--budget", "params=20k,rf=22", "--macs", "3M", "-o", str(out)]
+    )
+    assert f"wrote {out}" in capsys.readouterr().out
+    read = Reader(out.read_text(encoding="utf-8"))
+    limits = [a["data-limit"] for _, a in read.tags if "data-limit" in a]
+    assert ["params", "macs", "receptive_field"] == limits
+    picture_file = tmp_path / "s6.svg"
+    assert 0 == main(["draw", "s6", "--depth", "1", "-o", str(picture_file)])
+    ET.fromstring(picture_file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("ending", "sign"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_receptive_fields_are_plotted(ending, sign, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    file = tmp_path / f"rf.{ending}"
+    assert 0 == main(["draw", "s6", "--plot", str(file)])
+    assert f"wrote {file}\n" == capsys.readouterr().out
+    assert file.read_bytes().startswith(sign)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "s6", "--budget", "parms=20k"], "'parms' is no limit. Did you mean 'params'?"),
+        (
+            ["report", "s6", "--budget", "20k"],
+            "cannot read --budget '20k'. Write params=20k,rf=22.",
+        ),
+        (["report", "s6", "--image", "none.png"], "cannot read none.png"),
+        (["draw", "s6", "--plot", "rf.bmp"], "--plot cannot write rf.bmp. End its name in .png"),
+        (["draw", "c8", "--input", "1x8+1x8", "--plot", "a.png"], "input_shape must be positive"),
+        (["draw", "s6", "--depth", "0"], "--depth must be at least 1 (got 0)"),
+    ],
+)
+def test_wrong_calls_are_told_in_one_line(arguments, message, tmp_path, capsys):
+    assert 2 == main([*arguments, "-o", str(tmp_path / "out")])
+    err = capsys.readouterr().err
+    assert message in err
+    assert 1 == len(err.splitlines())
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_report_needs_no_torch(tmp_path):
+    code = (
+        "import sys; from budgetnet.cli import main; "
+        f"main(['report', 's6', '-o', {str(tmp_path / 'a.html')!r}]); "
+        f"main(['draw', 's6', '-o', {str(tmp_path / 'a.svg')!r}]); print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "False" == run.stdout.splitlines()[-1]
+
+
+def test_it_is_a_public_name():
+    import budgetnet
+
+    assert render_html is budgetnet.report.render_html
