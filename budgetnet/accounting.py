@@ -156,13 +156,13 @@ class Account:
         """The account as a `Table`: one line per layer, or folded to `depth`."""
         columns = (
             Column("Layer"),
-            Column("Kind"),
-            Column("Kernel / stride / pad"),
+            Column("Kind", spared=2),
+            Column("Kernel / stride / pad", spared=3),
             Column("Output", numeric=True),
             Column("RF", numeric=True),
-            Column("Jump", numeric=True),
+            Column("Jump", numeric=True, spared=1),
             Column("Params", numeric=True),
-            Column("Share", numeric=True),
+            Column("Share", numeric=True, spared=4),
             Column("MACs", numeric=True),
         )
         layers = self.layers() if depth is None else self.fold(depth)

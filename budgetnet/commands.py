@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ArgumentError, explain
+
+if TYPE_CHECKING:
+    from .table import Table
 
 
 def account(args: argparse.Namespace) -> int:
@@ -18,28 +21,30 @@ def account(args: argparse.Namespace) -> int:
     shape = read_shape(args.input) if args.input else None
     options = read_options(args.set)
     account = account_target(args.target, shape, options, strict=not args.lenient)
+    content: Table | str
     if args.format == "markdown":
-        text = account.to_markdown(args.depth)
+        content = account.to_markdown(args.depth)
     elif args.format == "csv":
-        text = account.to_csv(args.depth).rstrip("\n")
+        content = account.to_csv(args.depth).rstrip("\n")
     elif args.format == "json":
-        text = account.to_json(indent=2)
-    elif args.output:
-        text = account.to_table(args.depth).to_text()
+        content = account.to_json(indent=2)
     else:
-        account.to_table(args.depth).show(sys.stdout)
-        return 0
-    _deliver(text, args.output)
+        content = account.to_table(args.depth)
+    _deliver(content, args.output)
     return 0
 
 
-def _deliver(text: str, output: str | None) -> None:
+def _deliver(content: Table | str, output: str | None) -> None:
     from .files import write_whole
+    from .table import show
 
     if output:
+        text = content if isinstance(content, str) else content.to_text()
         write_whole(Path(output), text + "\n")
+    elif isinstance(content, str):
+        print(content)
     else:
-        print(text)
+        show(sys.stdout, content)
 
 
 def design(args: argparse.Namespace) -> int:
@@ -82,6 +87,7 @@ def check(args: argparse.Namespace) -> int:
     from .checking import verdicts
     from .checking.baseline import NAME, read_baseline, write_baseline
     from .checking.checks import run_check
+    from .table import show
 
     checks = _checks(args)
     folder = checks[0].file.parent if checks[0].file else None
@@ -98,7 +104,7 @@ def check(args: argparse.Namespace) -> int:
     elif args.markdown:
         print(verdicts.to_markdown(outcomes, why=args.why))
     else:
-        print(verdicts.to_text(outcomes, why=args.why))
+        show(sys.stdout, *verdicts.to_parts(outcomes, why=args.why))
     if args.github:
         _tell_github(
             verdicts.to_annotations(outcomes), verdicts.to_markdown(outcomes, why=args.why)
@@ -210,7 +216,7 @@ def models(args: argparse.Namespace) -> int:
     """Print the listed networks."""
     from .models import get_reference, list_models
     from .spec import plan
-    from .table import Column, Table
+    from .table import Column, Table, show
 
     rows = []
     for name in list_models():
@@ -219,5 +225,5 @@ def models(args: argparse.Namespace) -> int:
         field = str(account.receptive_field)
         rows.append((name, f"{account.params:,}", field, reference.origin, str(reference.spec)))
     columns = (Column("Model"), Column("Params", numeric=True), Column("RF", numeric=True))
-    Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)).show(sys.stdout)
+    show(sys.stdout, Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)))
     return 0

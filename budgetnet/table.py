@@ -11,10 +11,14 @@ from typing import Any, TextIO
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A named column; numbers are set right-aligned, words left-aligned."""
+    """A named column; numbers are set right-aligned, words left-aligned.
+
+    Of columns that can be `spared` a narrow terminal leaves out the highest first, and says so.
+    """
 
     name: str
     numeric: bool = False
+    spared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,44 +37,69 @@ class Table:
 
         out = io.StringIO()
         console = Console(file=out, width=10_000, color_system=None, force_terminal=False)
-        console.print(self._grid(fold=False))
+        console.print(self._grid([None] * len(self.columns)))
         lines = [line.rstrip() for line in out.getvalue().splitlines()]
         body = [line for line in lines if line]
         return "\n".join([*([self.title] if self.title else []), *body, *self.notes])
 
-    def show(self, stream: TextIO) -> None:
-        """Print: folded to the width of a terminal, and plain as `to_text` where there is none.
+    def fitted(self, room: int) -> tuple[Table, list[int]]:
+        """This table without the columns that `room` characters have no place for, and its widths.
 
-        rich decides what a terminal is and can show; NO_COLOR and COLUMNS are respected.
+        Words fold between words, and no number is ever cut: what cannot fit stands beyond the edge.
         """
-        from rich.console import Console
-        from rich.text import Text
+        limits = [self._limits(i) for i in range(len(self.columns))]
+        if sum(least for least, _ in limits) + 3 * len(limits) - 1 > room:
+            spared = max(range(len(self.columns)), key=lambda i: self.columns[i].spared, default=0)
+            if limits and self.columns[spared].spared:
+                return self._without(spared).fitted(room)
+        widths = [most for _, most in limits]
+        while sum(widths) + 3 * len(widths) - 1 > room:
+            slack = [(width, i) for i, width in enumerate(widths) if width > limits[i][0]]
+            if not slack:
+                break
+            widths[max(slack)[1]] -= 1
+        return self, widths
 
-        console = Console(file=stream, highlight=False, soft_wrap=False)
-        if not console.is_terminal:
-            stream.write(self.to_text() + "\n")
-            return
-        if self.title:
-            console.print(Text(self.title, style="bold"))
-        console.print(self._grid(fold=True))
-        for note in self.notes:
-            console.print(Text(note, style="dim"))
+    def _limits(self, i: int) -> tuple[int, int]:
+        """The least and the most characters that a column can use."""
+        from rich.cells import cell_len  # some characters take two places
 
-    def _grid(self, fold: bool) -> Any:
-        """The table for rich; folded, words break where numbers still stand in one line."""
+        column = self.columns[i]
+        cells = [row[i] for row in (*self.rows, *([self.totals] if self.totals else []))]
+        whole = max(map(cell_len, cells), default=0)
+        folding = [column.name, *([] if column.numeric else cells)]
+        longest = max((cell_len(word) for cell in folding for word in cell.split()), default=1)
+        least = max(longest, whole if column.numeric else 1)
+        return least, max(least, whole, cell_len(column.name))
+
+    def _without(self, spared: int) -> Table:
+        def cut(cells: tuple[Any, ...]) -> tuple[Any, ...]:
+            return cells[:spared] + cells[spared + 1 :]
+
+        name, told = self.columns[spared].name, "no room for: "
+        *notes, last = ("", *self.notes)
+        more = f"{last}, {name}" if last.startswith(told) else ""
+        notes = [*notes, more] if more else [*notes, last, f"{told}{name}"]
+        return Table(
+            cut(self.columns), tuple(map(cut, self.rows)), self.title, cut(self.totals),
+            tuple(note for note in notes if note),
+        )  # fmt: skip
+
+    def _grid(self, widths: Sequence[int | None]) -> Any:
+        """The table for rich, folded to widths where they are given."""
         from rich import box  # on use, so that importing the package stays light
         from rich.table import Table as RichTable
         from rich.text import Text
 
         grid = RichTable(box=box.SIMPLE_HEAD, show_footer=bool(self.totals), pad_edge=False)
         foot: Sequence[str] = self.totals or [""] * len(self.columns)
-        for column, total in zip(self.columns, foot, strict=True):
+        for column, total, width in zip(self.columns, foot, widths, strict=True):
             grid.add_column(
                 Text(column.name),
                 Text(total),
                 justify="right" if column.numeric else "left",
-                no_wrap=column.numeric or not fold,
-                overflow="fold" if fold else "ellipsis",
+                no_wrap=width is None,
+                width=width,
             )
         for row in self.rows:
             grid.add_row(*map(Text, row))  # Text: a name in brackets is not markup
@@ -110,3 +139,27 @@ class Table:
 
 def _escape(cell: str) -> str:
     return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def show(stream: TextIO, *parts: Table | str) -> None:
+    """Print tables and lines: plain as `to_text`, and folded to its width in a terminal.
+
+    rich decides what a terminal is and can show; NO_COLOR and COLUMNS are respected.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False)
+    for part in parts:
+        if not console.is_terminal:
+            stream.write(f"{part if isinstance(part, str) else part.to_text()}\n")
+        elif isinstance(part, str):
+            console.print(Text(part))
+        else:
+            table, widths = part.fitted(console.width)
+            if table.title:
+                console.print(Text(table.title, style="bold"))
+            wide = max(console.width, sum(widths) + 3 * len(widths) - 1)
+            Console(file=stream, width=wide).print(table._grid(widths))
+            for note in table.notes:
+                console.print(Text(note, style="dim"))

@@ -16,15 +16,21 @@ FORMAT, VERSION = "budgetnet.check", 1
 _WORDS = {0: "within", 1: "over budget", 2: "error", 3: "unknown"}
 
 
-def to_text(outcomes: Sequence[Outcome], *, why: bool = False) -> str:
-    """All outcomes for a terminal."""
-    parts = [_one(outcome, why=why, markdown=False) for outcome in outcomes]
-    return "\n\n".join([*parts, _tally(outcomes)])
+def to_parts(outcomes: Sequence[Outcome], *, why: bool = False) -> list[Table | str]:
+    """All outcomes for a terminal, as tables and lines."""
+    parts: list[Table | str] = []
+    for outcome in outcomes:
+        parts += [*_one(outcome, why=why), ""]
+    return [*parts, _tally(outcomes)]
 
 
 def to_markdown(outcomes: Sequence[Outcome], *, why: bool = False) -> str:
     """All outcomes as GitHub-flavoured Markdown."""
-    parts = [_one(outcome, why=why, markdown=True) for outcome in outcomes]
+    parts = []
+    for outcome in outcomes:
+        table, *lines = _one(outcome, why=why)
+        head = table if isinstance(table, str) else table.to_markdown()
+        parts.append("\n".join([head, *([""] if lines else []), *(f"- {line}" for line in lines)]))
     return "\n\n".join([*parts, _tally(outcomes)])
 
 
@@ -59,15 +65,15 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
     return next((code for code in (2, 1, 3) if code in codes), 0)
 
 
-def _one(outcome: Outcome, *, why: bool, markdown: bool) -> str:
+def _one(outcome: Outcome, *, why: bool) -> list[Table | str]:
+    """A table of what was found and the lines below it, or the error alone."""
     check, account = outcome.check, outcome.account
     if account is None:
         told = check.name in str(outcome.error)
-        return str(outcome.error) if told else f"{check.name}: {outcome.error}"
+        return [str(outcome.error) if told else f"{check.name}: {outcome.error}"]
     title = _title(outcome, account)
     findings, budget = outcome.findings, outcome.budget
     table = findings_table(title, findings) if findings else _figures(title, account)
-    parts = [table.to_markdown() if markdown else table.to_text()]
     broken = [finding for finding in findings if not finding.ok]
     lines = []
     if broken or why:  # what explains is imported on use: most checks hold
@@ -82,11 +88,7 @@ def _one(outcome: Outcome, *, why: bool, markdown: bool) -> str:
         lines.append(f"to change a limit, edit {_places(outcome, broken)}")
     if broken and check.message:
         lines.append(check.message)
-    if markdown and lines:
-        parts += ["", *(f"- {line}" for line in lines)]
-    else:
-        parts += lines
-    return "\n".join(parts)
+    return [table, *lines]
 
 
 def _title(outcome: Outcome, account: Account) -> str:

@@ -17,6 +17,7 @@ from ..designer import design
 from ..errors import ArgumentError, explain
 from ..files import write_whole
 from ..limits import FIGURES
+from ..table import Table
 from ..targets import read_shape
 from .answers import Designs
 from .goal import figure_of, read_goals
@@ -29,7 +30,7 @@ ROOM_FOR_A_NUMBER = 30  # pixels between the numbers of points
 PATIENCE = 1.0  # seconds before a search shows how far it is
 
 
-def run(args: argparse.Namespace) -> str:
+def run(args: argparse.Namespace) -> Table | str:
     """The answer to a call, in the format that it asks for."""
     shape = read_shape(args.input)
     if len(shape) != 3 or not all(isinstance(n, int) for n in shape):
@@ -49,10 +50,10 @@ def run(args: argparse.Namespace) -> str:
         )  # fmt: skip
     if args.plot:
         _plot(found, args.pareto, Path(args.plot))
-    return _text(found, args.format)
+    return _in_form(found, args.format)
 
 
-def _text(found: Designs, form: str) -> str:
+def _in_form(found: Designs, form: str) -> Table | str:
     if form == "json":
         return found.to_json(indent=2)
     if form == "python":
@@ -61,7 +62,7 @@ def _text(found: Designs, form: str) -> str:
         return found.to_table().to_markdown()
     if form == "csv":
         return found.to_table().to_csv().rstrip("\n")
-    return found.to_table().to_text()
+    return found.to_table()
 
 
 def _space(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
