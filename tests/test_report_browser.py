@@ -15,23 +15,8 @@ import pytest
 from budgetnet import Account, Budget, plan
 from budgetnet.report import render_html
 
-sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
 S6 = "c16 c16 c16 c16 p c16 c16 c16 gap10"
 EVIL = "</script><img src=x onerror=\"document.title='broken'\">"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -295,6 +280,21 @@ def test_what_if_equals_plan(show):
     assert figures_planned(S6, (1, 28, 28)) == figures_shown(tab)
 
 
+def test_what_if_judges_by_the_limits_of_the_report(show):
+    budget = Budget(params="12k..15k", macs="4M", receptive_field=22, require=["Conv2d"])
+    tab = show(s6(budget=budget))
+    for width, kernel in ((16, "3"), (17, "3"), (12, "3"), (16, "1"), (16, "5x3"), (64, "5")):
+        tab.fill('[data-stage="conv5"][data-field="out"]', str(width))
+        tab.fill('[data-stage="conv5"][data-field="kernel"]', kernel)
+        found = budget.check(plan(tab.input_value("#spec"), (1, 28, 28)))
+        signs = {"within": "✓ pass", "over": "✗ fail: over", "under": "✗ fail: under"}
+        expected = {f.name: f"{signs[f.verdict]}, {f.limit}" for f in found if f.bound}
+        assert expected == tab.eval_on_selector_all(
+            "#planned dd:has(.good, .bad)",
+            "all => Object.fromEntries(all.map(d => [d.dataset.figure, d.lastChild.textContent]))",
+        )
+
+
 def test_a_link_carries_a_chain(show):
     tab = show(s6(), fragment="#spec=c8+p+ds16k5+gap3&input=3x32x24")
     assert figures_planned("c8 p ds16k5 gap3", (3, 32, 24)) == figures_shown(tab)
@@ -329,12 +329,25 @@ def test_the_page_fits_its_width(show, scheme, width):
     assert width == tab.evaluate("document.documentElement.scrollWidth")
 
 
-def test_print_shows_every_layer(show):
-    tab = show(s6())
+@pytest.mark.parametrize("name", ["s6", "resnet18"])
+def test_print_shows_every_layer(show, name):
+    account = plan(S6, (1, 28, 28)) if name == "s6" else torch_account(name)
+    tab = show(render_html(account))
     tab.emulate_media(media="print")
-    assert tab.locator("#layers tbody tr").last.is_visible()
     assert not tab.locator("#what-if").is_visible()
-    assert "visible" == tab.eval_on_selector("#graph .tall", "e => getComputedStyle(e).overflowY")
+    shown = tab.locator("#layers tr[data-layer]")
+    assert len(account.layers()) == shown.count()
+    assert all(row.is_visible() for row in shown.all())  # folded ones as well
+    # Pieces of the diagram follow each other without a gap, and fit on a page.
+    width, height = map(int, tab.get_attribute("#graph .tall svg", "viewBox").split()[2:])
+    end = 0
+    for piece in tab.locator("#graph .slices svg").all():
+        assert piece.is_visible()
+        left, top, across, down = map(int, piece.get_attribute("viewBox").split())
+        assert (0, end, width) == (left, top, across)
+        end += down
+        assert down < 3 * across
+    assert height == end
 
 
 AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))

@@ -1,8 +1,5 @@
 """The page's own `plan` against budgetnet's, to the last integer: both run, and are compared."""
 
-import json
-import shutil
-import subprocess
 from importlib.resources import files
 
 import pytest
@@ -12,31 +9,27 @@ from hypothesis import strategies as st
 from budgetnet import Spec, plan
 from budgetnet.errors import BudgetnetError
 
-NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
-
-RUN = """
-const calls = JSON.parse(require('fs').readFileSync(0, 'utf8'));
-const answers = calls.map(([text, shape]) => {
-  try {
-    const made = planChain(text, shape);
-    return { ...made, layers: foldChain(made.rows), spec: writeSpec(parseSpec(text)) };
-  } catch (problem) {
-    if (!(problem instanceof SpecProblem)) throw problem;
-    return { problem: problem.message };
-  }
-});
-console.log(JSON.stringify(answers));
-"""
+RUN = """(calls) => {
+%s
+  return calls.map(([text, shape]) => {
+    try {
+      const made = planChain(text, shape);
+      return { ...made, layers: foldChain(made.rows), spec: writeSpec(parseSpec(text)) };
+    } catch (problem) {
+      if (!(problem instanceof SpecProblem)) throw problem;
+      return { problem: problem.message };
+    }
+  });
+}"""
 
 
-def in_the_page(calls):
+@pytest.fixture(scope="module")
+def in_the_page(browser):
     source = files("budgetnet.report").joinpath("assets/plan.js").read_text(encoding="utf-8")
-    run = subprocess.run(
-        [NODE, "-e", f"'use strict';\n{source}\n{RUN}"],
-        input=json.dumps(calls), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return json.loads(run.stdout)
+    context = browser.new_context()
+    tab = context.new_page()
+    yield lambda calls: tab.evaluate(RUN % f"'use strict';\n{source}", calls)
+    context.close()
 
 
 def sized(letter, low, high):
@@ -94,9 +87,9 @@ def same(expected, made, text):
         ]  # fmt: skip
 
 
-@settings(max_examples=60)  # many calls each, since starting node takes longest
-@given(st.lists(st.tuples(SPECS, SHAPES), min_size=1, max_size=60))
-def test_what_if_equals_plan(calls):
+@settings(max_examples=60)  # many calls each, since reaching the browser takes longest
+@given(calls=st.lists(st.tuples(SPECS, SHAPES), min_size=1, max_size=60))
+def test_what_if_equals_plan(in_the_page, calls):
     for (text, shape), made in zip(calls, in_the_page(calls), strict=True):
         expected = planned(text, shape)
         assert (expected is None) == ("problem" in made), (text, shape, made)
@@ -115,7 +108,7 @@ SOME = [
 
 
 @pytest.mark.parametrize(("text", "shape"), SOME)
-def test_what_if_equals_plan_on_chosen_specs(text, shape):
+def test_what_if_equals_plan_on_chosen_specs(in_the_page, text, shape):
     (made,) = in_the_page([(text, shape)])
     expected = planned(text, shape)
     assert (expected is None) == ("problem" in made), made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import accumulate
+from math import prod
 from typing import NamedTuple
 
 from ..accounting import Account, Row
@@ -16,13 +17,14 @@ Value = int | Fraction | None
 
 
 class Curve(NamedTuple):
-    """Values over the layers, with a line at a value and a mark at a layer where they matter."""
+    """Values over the layers; a line at a value and a mark at a layer where they matter."""
 
     title: str
     values: tuple[Value, ...]
     cls: str
     line: tuple[int, str] | None = None
-    mark: tuple[int, str] | None = None
+    mark: int | None = None
+    note: str = ""
 
 
 def curves(account: Account, layers: Sequence[Row]) -> Markup:
@@ -36,14 +38,15 @@ def curves_of(account: Account, layers: Sequence[Row]) -> tuple[Curve, ...]:
     size = _input_size(account)
     line = (min(size), f"input {min(size)}") if size else None
     first, _ = coverage(account)
-    mark = None
+    mark, note = None, "no layer covers the input" if size and account.receptive_field else ""
     if first is not None:
-        at = next(i for i, row in enumerate(layers) if row is first or row == first)
-        mark = (at, f"first to cover the input: {_name(first)}")
+        mark = next(i for i, row in enumerate(layers) if row == first)
+        note = f"first to cover the input: {_name(first)}"
     return (
-        Curve("Receptive field", _of(layers, _field), "field", line, mark),
+        Curve("Receptive field", _of(layers, _field), "field", line, mark, note),
         Curve("Jump (effective stride)", _of(layers, _jump), "field"),
         Curve("Map size", _of(layers, _map_size), "plain", line),
+        Curve("Elements of the output", _of(layers, lambda row: prod(row.output_shape)), "plain"),
         Curve("Parameters so far", tuple(accumulate(row.params for row in layers)), "params"),
         Curve("MACs so far", _running([row.macs for row in layers]), "macs"),
     )
@@ -107,8 +110,8 @@ def _chart(curve: Curve, layers: Sequence[Row]) -> Markup:
         viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=_words(curve, layers),
         cls=curve.cls,
     )  # fmt: skip
-    notes = [note for note in (curve.mark and curve.mark[1],) if note]
-    caption = tag("figcaption", tag("b", curve.title), *(tag("span", n, cls="note") for n in notes))
+    note = tag("span", curve.note, cls="note") if curve.note else ""
+    caption = tag("figcaption", tag("b", curve.title), note)
     return tag("figure", caption, picture, data_curve=curve.title)
 
 
@@ -145,7 +148,7 @@ def _line(curve: Curve, y: Callable[[int], float]) -> Markup:
 def _mark(curve: Curve, x: Callable[[int], float]) -> Markup:
     if curve.mark is None:
         return Markup()
-    return tag("path", d=f"M{x(curve.mark[0]):.1f} {TOP}V{HEIGHT - FOOT}", cls="mark")
+    return tag("path", d=f"M{x(curve.mark):.1f} {TOP}V{HEIGHT - FOOT}", cls="mark")
 
 
 def _path(
@@ -170,7 +173,7 @@ def _words(curve: Curve, layers: Sequence[Row]) -> str:
     ends = (
         f"{_number(low)} at {first.path or first.kind}, {_number(high)} at {last.path or last.kind}"
     )
-    extra = "".join(f"; {note[1]}" for note in (curve.line, curve.mark) if note)
+    extra = "".join(f"; {words}" for words in (curve.line and curve.line[1], curve.note) if words)
     return f"{curve.title} over {len(layers)} layers: {ends}{extra}"
 
 

@@ -1,19 +1,26 @@
-"""The network as a diagram: a box per layer in execution order, branches as lanes beside them."""
+"""The network as a diagram: a box per layer below what it reads, branches side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import math
+from collections.abc import Sequence
 from importlib.resources import files
 
 from ..accounting import Account, Row
 from ..geometry import compact
-from .layout import Lane, is_adjacent, lanes_of
+from .layout import Edge, Layout, layout
 from .markup import Markup, join, tag
 
-WIDTH, HEIGHT, GAP, MARGIN = 316, 74, 22, 10
-TRACK, GUTTER = 13, 78  # between lanes where few run side by side; room for all of them
-HEAD = 30  # height of an input
+WIDTH, HEIGHT, MARGIN = 316, 74, 10
+GAP, BESIDE = 22, 26  # below a rank and between columns, at least
+STEP, GUTTER = 13, 78  # between lanes where few run side by side; room for all of them
+ROOM = 9  # between tracks in a gap
+HEAD, LOW = 30, 46  # heights of an input, and of a rank in which nothing costs anything
 BAR = 140  # the longest share
+# Where edges meet a box, from its left: in their own column, leaving it, and come from another.
+STRAIGHT, LEAVE, ENTER = 22, 34, 46
+CORNER = 6
 
 
 def draw_svg(account: Account, depth: int | None = None) -> str:
@@ -35,29 +42,55 @@ def draw_svg(account: Account, depth: int | None = None) -> str:
 def diagram(account: Account, layers: Sequence[Row], style: str = "") -> Markup:
     """The diagram as an SVG element; with a style of its own it stands alone."""
     inputs = _inputs(account)
-    lanes = lanes_of(layers, len(inputs))
-    tracks = 1 + max((lane.track for lane in lanes), default=-1)
-    track = min(TRACK, GUTTER / max(1, tracks))
-    left = MARGIN + round(track * tracks) + 12 * bool(lanes)
-    place = _Places(left, len(inputs))
-    width, height = left + WIDTH + MARGIN, place.top(len(layers)) - GAP + MARGIN
+    grid = _grid(layers, len(inputs))
     biggest = (
         max((row.params for row in layers), default=0),
         max((row.macs or 0 for row in layers), default=0),
     )
     words = f"{account.name}: {len(layers)} layers from the input {account.input_text} down"
+    width, height = grid.size
     return tag(
         "svg",
         tag("title", words),
         tag("style", Markup(style)) if style else "",
         tag("defs", _arrowhead()),
-        tag("g", *_straight(layers, place, len(inputs)), *_lanes(lanes, place, track), cls="edges"),
-        *(_input(place, i, text) for i, text in enumerate(inputs)),
-        *(_node(account, row, i, place, biggest) for i, row in enumerate(layers)),
+        tag(
+            "g",
+            *(_input(*grid.corner(-1 - i), text) for i, text in enumerate(inputs)),
+            tag("g", *(_edge(edge, grid.way(edge)) for edge in grid.edges), cls="edges"),
+            *(_node(account, row, i, grid, biggest) for i, row in enumerate(layers)),
+            id="network", cls="diagram",  # a slice for print takes this group alone
+        ),
         xmlns="http://www.w3.org/2000/svg" if style else None,
-        viewBox=f"0 0 {width} {height}", width=width, height=height, cls="diagram",
+        viewBox=f"0 0 {width} {height}", width=width, height=height,
         role="img" if style else "group", aria_label=words,
     )  # fmt: skip
+
+
+def slices(account: Account, layers: Sequence[Row]) -> Markup:
+    """The diagram again, cut between ranks into pieces that paper has room for.
+
+    Each piece is a view of the diagram in the page; paper cannot cut one picture.
+    """
+    grid = _grid(layers, len(_inputs(account)))
+    width, height = grid.size
+    is_narrow = width < 2.2 * WIDTH
+    count = max(1 + is_narrow, math.ceil(height / (width * (2.2 if is_narrow else 1.2))))
+    cuts = [0]
+    for top in grid.tops[1:]:
+        if top - cuts[-1] > height / count:
+            cuts.append(top - GAP // 2)
+    pieces = [
+        tag("svg", tag("use", href="#network"), viewBox=f"0 {top} {width} {foot - top}",
+            cls="half" if is_narrow else None)
+        for top, foot in itertools.pairwise([*cuts, height])
+    ]  # fmt: skip
+    return tag("div", *pieces, cls="slices", aria_hidden="true")
+
+
+def _grid(layers: Sequence[Row], inputs: int) -> _Grid:
+    costly = {i for i, row in enumerate(layers) if row.params or row.macs != 0}
+    return _Grid(layout(layers, inputs), costly)
 
 
 def _inputs(account: Account) -> list[str]:
@@ -66,50 +99,79 @@ def _inputs(account: Account) -> list[str]:
     return [f"input {'x'.join(map(str, shape))}" for shape in several]
 
 
-class _Places:
-    """Where a layer stands; inputs are -1 and below, the first on top."""
+class _Grid:
+    """A layout in pixels; boxes that cost something need room to say so."""
 
-    def __init__(self, left: int, inputs: int) -> None:
-        self.left, self.inputs = left, inputs
+    def __init__(self, found: Layout, costly: set[int]) -> None:
+        self.places, self.edges = found.places, found.edges
+        self.step = min(STEP, GUTTER / max(1, found.lanes))
+        self.left = MARGIN + round(self.step * found.lanes) + 12 * bool(found.lanes)
+        self.heights = [HEAD] + [LOW] * (len(found.tracks) - 1)
+        for box in costly:
+            self.heights[found.places[box][0]] = HEIGHT
+        self.tops, foot = [], MARGIN
+        for height, tracks in zip(self.heights, found.tracks, strict=True):
+            self.tops.append(foot)
+            foot += height + max(GAP, ROOM * tracks + 16)
+        columns = 1 + max(column for _, column in found.places.values())
+        self.size = self.across(columns) - BESIDE + MARGIN, self.foot(-1) + MARGIN
 
-    def top(self, i: int) -> int:
-        if i < 0:
-            return MARGIN + (-1 - i) * (HEAD + GAP)
-        return MARGIN + self.inputs * (HEAD + GAP) + i * (HEIGHT + GAP)
+    def across(self, column: int) -> int:
+        return self.left + column * (WIDTH + BESIDE)
 
-    def bottom(self, i: int) -> int:
-        return self.top(i) + (HEAD if i < 0 else HEIGHT)
+    def foot(self, rank: int) -> int:
+        return self.tops[rank] + self.heights[rank]
 
+    def corner(self, box: int) -> tuple[int, int]:
+        rank, column = self.places[box]
+        return self.across(column), self.tops[rank]
 
-def _straight(layers: Sequence[Row], place: _Places, inputs: int) -> Iterator[Markup]:
-    x = place.left + 22
-    for i, layer in enumerate(layers):
-        for source in layer.reads:
-            if is_adjacent(source, i, inputs):
-                path = f"M{x} {place.bottom(source)}V{place.top(i) - 1}"
-                yield tag("path", d=path, cls="edge", data_from=source, marker_end="url(#arrow)")
+    def height(self, box: int) -> int:
+        return self.heights[self.places[box][0]]
 
-
-def _lanes(lanes: Sequence[Lane], place: _Places, track: float) -> Iterator[Markup]:
-    """A lane leaves its source low on the left, and enters its readers high."""
-    r = 6
-    for lane in lanes:
-        x = round(place.left - 16 - track * lane.track, 1)
-        begin = place.bottom(lane.source) - 10
-        reached = 0
-        for reader in lane.readers:
-            end = place.top(reader) + 12
-            turn = r if end > begin else -r
-            path = f"M{place.left} {begin}H{x + r}Q{x} {begin} {x} {begin + turn}"
-            if begin < reached < end:  # further along what is drawn already
-                path = f"M{x} {reached}"
-            path += f"V{end - turn}Q{x} {end} {x + r} {end}H{place.left - 1}"
-            reached = end - turn
-            yield tag("path", d=path, cls="edge", data_from=lane.source, marker_end="url(#arrow)")
+    def way(self, edge: Edge) -> list[tuple[float, float]]:
+        """The corners of an edge, from its source down to its reader."""
+        above, foot = self.places[edge.reader][0] - 1, self.foot(self.places[edge.source][0])
+        is_lane = edge.column < 0
+        if is_lane:
+            down = self.left - 16 + self.step * (edge.column + 1)
+        else:
+            down = self.across(edge.column) + (STRAIGHT if edge.leave is None else ENTER)
+        x, _ = self.corner(edge.source)
+        if edge.leave is not None:
+            track = foot + ROOM * (edge.leave + 1)
+            begin = [(x + LEAVE, foot), (x + LEAVE, track), (down, track)]
+        else:
+            begin = [(x, foot - 10), (down, foot - 10)] if is_lane else [(down, foot)]
+        x, y = self.corner(edge.reader)
+        if edge.enter is not None:
+            track = self.foot(above) + ROOM * (edge.enter + 1)
+            return [*begin, (down, track), (x + ENTER, track), (x + ENTER, y - 1)]
+        return [*begin, *([(down, y + 12), (x - 1, y + 12)] if is_lane else [(down, y - 1)])]
 
 
-def _input(place: _Places, i: int, words: str) -> Markup:
-    x, y = place.left, place.top(-1 - i)
+def _edge(edge: Edge, points: Sequence[tuple[float, float]]) -> Markup:
+    """A line with round corners, and an arrowhead at its end."""
+    path = f"M{points[0][0]:g} {points[0][1]:g}"
+    for before, (x, y), after in zip(points, points[1:], points[2:], strict=False):
+        (a, b), (c, d) = _towards((x, y), before), _towards((x, y), after)
+        path += f"L{a:g} {b:g}Q{x:g} {y:g} {c:g} {d:g}"
+    path += f"L{points[-1][0]:g} {points[-1][1]:g}"
+    return tag(
+        "path", d=path, cls="edge", data_from=edge.source, data_to=edge.reader,
+        marker_end="url(#arrow)",
+    )  # fmt: skip
+
+
+def _towards(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The point where a round corner begins on the way to another."""
+    (x, y), (a, b) = corner, other
+    length = abs(a - x) + abs(b - y)  # edges run along the axes
+    part = min(CORNER, length / 2) / length
+    return x + part * (a - x), y + part * (b - y)
+
+
+def _input(x: int, y: int, words: str) -> Markup:
     return tag(
         "g",
         tag("rect", x=x, y=y, width=WIDTH, height=HEAD, rx=15),
@@ -118,8 +180,8 @@ def _input(place: _Places, i: int, words: str) -> Markup:
     )
 
 
-def _node(account: Account, row: Row, i: int, place: _Places, biggest: tuple[int, int]) -> Markup:
-    x, y = place.left, place.top(i)
+def _node(account: Account, row: Row, i: int, grid: _Grid, biggest: tuple[int, int]) -> Markup:
+    x, y = grid.corner(i)
     field = _field(row)
     shape = "x".join(map(str, row.output_shape))
     kind = row.kind + (f"  {row.sliding}" if row.sliding else "")
@@ -133,10 +195,10 @@ def _node(account: Account, row: Row, i: int, place: _Places, biggest: tuple[int
     return tag(
         "g",
         tag("title", words),
-        tag("rect", x=x, y=y, width=WIDTH, height=HEIGHT, rx=7),
+        tag("rect", x=x, y=y, width=WIDTH, height=grid.height(i), rx=7),
         _line(x + 12, y + 19, _cut(row.path or row.kind, 24), "name"),
         _line(x + WIDTH - 12, y + 19, shape, "shape", end=True),
-        _line(x + 12, y + 37, _cut(kind.replace("BatchNorm2d", "BN"), 35), "kind"),
+        _line(x + 12, y + 37, _cut(kind.replace("BatchNorm2d", "BN"), 47 - len(field)), "kind"),
         _line(x + WIDTH - 12, y + 37, field, "field", end=True),
         _line(x + 12, y + 56, params, "params"),
         _line(middle, y + 56, macs, "macs"),

@@ -1,4 +1,9 @@
-"""Where the edges of a network run, when its layers stand below each other in execution order."""
+"""Where the boxes of a network stand and how its edges run, in ranks and columns.
+
+Ranks run down: a box stands below all that it reads. Branches stand side by side in columns. An
+edge runs down a column that is free, else down a lane on the left of them all. Where it changes
+column it uses a track in the gap between two ranks, which edges share only at their own ends.
+"""
 
 from __future__ import annotations
 
@@ -7,54 +12,160 @@ from typing import NamedTuple
 
 from ..accounting import Row
 
+MOST_COLUMNS = 6  # side by side; what is more stands below
 
-class Lane(NamedTuple):
-    """An edge, or several of one source, that pass other layers by.
+
+class Edge(NamedTuple):
+    """How an edge runs.
 
     Attributes:
         source: the layer that is read; -1 and below are inputs.
-        readers: who reads it, in order, but for a layer right behind it.
-        track: 0 is the track next to the layers.
+        reader: the layer that reads it.
+        column: it runs down this column; -1 and below are lanes, -1 next to column 0.
+        leave: track in the gap below the source, where it moves to that column; `None`: no move.
+        enter: track in the gap above the reader, where it moves to that of the reader.
     """
 
     source: int
-    readers: tuple[int, ...]
-    track: int
+    reader: int
+    column: int
+    leave: int | None = None
+    enter: int | None = None
 
 
-def is_adjacent(source: int, reader: int, inputs: int = 1) -> bool:
-    """Whether a reader stands right below its source; the last of the inputs is next to layer 0."""
-    return reader == (source + 1 if source >= 0 else 0 if source == -inputs else -1)
+class Run(NamedTuple):
+    """Part of a track that edges of one source, or to one reader, use together."""
+
+    owner: tuple[str, int]
+    low: int
+    high: int
+
+    def meets(self, other: Run) -> bool:
+        """Whether both cannot lie on one track."""
+        return self.owner != other.owner and self.low <= other.high and other.low <= self.high
 
 
-def lanes_of(layers: Sequence[Row], inputs: int = 1) -> tuple[Lane, ...]:
-    """The lanes beside the layers; short ones run inside, and no two share a place.
+class Layout(NamedTuple):
+    """Rank and column of every box, inputs first (the last of them is -1), and all edges.
+
+    `tracks` has how many tracks lie in the gap below each rank.
+    """
+
+    places: dict[int, tuple[int, int]]
+    edges: tuple[Edge, ...]
+    tracks: tuple[int, ...]
+    lanes: int
+
+
+def layout(layers: Sequence[Row], inputs: int = 1) -> Layout:
+    """Place the layers, and find a way for every edge.
 
     >>> rows = [Row(n, "", (), 0, 0, None, reads=r) for n, r in
-    ...         (("a", (-1,)), ("b", (0,)), ("c", (1,)), ("add", (2, 0)), ("cat", (3, -1)))]
-    >>> [(lane.source, lane.readers, lane.track) for lane in lanes_of(rows)]
-    [(0, (3,), 0), (-1, (4,), 1)]
+    ...         (("a", (-1,)), ("b", (0,)), ("c", (0,)), ("cat", (1, 2)), ("add", (3, 0)))]
+    >>> found = layout(rows)
+    >>> found.places
+    {-1: (0, 0), 0: (1, 0), 1: (2, 0), 2: (2, 1), 3: (3, 0), 4: (4, 0)}
+    >>> [(e.source, e.reader) for e in found.edges if e.column < 0], found.lanes
+    ([(0, 4)], 1)
     """
-    readers: dict[int, list[int]] = {}
+    places = _placed(layers, inputs)
+    edges = _routed(layers, places)
+    lanes = _in_lanes([edge for edge in edges if edge.column < 0], places)
+    edges = [edge._replace(column=lanes.get(edge.source, -1)) if edge.column < 0 else edge
+             for edge in edges]  # fmt: skip
+    edges, tracks = _on_tracks(edges, places)
+    return Layout(places, tuple(edges), tracks, -min(lanes.values(), default=0))
+
+
+def _placed(layers: Sequence[Row], inputs: int) -> dict[int, tuple[int, int]]:
+    """A box goes below what it reads, into the column of one of those, or the next that is free."""
+    places = {-1 - i: (0, i) for i in range(inputs)}
+    taken = set(places.values())
+    has_edges = any(layer.reads for layer in layers)  # files of an earlier release have none
     for i, layer in enumerate(layers):
-        for source in layer.reads:
-            if not is_adjacent(source, i, inputs):
-                readers.setdefault(source, []).append(i)
-    spans = sorted((max(who) - source, source) for source, who in readers.items())
-    tracks: list[list[tuple[int, int]]] = []
-    lanes = []
-    for length, source in spans:
-        begin, end = source, source + length
-        if begin > end:  # a fold whose members read it in a circle
-            begin, end = end, begin
-        free = (
-            track
-            for track, taken in enumerate(tracks)
-            if all(end <= first or last <= begin for first, last in taken)
+        above = [places[source] for source in layer.reads if source in places]
+        rank = 1 + max((rank for rank, _ in above), default=0 if has_edges else i)
+        column = min((column for _, column in above), default=0)
+        while (rank, column) in taken:
+            column += 1
+            if column >= max(MOST_COLUMNS, inputs):
+                rank, column = rank + 1, 0
+        places[i] = (rank, column)
+        taken.add((rank, column))
+    return places
+
+
+def _routed(layers: Sequence[Row], places: dict[int, tuple[int, int]]) -> list[Edge]:
+    """Edges with their columns; short ones choose first, and -1 stands for any lane."""
+    pairs = [(source, i) for i, layer in enumerate(layers) for source in dict.fromkeys(layer.reads)]
+    pairs.sort(key=lambda pair: abs(places[pair[1]][0] - places[pair[0]][0]))
+    boxes = set(places.values())
+    used: dict[tuple[int, int], set[tuple[int, int]]] = {}  # edges that pass a place
+
+    def is_free(column: int, pair: tuple[int, int], top: int, foot: int) -> bool:
+        passed = [(rank, column) for rank in range(top + 1, foot)]
+        return not any(
+            place in boxes or any(not {*pair} & {*other} for other in used.get(place, ()))
+            for place in passed
         )
-        track = next(free, len(tracks))
-        if track == len(tracks):
-            tracks.append([])
-        tracks[track].append((begin, end))
-        lanes.append(Lane(source, tuple(readers[source]), track))
-    return tuple(lanes)
+
+    edges = []
+    for pair in pairs:
+        (top, one), (foot, two) = places[pair[0]], places[pair[1]]
+        column = next((c for c in (two, one) if top < foot and is_free(c, pair, top, foot)), -1)
+        for rank in range(top + 1, foot) if column >= 0 else ():
+            used.setdefault((rank, column), set()).add(pair)
+        edges.append(Edge(*pair, column))
+    return edges
+
+
+def _in_lanes(edges: Sequence[Edge], places: dict[int, tuple[int, int]]) -> dict[int, int]:
+    """A lane for every source that needs one; short ones run inside, and none overlap."""
+    spans: dict[int, list[int]] = {}
+    for edge in edges:
+        top, foot = places[edge.source][0], places[edge.reader][0]
+        if foot <= top:  # upwards: a fold whose members read it in a circle
+            top, foot = foot - 1, top + 1
+        ends = spans.setdefault(edge.source, [top, foot])
+        ends[:] = min(ends[0], top), max(ends[1], foot)
+    lanes: list[list[tuple[int, int]]] = []
+    found = {}
+    for source, (top, foot) in sorted(spans.items(), key=lambda item: item[1][1] - item[1][0]):
+        free = (i for i, lane in enumerate(lanes) if all(foot <= a or b <= top for a, b in lane))
+        lane = next(free, len(lanes))
+        if lane == len(lanes):
+            lanes.append([])
+        lanes[lane].append((top, foot))
+        found[source] = -1 - lane
+    return found
+
+
+def _on_tracks(
+    edges: Sequence[Edge], places: dict[int, tuple[int, int]]
+) -> tuple[list[Edge], tuple[int, ...]]:
+    """Edges with a track wherever they move sideways, and how many tracks each gap has."""
+    ranks = 1 + max(rank for rank, _ in places.values())
+    gaps: list[list[list[Run]]] = [[] for _ in range(ranks)]
+
+    def track(rank: int, owner: tuple[str, int], column: int, other: int) -> int | None:
+        if column == other or (column == 0 and other < 0):  # lanes are reached from the side
+            return None
+        run = Run(owner, min(column, other), max(column, other))
+        tracks = gaps[rank]
+        for i, runs in enumerate(tracks):
+            if not any(run.meets(one) for one in runs):
+                runs.append(run)
+                return i
+        tracks.append([run])
+        return len(tracks) - 1
+
+    left = []
+    for edge in edges:
+        rank, column = places[edge.source]
+        left.append(edge._replace(leave=track(rank, ("from", edge.source), column, edge.column)))
+    out = []
+    for edge in left:
+        rank, column = places[edge.reader]
+        found = track(rank - 1, ("to", edge.reader), column, edge.column)
+        out.append(edge._replace(enter=found))
+    return out, tuple(map(len, gaps))

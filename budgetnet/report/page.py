@@ -13,9 +13,10 @@ from .. import __version__
 from ..accounting import Account, Row
 from ..budget import Budget
 from ..chains import chain_of
+from ..limits import Range
 from .comparison import comparison
 from .curves import curves
-from .drawing import diagram, legend
+from .drawing import diagram, legend, slices
 from .listing import listing
 from .markup import Markup, data_script, join, tag
 from .samples import footprint_address, picture
@@ -54,6 +55,7 @@ def render_html(
     """
     layers = account.layers()
     view = _view(account, layers, image, footprints or {})
+    view["limits"] = _ranges(budget)
     parts = [
         _section("verdict", "Budget" if budget else "Figures",
                  strip(account, budget.check(account) if budget else ())),
@@ -131,7 +133,7 @@ def _graph(account: Account, layers: Sequence[Row]) -> Markup:
     note = "" if known else tag("p", "An earlier release saved this account: no edges.", cls="note")
     drawn = tag("div", diagram(account, layers), cls="scroll tall", tabindex=0, role="region",
                 aria_label="Network diagram")  # fmt: skip
-    return _section("graph", "Network", legend(), note, drawn)
+    return _section("graph", "Network", legend(), note, drawn, slices(account, layers))
 
 
 def _overlay(view: Mapping[str, Any]) -> Markup:
@@ -198,6 +200,16 @@ def _view(
         "layers": [_layer(row, footprints) for row in layers],
         "chain": chain and {"spec": str(chain.spec), "input": account.input_text},
     }
+
+
+def _ranges(budget: Budget | None) -> list[dict[str, Any]]:
+    """The limits that what-if can judge: those of the figures that it computes."""
+    limits = budget.limits if budget else ()
+    return [
+        {"name": limit.name, "low": limit.low, "high": limit.high, "text": limit.text}
+        for limit in limits
+        if isinstance(limit, Range)
+    ]
 
 
 def _layer(row: Row, footprints: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,9 +102,9 @@ def _draw_growth(
         axes.axhline(curve.line[0], color="#556070", linestyle="--", linewidth=1)
         axes.annotate(curve.line[1], (0, curve.line[0]), xytext=(2, 3),
                       textcoords="offset points", fontsize=8, color="#556070")  # fmt: skip
-    if curve.mark:
-        axes.axvline(curve.mark[0], color="#b8400a", linestyle=":", linewidth=1)
-        axes.set_title(curve.mark[1], fontsize=9)
+    if curve.mark is not None:
+        axes.axvline(curve.mark, color="#b8400a", linestyle=":", linewidth=1)
+    axes.set_title(curve.note, fontsize=9)
     step = -(-len(layers) // MOST_NAMED)
     places = range(0, len(layers), step)
     names = [layers[i].path or layers[i].kind for i in places]

@@ -37,6 +37,7 @@ function startOverlay() {
 
   // ---- the picture, made once; a change of unit moves what is in it
   const part = {
+    rim: shape('path', { class: 'rim' }), // dark around the dots, which light pictures swallow
     dots: shape('path', { class: 'dots' }),
     seen: shape('path', { class: 'seen', 'clip-path': 'url(#on-input)' }),
     onpad: shape('path', { class: 'onpad', 'clip-path': 'url(#off-input)' }),
@@ -61,7 +62,7 @@ function startOverlay() {
     ),
     shape('image', { ...whole, href: view.image, preserveAspectRatio: 'none' }),
     shape('rect', { ...whole, class: 'border' }),
-    part.onpad, part.seen, part.measured, part.dots, part.hull, part.centre,
+    part.onpad, part.seen, part.measured, part.rim, part.dots, part.hull, part.centre,
   );
   byId('stage').append(picture);
 
@@ -126,8 +127,10 @@ function startOverlay() {
         }
       }
     }
-    part.dots.setAttribute('d', byId('grid').checked ? path.join('') : '');
-    part.dots.style.strokeWidth = count > 900 ? '2' : '';
+    for (const dots of [part.rim, part.dots]) {
+      dots.setAttribute('d', byId('grid').checked ? path.join('') : '');
+      dots.classList.toggle('many', count > 900);
+    }
   }
 
   function showUnit(wanted) {

@@ -41,9 +41,18 @@ function startWhatIf() {
     const value = now.every((n) => n === now[0]) ? number(now[0]) : now.join('x');
     const dd = element('dd', { 'data-figure': name, 'data-value': now.join('x') }, value);
     dd.append(element('span', { class: 'apart' }, change));
+    dd.append(...view.limits.filter((limit) => limit.name === name).map((limit) => verdict(limit, now)));
     const box = element('div');
     box.append(element('dt', {}, words), dd);
     return box;
+  }
+
+  // As limits.py has it: the shortest axis must reach `low`, the longest stay within `high`.
+  function verdict({ low, high, text }, values) {
+    const isUnder = low !== null && Math.min(...values) < low;
+    const isOver = high !== null && Math.max(...values) > high;
+    const words = isUnder ? '✗ fail: under' : isOver ? '✗ fail: over' : '✓ pass';
+    return element('span', { class: isUnder || isOver ? 'bad' : 'good' }, `${words}, ${text}`);
   }
 
   function showRows(rows) {
