@@ -187,7 +187,11 @@ def _add_report(commands: Any) -> None:
     )
     report.add_argument("target", metavar="TARGET", help=TARGET)
     _add_input(report)
-    report.add_argument("--budget", metavar="LIMIT=SIZE,...", help="limits, such as params=20k")
+    report.add_argument(
+        "--budget",
+        metavar="LIMITS",
+        help="such as params=20k,rf=22, or a TOML file with a check of this name or model",
+    )
     _add_limits(report)
     report.add_argument("--image", metavar="FILE", help="a picture to lay receptive fields over")
     report.add_argument(

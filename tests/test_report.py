@@ -12,6 +12,7 @@ import sys
 import xml.etree.ElementTree as ET
 import zlib
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,6 +258,12 @@ def test_the_diagram_is_a_picture_with_every_layer_and_edge():
     assert len(draw_svg(s6(), depth=1)) < len(draw_svg(s6()))
 
 
+def test_the_diagram_in_the_docs_is_what_is_drawn():
+    """`python docs/pictures.py` draws it again."""
+    file = Path(__file__).resolve().parents[1] / "docs" / "images" / "s6.svg"
+    assert draw_svg(s6()) == file.read_text(encoding="utf-8")
+
+
 def pixels(address):
     """A PNG read by hand: width, height and bytes of its lines."""
     content = base64.b64decode(address.partition(",")[2])
@@ -320,6 +327,44 @@ def test_commands_write_files(tmp_path, capsys):
     picture_file = tmp_path / "s6.svg"
     assert 0 == main(["draw", "s6", "--depth", "1", "-o", str(picture_file)])
     ET.fromstring(picture_file.read_text(encoding="utf-8"))
+
+
+CONFIG = """
+[[tool.budgetnet.check]]
+name = "small"
+model = "c16 gap10"
+input = "1x28x28"
+params = "1k"
+forbid = ["</script><b>"]
+growth = { macs = "+10%" }
+
+[[tool.budgetnet.check]]
+name = "wide"
+model = "c16 gap10"
+input = "1x28x28"
+"""
+
+
+def test_limits_of_a_configured_check(tmp_path, capsys):
+    file, out = tmp_path / "nets.toml", tmp_path / "a.html"
+    file.write_text(CONFIG, encoding="utf-8")
+    call = ["report", "small", "--budget", str(file), "-o", str(out)]
+    assert 2 == main(call)
+    assert "the baseline has no macs of 'small'" in capsys.readouterr().err
+    assert 0 == main(["check", "--config", str(file), "--update"])
+    assert 0 == main([*call, "--rf", "3"])
+    tags = Reader(out.read_text(encoding="utf-8")).tags
+    limits = {a["data-limit"]: a["data-verdict"] for _, a in tags if "data-limit" in a}
+    assert {"params": "within", "growth of macs": "within", "receptive_field": "within",
+            "forbid </script><b>": "within"} == limits  # fmt: skip
+    capsys.readouterr()
+    for arguments, message in (
+        (["c16 gap10"], "2 checks are of 'c16 gap10' (checks small, wide)"),
+        (["none"], "no checks are of 'none'"),
+        (["small", "--input", "1x9x9"], "--input and --set are those of"),
+    ):
+        assert 2 == main(["report", *arguments, "--budget", str(file), "-o", str(out)])
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("ending", "sign"), [("png", b"\x89PNG"), ("svg", b"<?xml")])

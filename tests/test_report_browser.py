@@ -354,16 +354,25 @@ AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
 
 
 @pytest.mark.skipif(not AXE.exists(), reason=f"axe-core is not at {AXE}")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["s6", "unet"])
-def test_axe_finds_no_violations(browser, tmp_path, scheme, name):
+@pytest.mark.parametrize(
+    ("name", "scheme", "width"),
+    [
+        ("s6", "light", 1280),
+        ("s6", "dark", 360),
+        ("unet", "dark", 1280),
+        ("resnet18", "light", 360),
+    ],
+)
+def test_axe_finds_no_violations(browser, tmp_path, name, scheme, width):
     small = plan("c16 c16 p c32 gap10", (1, 28, 28), name="small")
     limits = Budget(params="20k", macs="3M", forbid=["Dropout"])
     page = s6(budget=limits, against=small) if name == "s6" else render_html(torch_account(name))
     file = tmp_path / "report.html"
     file.write_text(page, encoding="utf-8")
     # axe is put into the page from outside, which the page's own policy rightly forbids.
-    context = browser.new_context(color_scheme=scheme, bypass_csp=True)
+    context = browser.new_context(
+        color_scheme=scheme, bypass_csp=True, viewport={"width": width, "height": 800}
+    )
     tab = context.new_page()
     tab.goto(file.as_uri())
     tab.add_script_tag(path=str(AXE))

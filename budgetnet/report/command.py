@@ -10,7 +10,7 @@ from ..accounting import Account
 from ..budget import Budget, did_you_mean
 from ..errors import ArgumentError, explain
 from ..files import write_whole
-from ..limits import FIGURES
+from ..limits import FIGURES, Limit
 from ..targets import account_target, make_model, read_options, read_shape
 from .drawing import draw_svg
 from .page import render_html
@@ -21,11 +21,15 @@ _SHORT = {"rf": "receptive_field"}
 def report(args: argparse.Namespace) -> str:
     """Write the report; returns what to tell."""
     limits = {name: value for name in FIGURES if (value := getattr(args, name)) is not None}
-    if args.budget:
-        limits = {**read_budget(args.budget), **limits}
-    account = _account(args, args.target)
+    configured: tuple[Limit, ...] = ()
+    if args.budget and args.budget.endswith(".toml"):
+        account, configured = _configured(args, Path(args.budget))
+    else:
+        if args.budget:
+            limits = {**read_budget(args.budget), **limits}
+        account = _account(args, args.target)
     against = _account(args, args.against) if args.against else None
-    budget = Budget.from_dict(limits) if limits else None
+    budget = Budget(*configured, **limits) if configured or limits else None
     measured = _footprints(args, account) if args.footprints else None
     page = render_html(
         account, budget=budget, image=args.image, against=against, footprints=measured
@@ -46,6 +50,30 @@ def draw(args: argparse.Namespace) -> str:
         if not args.output:
             return f"wrote {args.plot}"
     return draw_svg(account, args.depth)
+
+
+def _configured(args: argparse.Namespace, file: Path) -> tuple[Account, tuple[Limit, ...]]:
+    """The account and the limits of the check in a file that has this name or this model."""
+    from ..checking.baseline import NAME, read_baseline
+    from ..checking.checks import run_check
+    from ..checking.config import read_checks
+
+    checks = read_checks(file)
+    named = [check for check in checks if args.target in (check.name, check.target)]
+    if len(named) != 1:
+        remedy = "Name one of its checks as TARGET."
+        numbers = {"checks": ", ".join(check.name for check in checks) or "none"}
+        what = f"{len(named) or 'no'} checks are of {args.target!r}"
+        raise ArgumentError(explain(what, where=str(file), numbers=numbers, remedy=remedy))
+    if args.input or args.set:
+        raise ArgumentError(explain(f"--input and --set are those of {file}", remedy="Drop them."))
+    (check,) = named
+    known = read_baseline(file.parent / NAME).get(check.name) if check.growth else None
+    outcome = run_check(check, known)
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.account is not None  # there is the one or the other
+    return outcome.account, outcome.budget.limits
 
 
 def read_budget(text: str) -> dict[str, str]:

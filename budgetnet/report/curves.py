@@ -13,6 +13,7 @@ from ..advice import coverage
 from .markup import Markup, tag
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 330, 176, 46, 12, 16, 26
+MOST_POINTS = 120  # with a mark each; more would touch, and the table has their values
 Value = int | Fraction | None
 
 
@@ -105,7 +106,7 @@ def _chart(curve: Curve, layers: Sequence[Row]) -> Markup:
             tag("circle", tag("title", f"{_name(row)}: {_number(value)}"),
                 cx=f"{x(i):.1f}", cy=f"{y(value):.1f}", r=3 if len(layers) <= 40 else 1.6)
             for i, (row, value) in enumerate(zip(layers, curve.values, strict=True))
-            if value is not None
+            if value is not None and len(layers) <= MOST_POINTS
         ),
         viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=_words(curve, layers),
         cls=curve.cls,

@@ -53,9 +53,9 @@ def diagram(account: Account, layers: Sequence[Row], style: str = "") -> Markup:
         "svg",
         tag("title", words),
         tag("style", Markup(style)) if style else "",
-        tag("defs", _arrowhead()),
         tag(
             "g",
+            tag("defs", _arrowhead()),
             *(_input(*grid.corner(-1 - i), text) for i, text in enumerate(inputs)),
             tag("g", *(_edge(edge, grid.way(edge)) for edge in grid.edges), cls="edges"),
             *(_node(account, row, i, grid, biggest) for i, row in enumerate(layers)),

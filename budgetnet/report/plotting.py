@@ -62,7 +62,7 @@ def _colours(layers: Sequence[Row]) -> dict[int, Any]:
 
     maps = [i for i, row in enumerate(layers) if _is_map(row)]
     last = max(1, len(maps) - 1)
-    return {i: colormaps["plasma"](0.1 + 0.75 * k / last) for k, i in enumerate(maps)}
+    return {i: colormaps["plasma"](0.3 + 0.6 * k / last) for k, i in enumerate(maps)}
 
 
 def _draw_regions(

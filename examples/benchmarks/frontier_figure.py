@@ -94,5 +94,9 @@ def _scales(axes: Axes) -> None:
     quiet(axes)
 
 
-if __name__ == "__main__":
+def main() -> None:
     write_atomically(DOCS / "images" / "frontier.png", draw().savefig)
+
+
+if __name__ == "__main__":
+    main()

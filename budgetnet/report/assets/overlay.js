@@ -167,6 +167,7 @@ function startOverlay() {
     const middle = units.every((count, axis) => unit[axis] === Math.floor(count / 2));
     const show = layer.footprint && middle && byId('footprint').checked;
     byId('footprint-label').hidden = !layer.footprint;
+    stage.classList.toggle('measured', !!show);
     if (show) part.measured.setAttribute('href', layer.footprint);
     else part.measured.removeAttribute('href');
     tell(layer, runs, hulls, show);
