@@ -63,6 +63,7 @@ def diagram(account: Account, layers: Sequence[Row], style: str = "") -> Markup:
         ),
         xmlns="http://www.w3.org/2000/svg" if style else None,
         viewBox=f"0 0 {width} {height}", width=width, height=height,
+        cls="wide" if width > 2 * WIDTH else None,
         role="img" if style else "group", aria_label=words,
     )  # fmt: skip
 
