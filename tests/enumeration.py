@@ -19,12 +19,14 @@ from budgetnet.stages import Conv, Head, Pool, Separable, Stage, Transition
 def networks(space: SearchSpace, shape: tuple[int, ...], classes: int) -> list[Account]:
     """The plans of all networks of a space that fit an input."""
     found: dict[Spec, Account] = {}
-    for spec in _specs(space, classes):
-        if spec not in found:
-            try:
-                found[spec] = plan(spec, shape)
-            except ShapeError:
-                continue
+    for stages in _skeletons(space):
+        for widths in _widths(space, stages):
+            spec = Spec((*_with(stages, widths), Head(classes)))
+            if spec not in found:
+                try:
+                    found[spec] = plan(spec, shape)
+                except ShapeError:
+                    break  # no other width would fit the input either
     return list(found.values())
 
 
@@ -34,14 +36,12 @@ def skeleton(spec: Spec) -> tuple[object, ...]:
     return tuple((type(s), *(getattr(s, name, None) for name in names)) for s in spec.stages)
 
 
-def _specs(space: SearchSpace, classes: int) -> Iterator[Spec]:
+def _skeletons(space: SearchSpace) -> Iterator[list[tuple[Stage, int]]]:
     for downs in range(space.downsamples[0], space.downsamples[1] + 1):
         for ways in product(space.downsampling, repeat=downs):
             for counts in product(range(space.stage_convs[1] + 1), repeat=downs + 1):
                 if _counts_fit(space, ways, counts):
-                    for stages in _kinds(space, ways, counts):
-                        for widths in _widths(space, stages):
-                            yield Spec((*_with(stages, widths), Head(classes)))
+                    yield from _kinds(space, ways, counts)
 
 
 def _counts_fit(space: SearchSpace, ways: tuple[str, ...], counts: tuple[int, ...]) -> bool:
