@@ -20,6 +20,7 @@ from ..rules.pointwise import JOINS
 from ..rules.reading import Unreadable
 from ..window import Window
 from .census import Census
+from .claims import Claims
 from .frames import Frame, gather, is_parametrized, kind_of, row_of
 from .layers import SHORTCUTS, returns_input
 from .memory import Ledger, Storage
@@ -32,7 +33,6 @@ _CONSTANTS = {
 }  # fmt: skip
 _TYPES = dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "isnan", "any", "all"), torch.bool)
 _TYPES |= dict.fromkeys(("argmax", "argmin"), torch.int64)
-_SMALL = 1 << 16  # constants up to so many elements are computed; larger ones stay shapes
 _SEQUENCE = nn.Sequential.forward
 
 
@@ -44,8 +44,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         super().__init__()  # type: ignore[no-untyped-call]  # torch's is
         self.census, self.strict = census, strict
         self.shortcuts = SHORTCUTS if shortcuts else {}
-        self.unclaimed = dict(census.parameters)
-        self.derived: dict[int, tuple[Tensor, list[int]]] = {}  # tensors made of parameters
+        self.claims = Claims(census)
         sample = census.sample
         self.device, self.dtype = sample.device, sample.dtype
         self.ledger = Ledger()
@@ -112,7 +111,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         kwargs = kwargs or {}
         tracked = activations((*args, *kwargs.values()))
         if not tracked:
-            return self._untracked(func, args, kwargs)
+            return self.claims.run(func, args, kwargs)
         name = func._schema.name.removeprefix("aten::")
         inplace = name.endswith("_") and not name.endswith("__")
         base = name[:-1] if inplace else name
@@ -234,31 +233,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         out = self._allocate(shape, value.stride(), value.dtype)
         return self._imprint(out, Effect(shape, tracked[0].field), tracked, reason)
 
-    def _untracked(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Run an operation on parameters and constants; the model's own stay as they are."""
-        found = list(tensors(args))
-        if func._schema.is_mutable and found and self._is_owned(found[0]):
-            return found[0]
-        if any(t.is_meta or t.numel() > _SMALL for t in found):
-            out = on_meta(func, args, kwargs)
-        else:
-            out = func(*args, **kwargs)
-        origins = [key for t in found for key in self._parameters_in(t)]
-        if origins:
-            for value in out if isinstance(out, list | tuple) else [out]:
-                if isinstance(value, Tensor):
-                    self.derived[id(value)] = (value, origins)
-        return out
-
-    def _is_owned(self, tensor: Tensor) -> bool:
-        base = tensor._base if tensor._base is not None else tensor
-        return id(base) in self.census.parameters or id(base) in self.census.buffers
-
-    def _parameters_in(self, tensor: Tensor) -> list[int]:
-        if id(tensor) in self.derived:
-            return self.derived[id(tensor)][1]
-        return [id(tensor)] if id(tensor) in self.census.parameters else []
-
     # ---- module calls
 
     def call(self, module: nn.Module, args: Any, kwargs: Any, run: Callable[..., Any]) -> Any:
@@ -313,9 +287,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
             raise located(error, Frame(path, module, is_leaf=True).where) from None
         if effect is None:
             return None
-        params = 0
-        for parameter in module._parameters.values():
-            params += self._claim(id(parameter))
+        params = self.claims.of_module(module)
         reads = sources((x,))
         if returns_input(module):
             out = self._hand_on(x)
@@ -335,10 +307,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         self, name: str, effect: Effect, args: Any, reads: tuple[int, ...], unknown: str
     ) -> None:
         frame = self.frames[-1]
-        params = 0
-        for tensor in tensors(args):
-            for key in self._parameters_in(tensor):
-                params += self._claim(key)
+        params = self.claims.of_arguments(args)
         if frame.is_leaf:
             frame.effects.append(effect)
             frame.reads += reads
@@ -378,10 +347,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         self.called.add(id(module))
         self.rows.append(row_of(path, kind_of(module), effect, reads, params, unknown, reused))
 
-    def _claim(self, key: int) -> int:
-        found = self.unclaimed.pop(key, None)
-        return found.numel if found else 0
-
     # ---- results
 
     def _located(self, error: BudgetnetError) -> BudgetnetError:
@@ -403,7 +368,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
             buffers=sum(held.numel for held in self.census.buffers.values()),
             weight_bytes_by_type=tuple(sorted(by_type.items())),
             peak_activation_bytes=self.ledger.peak,
-            unused=tuple(held.path for held in self.unclaimed.values()),
+            unused=tuple(held.path for held in self.claims.left.values()),
         )
 
 

@@ -153,7 +153,13 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
 
 PARTS = {  # of an account, by the files whose functions run
     "noting and restoring the modules' attributes": ("census.py",),
-    "answering module calls and operations": ("tracer.py", "trace.py", "tensors.py", "memory.py"),
+    "answering module calls and operations": (
+        "tracer.py",
+        "trace.py",
+        "tensors.py",
+        "memory.py",
+        "claims.py",
+    ),
     "rules": ("layers.py", "core.py", "sliding.py", "pointwise.py", "views.py", "products.py"),
     "windows and fields": ("window.py", "receptive_field.py", "reading.py", "geometry.py"),
     "rows": ("frames.py", "accounting.py"),
