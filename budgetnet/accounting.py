@@ -13,6 +13,8 @@ from .geometry import Sliding, as_tuples, compact
 from .receptive_field import ReceptiveField
 from .table import Column, Table
 
+__all__ = ["Account", "Row"]
+
 FORMAT = "budgetnet.account"
 VERSION = 2  # 1 did not say what a row reads
 _PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reused", "unknown")
@@ -92,7 +94,7 @@ class Account:
 
     @property
     def macs(self) -> int | None:
-        """Multiply-accumulates for one input: one multiply-add is one MAC; `None` if unknown.
+        """Multiply-accumulates for one input, one multiply-add being one MAC; `None` if unknown.
 
         Convolutions and matrix products only; bias, norm, pooling and activation cost none.
         """

@@ -12,6 +12,8 @@ from .errors import ArgumentError, BudgetnetError, explain
 from .limits import FIGURES, Finding, Forbid, Limit, Require, findings_of, read_limit
 from .table import Column, Table
 
+__all__ = ["Budget", "BudgetExceeded", "assert_budget"]
+
 
 class BudgetExceeded(BudgetnetError, AssertionError):
     """A network breaks its budget; the message tells every violation and what would mend it.

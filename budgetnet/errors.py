@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+__all__ = [
+    "ArgumentError",
+    "BudgetnetError",
+    "ExportError",
+    "FormatError",
+    "SearchStopped",
+    "ShapeError",
+    "SpecError",
+    "StrideMismatch",
+    "UnsupportedOp",
+    "WeightsError",
+]
+
 
 def explain(
     what: str, *, where: str = "", numbers: Mapping[str, object] | None = None, remedy: str = ""

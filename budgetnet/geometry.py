@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 from .errors import ArgumentError, ShapeError, explain
 from .window import Pair, Window
 
+__all__ = ["Sliding", "ceil_size", "conv_macs", "conv_size", "conv_weights", "same_padding"]
+
 Count: TypeAlias = Any  # an int, or an integer array
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 from .accounting import Account
 from .errors import ArgumentError, explain
 
+__all__ = ["Finding", "Forbid", "Range", "Require"]
+
 
 class Figure(NamedTuple):
     """A figure that can be limited: what it counts, and how to read it from an account."""

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from .accounting import Account, Row
 from .advice import coverage
 
+__all__ = ["Hint", "find_hints"]
+
 _ACTIVATIONS = {
     "ReLU", "ReLU6", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid",
     "Softplus", "relu", "relu_", "gelu", "silu", "hardswish", "leaky_relu",

@@ -37,12 +37,12 @@ class ReceptiveField:
 
     @property
     def stride(self) -> tuple[int | Fraction, ...]:
-        """Effective stride: input positions between neighbouring units ("jump")."""
+        """Effective stride ("jump"), the input positions between neighbouring units."""
         return tuple(window.stride for window in self.axes)
 
     @property
     def padding(self) -> tuple[int, ...]:
-        """Effective padding: input positions before 0 that unit 0 reads."""
+        """Effective padding, the input positions before 0 that unit 0 reads."""
         return tuple(window.padding for window in self.axes)
 
     def region(self, *unit: int) -> tuple[Pair, ...]:

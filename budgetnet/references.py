@@ -16,8 +16,12 @@ Origin: TypeAlias = Literal["reproduction", "reconstruction", "own"]
 class Reference:
     """A named network: its spec, the input it is meant for, and how well it is documented.
 
-    `origin` is "reproduction" where the source lists the layers, "reconstruction" where the layers
-    were inferred from what the source does state, and "own" where the network is this library's.
+    Attributes:
+        spec: its stages.
+        input_shape: that it is meant for.
+        origin: "reproduction" where the source lists the layers, "reconstruction" where the layers
+            were inferred from what the source does state, "own" where it is this library's.
+        note: where it comes from, in words.
     """
 
     spec: Spec

@@ -19,6 +19,8 @@ from .receptive_field import ReceptiveField
 from .stages import NAMES, Head, Layer, Stage
 from .window import Window
 
+__all__ = ["Spec", "plan"]
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+__all__ = ["Column", "Table"]
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

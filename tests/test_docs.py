@@ -1,5 +1,6 @@
 """Every snippet in README and docs runs, and prints what the page says; docstrings likewise."""
 
+import collections
 import contextlib
 import doctest
 import importlib
@@ -8,16 +9,19 @@ import json
 import os
 import pkgutil
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import budgetnet
+from budgetnet import cli
 from budgetnet.checking.config import read_checks
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TRAINS = ROOT / "docs" / "tutorial.md"
 UPDATE = "BUDGETNET_UPDATE_DOCS" in os.environ  # writes what the snippets print into the pages
 
 
@@ -42,8 +46,22 @@ def run_page(text):
     return "".join(pieces) + text[end:]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def has_mnist():
+    folder = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "MNIST" / "raw"
+    return (folder / "train-images-idx3-ubyte").exists()
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+@every_page
 def test_snippets_print_what_the_page_says(page, monkeypatch):
+    if page == TRAINS and not has_mnist():
+        pytest.skip("MNIST is neither in $BUDGETNET_DATA nor in ./data")
     monkeypatch.chdir(ROOT)
     text = page.read_text(encoding="utf-8")
     actual = run_page(text)
@@ -53,13 +71,40 @@ def test_snippets_print_what_the_page_says(page, monkeypatch):
         assert text == actual
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def blocks(page, language):
+    found = FENCE.finditer(page.read_text(encoding="utf-8"))
+    return [block[2] for block in found if block[1] == language]
+
+
+@every_page
 def test_configuration_on_a_page_is_read(page, tmp_path):
-    for i, block in enumerate(FENCE.finditer(page.read_text(encoding="utf-8"))):
-        if block[1] == "toml":
-            file = tmp_path / f"{i}.toml"
-            file.write_text(block[2], encoding="utf-8")
-            assert read_checks(file)
+    for i, block in enumerate(blocks(page, "toml")):
+        file = tmp_path / f"{i}.toml"
+        file.write_text(block, encoding="utf-8")
+        assert read_checks(file)
+
+
+def commands_on(page):
+    """Every call of budgetnet or of a script that a page shows, as arguments."""
+    for block in blocks(page, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] in (["budgetnet"], ["python"]):
+                yield words
+
+
+@every_page
+def test_commands_on_a_page_can_be_typed(page):
+    for program, *arguments in commands_on(page):
+        if program == "budgetnet":
+            cli._parser().parse_args(arguments)
+        elif not arguments[0].startswith("-"):
+            assert (ROOT / arguments[0]).is_file(), arguments[0]
+
+
+def test_a_command_that_cannot_be_typed_is_found():
+    with pytest.raises(SystemExit):
+        cli._parser().parse_args(["check", "s6", "--parms", "20k"])
 
 
 MODULES = [module.name for module in pkgutil.walk_packages(budgetnet.__path__, "budgetnet.")]
@@ -76,6 +121,45 @@ def test_links_between_pages_lead_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def documented():
+    """What the reference documents: every object with the name that it has there."""
+    names = [
+        match
+        for page in sorted((ROOT / "docs" / "api").glob("*.md"))
+        for block in blocks(page, "{eval-rst}")
+        for match in re.findall(r"^\.\. (?:auto|py:)\w+:: (\S+)", block, re.MULTILINE)
+    ]
+    return [(name, at(name)) for name in names]
+
+
+def at(name):
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def public():
+    """What users may rely on: the names at the root, and those that its modules list."""
+    modules = [name for name in budgetnet.__all__ if name in budgetnet._MODULES]
+    yield from (f"budgetnet.{name}" for name in budgetnet.__all__ if name not in modules)
+    for module in modules:
+        names = importlib.import_module(f"budgetnet.{module}").__all__
+        yield from (f"budgetnet.{module}.{name}" for name in names)
+
+
+def test_the_reference_has_every_public_name_once():
+    times = collections.Counter(id(found) for _, found in documented())
+    assert not [name for name, found in documented() if times[id(found)] > 1]
+    missing = [name for name in public() if not times[id(at(name))]]
+    assert not missing, f"docs/api has no entry for {', '.join(missing)}"
+
+
+def test_the_reference_has_every_command_once():
+    page = (ROOT / "docs" / "api" / "command_line.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^:::\{command-help\} (\S+)$", page, re.MULTILINE)
+    (commands,) = (a.choices for a in cli._parser()._actions if isinstance(a.choices, dict))
+    assert sorted(commands) == sorted(shown)
 
 
 def test_the_results_page_is_what_the_raw_results_say(monkeypatch):

@@ -50,3 +50,18 @@ def test_what_ships_is_the_median_run_of_the_results(model, weights):
     assert shipping.median_run(runs) == meta["seed"]
     assert runs[meta["seed"]] == pytest.approx(meta["accuracy"]["percent"], abs=0.011)
     assert read(sweep)["summary"][name]["recipe"] == meta["recipe"]["settings"]
+
+
+def test_the_constructs_are_counted_as_the_table_says(monkeypatch):
+    monkeypatch.syspath_prepend(str(RESULTS.parents[1] / "examples" / "benchmarks"))
+    import constructs
+
+    stated = {row["name"]: row for row in read("constructs")["constructs"]}
+    assert [construct.name for construct in constructs.CONSTRUCTS] == list(stated)
+    for construct in constructs.CONSTRUCTS:
+        model = construct.make().eval()
+        truth = constructs.truth(construct, model)
+        assert truth == stated[construct.name]["truth"]
+        ours = constructs.given("budgetnet", model)
+        assert {k: v for k, v in truth.items() if v is not None}.items() <= ours.items()
+        assert ours == stated[construct.name]["given"]["budgetnet"]

@@ -38,10 +38,16 @@ class Problem(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a search stands."""
+    """Where a search stands.
 
-    room: int  # labels that it goes on with at a time
-    share: float  # of the stages of a network that are done
+    Attributes:
+        room: beginnings of networks that it goes on with at a time.
+        share: how much of a network's stages is done.
+        best: the best network so far.
+    """
+
+    room: int
+    share: float
     best: Spec | None
 
 

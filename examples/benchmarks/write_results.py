@@ -16,7 +16,10 @@ from budgetnet.table import Column, Table
 from run_folder import TARGET
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-SHOWN = ("torch", "torchvision", "torchinfo", "thop", "fvcore", "calflops")
+SHOWN = (
+    "torch", "torchvision", "torchinfo", "thop", "fvcore", "calflops", "ptflops", "torchscan",
+    "torchsummary", "torchlens",
+)  # fmt: skip
 OURS = [  # the sweep, its experiment, and what we call it
     *(("frontier", name, name) for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38")),
     ("default", "default", "s6, 5 epochs"),
@@ -337,6 +340,40 @@ def objectives() -> str:
     return "\n\n".join((*tables, source("objectives", result)))
 
 
+def constructs(figure: str) -> str:
+    """What every tool says of one figure of the hard constructs, beside the truth."""
+    rows = [row for row in read("constructs")["constructs"] if row["truth"][figure] is not None]
+    tools = [t for t in rows[0]["given"] if any(figure in row["given"][t] for row in rows)]
+    cells = [[_judged(row, tool, figure) for tool in tools] for row in rows]
+    right = [f"{column.count('right')} of {len(rows)}" for column in zip(*cells, strict=True)]
+    body = [
+        (row["name"], f"{row['truth'][figure]:,}", *line)
+        for row, line in zip(rows, cells, strict=True)
+    ]
+    return markdown(["construct", "truth", *tools], [*body, ("right", "", *right)])
+
+
+def _judged(row: dict[str, Any], tool: str, figure: str) -> str:
+    """One cell: "right", the wrong number, or that there is none."""
+    said, truth = row["given"][tool], row["truth"][figure]
+    if "error" in said:
+        return "fails"
+    if said.get(figure) is None:
+        return "-"
+    if figure == "receptive_field" and said.get("status", "exact") != "exact":
+        return f"at most {said[figure]:,}"
+    if said[figure] == truth:
+        return "right"
+    return f"{said[figure]:,}" + ", partial" * bool(figure == "macs" and said.get("lacks"))
+
+
+def constructs_source() -> str:
+    result = read("constructs")
+    missing = result["not_installed"]
+    lacking = f"Not installed: {', '.join(missing)}.\n\n" if missing else ""
+    return lacking + source("constructs", result)
+
+
 PARTS = {
     "default": lambda: experiments("default"),
     "default_choices": lambda: experiments("default_choices"),
@@ -357,6 +394,10 @@ PARTS = {
     "faster_to_target": faster_to_target,
     "ceiling": lambda: of_the_ceiling("matrix product"),
     "training_rate": lambda: of_the_ceiling("training"),
+    "constructs_params": lambda: constructs("params"),
+    "constructs_macs": lambda: constructs("macs"),
+    "constructs_field": lambda: constructs("receptive_field"),
+    "constructs_source": constructs_source,
     "accounting": accounting,
     "plan_speed": plan_speed,
     "extra_memory": extra_memory,
