@@ -234,6 +234,29 @@ def startup() -> str:
     return f"{markdown(['process', 'median, s'], rows)}\n\n{source('startup', result)}"
 
 
+REPORTS = {  # column of the table: figure, and how it is written
+    "layers": ("layers", "{:,.0f}"),
+    "account, ms": ("account_ms", "{:.3g}"),
+    "page, ms": ("page_ms", "{:.3g}"),
+    "page, KiB": ("page_bytes", "{:,.0f}"),
+    "gzipped, KiB": ("page_gzip_bytes", "{:,.0f}"),
+    "ready in Chromium, ms": ("ready_ms", "{:.3g}"),
+    "diagram, ms": ("diagram_ms", "{:.3g}"),
+    "diagram, KiB": ("diagram_bytes", "{:,.0f}"),
+}
+
+
+def reports() -> str:
+    result = read("reports")
+    rows = []
+    for name, found in result["networks"].items():
+        values = [found[key] / (1024 if "bytes" in key else 1) for key, _ in REPORTS.values()]
+        cells = [form.format(v) for v, (_, form) in zip(values, REPORTS.values(), strict=True)]
+        rows.append((name, *cells))
+    table = markdown(["network", *REPORTS], rows)
+    return f"{table}\n\n{source('reports', result)}"
+
+
 def training(name: str) -> str:
     result = read(name)
     found = result["throughput"]
@@ -403,6 +426,7 @@ PARTS = {
     "extra_memory": extra_memory,
     "shares": shares,
     "startup": startup,
+    "reports": reports,
     "training_cpu": lambda: training("training_cpu"),
     "training_cuda": lambda: training("training_cuda"),
     "to_target": to_target,
