@@ -14,9 +14,10 @@ project = "budgetnet"
 author = "The budgetnet authors"
 release = version = budgetnet.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["results"]  # raw data
 
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"budgetnet {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
