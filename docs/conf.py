@@ -28,7 +28,7 @@ myst_heading_anchors = 3
 
 default_role = "code"  # docstrings write `name` as Markdown does
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True  # attributes that a docstring lists are not documented twice

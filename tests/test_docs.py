@@ -54,7 +54,8 @@ def name_of(page):
 
 def has_mnist():
     folder = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "MNIST" / "raw"
-    return (folder / "train-images-idx3-ubyte").exists()
+    names = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
+    return all((folder / name).exists() for name in names)
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
