@@ -14,9 +14,10 @@ project = "budgetnet"
 author = "The budgetnet authors"
 release = version = budgetnet.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["results"]  # raw data
 
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"budgetnet {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -27,7 +28,7 @@ myst_heading_anchors = 3
 
 default_role = "code"  # docstrings write `name` as Markdown does
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True  # attributes that a docstring lists are not documented twice

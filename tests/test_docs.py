@@ -10,9 +10,11 @@ import os
 import pkgutil
 import re
 import shlex
+import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 
 import budgetnet
 from budgetnet import cli
@@ -52,19 +54,27 @@ def name_of(page):
 
 def has_mnist():
     folder = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "MNIST" / "raw"
-    return (folder / "train-images-idx3-ubyte").exists()
+    names = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
+    return all((folder / name).exists() for name in names)
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
 @every_page
-def test_snippets_print_what_the_page_says(page, monkeypatch):
+def test_snippets_print_what_the_page_says(page, monkeypatch, tmp_path):
     if page == TRAINS and not has_mnist():
         pytest.skip("MNIST is neither in $BUDGETNET_DATA nor in ./data")
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where a page makes its files
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # for what a page starts
     text = page.read_text(encoding="utf-8")
-    actual = run_page(text)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks this small only wait for further ones
+    try:
+        actual = run_page(text)
+    finally:
+        torch.set_num_threads(threads)
     if UPDATE:
         page.write_text(actual, encoding="utf-8")
     else:

@@ -52,6 +52,7 @@ def test_what_ships_is_the_median_run_of_the_results(model, weights):
     assert read(sweep)["summary"][name]["recipe"] == meta["recipe"]["settings"]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # one of the constructs
 def test_the_constructs_are_counted_as_the_table_says(monkeypatch):
     monkeypatch.syspath_prepend(str(RESULTS.parents[1] / "examples" / "benchmarks"))
     import constructs

@@ -159,6 +159,12 @@ CONSTRUCTS = (
     Construct("slice with a step", sliced, FIRST + 4 * 8 * 9 * 5 * 5),
     Construct("product of two maps, `@`", product, FIRST + 196 * 4 * 196, has_field=False),
 )
+CONVENTIONS = {  # what stands behind or in a convolution, and counts for some tools as work
+    "bias": lambda: nn.Sequential(nn.Conv2d(1, 4, 3)),
+    "BatchNorm2d": lambda: nn.Sequential(conv(1, 4, 3), nn.BatchNorm2d(4)),
+    "ReLU": lambda: nn.Sequential(conv(1, 4, 3), nn.ReLU()),
+    "AvgPool2d": lambda: nn.Sequential(conv(1, 4, 3), nn.AvgPool2d(2)),
+}
 Figures = dict[str, Any]  # "params", "macs", "receptive_field"; what is absent is not given
 
 
@@ -306,12 +312,18 @@ def main() -> None:
         answers = {tool: given(tool, model) for tool in tools}
         rows.append({"name": construct.name, "truth": truth(construct, model), "given": answers})
         print(rows[-1], flush=True)
+    conventions = {
+        name: {tool: given(tool, make().eval()).get("macs") for tool in tools}
+        for name, make in CONVENTIONS.items()
+    }
     run_folder.write_json(
         RESULTS,
         {
             "command": "python examples/benchmarks/constructs.py",
             "input_shape": SHAPE,
             "constructs": rows,
+            "first_convolution_macs": FIRST,
+            "conventions": conventions,
             "not_installed": [tool for tool, text in found.items() if text is None],
             "versions": run_folder.versions()
             | {tool: text for tool, text in found.items() if text},

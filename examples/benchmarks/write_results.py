@@ -390,6 +390,19 @@ def _judged(row: dict[str, Any], tool: str, figure: str) -> str:
     return f"{said[figure]:,}" + ", partial" * bool(figure == "macs" and said.get("lacks"))
 
 
+def conventions() -> str:
+    """What every tool adds to the MACs of a convolution for what goes with it."""
+    result = read("constructs")
+    rows = result["conventions"]
+    tools = [t for t in next(iter(rows.values())) if any(of[t] is not None for of in rows.values())]
+    first = result["first_convolution_macs"]
+    body = [
+        (name, *("-" if of[t] is None else f"{of[t] - first:,}" for t in tools))
+        for name, of in rows.items()
+    ]
+    return markdown(["with", *tools], body)
+
+
 def constructs_source() -> str:
     result = read("constructs")
     missing = result["not_installed"]
@@ -420,6 +433,7 @@ PARTS = {
     "constructs_params": lambda: constructs("params"),
     "constructs_macs": lambda: constructs("macs"),
     "constructs_field": lambda: constructs("receptive_field"),
+    "conventions": conventions,
     "constructs_source": constructs_source,
     "accounting": accounting,
     "plan_speed": plan_speed,
