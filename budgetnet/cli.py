@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done, and within budget; 1: over budget, or no network is within it; 2: the call, the
     configuration or the model is wrong; 3: a figure could not be determined.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         code: int = args.run(args)
     except BudgetnetError as error:
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Everything that can be typed."""
     parser = argparse.ArgumentParser(
         prog="budgetnet", description="Parameters, MACs and receptive field, exactly."
     )

@@ -50,7 +50,7 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Ask the parser itself, so that the page cannot drift from it."""
-        (commands,) = (a.choices for a in cli._parser()._actions if isinstance(a.choices, dict))
+        (commands,) = (a.choices for a in cli.parser()._actions if isinstance(a.choices, dict))
         text = commands[self.arguments[0]].format_help()
         return [nodes.literal_block(text, text, language="text")]
 

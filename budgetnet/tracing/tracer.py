@@ -34,6 +34,10 @@ _CONSTANTS = {
 _TYPES = dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "isnan", "any", "all"), torch.bool)
 _TYPES |= dict.fromkeys(("argmax", "argmin"), torch.int64)
 _SEQUENCE = nn.Sequential.forward
+_NO_SHAPE = (
+    "Not even the shape of its output is known, so strict=False cannot go on. Register a rule with "
+    "budgetnet.rule, or tell torch its shape with register_fake."
+)
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
@@ -215,7 +219,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         try:
             twin = on_meta(func, args, kwargs)
         except Exception:  # whatever a kernel says of shapes, the missing rule is the reason
-            raise error from None
+            told = str(error).removesuffix(REMEDY)
+            raise UnsupportedOp(f"{told}{_NO_SHAPE}") from None
         reason = str(error).removesuffix(f". {REMEDY}")
         outs = [
             self._blank(value, tracked, reason)
