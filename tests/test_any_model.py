@@ -138,9 +138,9 @@ def test_users_can_register_a_rule():
         return x * 2
 
     model = nn.Sequential(nn.Conv2d(1, 2, 3), Runs(lambda x: torch.ops.budgetnet_test.twice(x)))
-    with pytest.raises(UnsupportedOp, match="budgetnet_test.*or pass strict=False"):
+    with pytest.raises(UnsupportedOp, match=r"budgetnet_test.*or pass strict=False"):
         account(model, (1, 8, 8))
-    with pytest.raises(UnsupportedOp, match="strict=False cannot go on. Register a rule"):
+    with pytest.raises(UnsupportedOp, match=r"strict=False cannot go on\. Register a rule"):
         account(model, (1, 8, 8), strict=False)
     rules.rule("budgetnet_test::twice")(lambda x: rules.seen(rules.of(x), x))
     try:
