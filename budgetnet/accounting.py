@@ -264,6 +264,10 @@ class Account:
         """The table as plain text."""
         return self.to_table().to_text()
 
+    def _repr_html_(self) -> str:
+        """The table, as notebooks show it."""
+        return self.to_table().to_html()
+
     @property
     def input_text(self) -> str:
         """Shape of the input, or of several, as people write it."""

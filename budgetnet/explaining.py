@@ -93,6 +93,10 @@ class Explanation:
         """The table as plain text."""
         return self.to_table().to_text()
 
+    def _repr_html_(self) -> str:
+        """The table, as notebooks show it."""
+        return self.to_table().to_html()
+
 
 def explain(
     spec: Spec | str,

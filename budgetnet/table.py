@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, TextIO
 
 __all__ = ["Column", "Table"]
@@ -130,6 +131,24 @@ class Table:
         writer.writerow([column.name for column in self.columns])
         writer.writerows(self.rows)
         return out.getvalue()
+
+    def to_html(self) -> str:
+        """An HTML table, as notebooks show it."""
+        sides = ["right" if column.numeric else "left" for column in self.columns]
+
+        def line(cells: Sequence[str], tag: str) -> str:
+            pairs = zip(cells, sides, strict=True)
+            made = (f'<{tag} style="text-align:{s}">{escape(c)}</{tag}>' for c, s in pairs)
+            return f"<tr>{''.join(made)}</tr>"
+
+        parts = (
+            f"<caption>{escape(self.title)}</caption>" if self.title else "",
+            f"<thead>{line([column.name for column in self.columns], 'th')}</thead>",
+            f"<tbody>{''.join(line(row, 'td') for row in self.rows)}</tbody>",
+            f"<tfoot>{line(self.totals, 'th')}</tfoot>" if self.totals else "",
+        )
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"<table>{''.join(parts)}</table>{notes}"
 
     def _markdown_line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         padded = [

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,34 @@ def test_no_cell_is_read_as_markup(text):
     assert text in table.to_text()
     assert text.replace("\\", "\\\\").replace("|", "\\|") in table.to_markdown()
     assert [text, "1"] == list(csv.reader(io.StringIO(table.to_csv())))[1]
+
+
+class Cells(HTMLParser):
+    """The texts of a page's elements, by their tags."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.found, self.open = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert tag == self.open.pop()
+
+    def handle_data(self, data):
+        self.found.append((self.open[-1], data))
+
+
+@pytest.mark.parametrize("name", ["s6", "<b>&amp;</table>"])
+def test_a_notebook_shows_the_same_cells(name):
+    planned = plan("c16 p gap10", (1, 28, 28), name=name)
+    table = planned.to_table()
+    cells = [("caption", table.title), *(("th", column.name) for column in table.columns)]
+    cells += [("td", cell) for row in table.rows for cell in row if cell]
+    cells += [("th", cell) for cell in table.totals if cell] + [("p", n) for n in table.notes]
+    assert cells == Cells(planned._repr_html_()).found
 
 
 class Terminal(io.StringIO):

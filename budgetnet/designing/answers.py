@@ -148,6 +148,10 @@ class Designs(Sequence[Design]):
         """The table as plain text."""
         return self.to_table().to_text()
 
+    def _repr_html_(self) -> str:
+        """The table, as notebooks show it."""
+        return self.to_table().to_html()
+
 
 def _limit_text(limit: Any) -> str:
     return f"{limit.name} {limit.text}"

@@ -10,10 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from accuracy_tables import OURS, PUBLISHED
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
-from write_results import DOCS, OURS, PUBLISHED, read
+from raw_results import DOCS, read
 
 from figures import ACCURACIES, DPI, FAINT, INK, MARK, TEST, TRAIN, miss, quiet
 from run_folder import TARGET, write_atomically

@@ -37,7 +37,10 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--weights", type=Path, default=Path("runs/sweep"))
     args = parser.parse_args()
-    job = next(job for job in LISTS[args.list] if job.name == args.experiment)
+    jobs = {job.name: job for job in LISTS[args.list]}
+    if args.experiment not in jobs:
+        parser.error(f"{args.experiment!r} is none of {', '.join(jobs)}")
+    job = jobs[args.experiment]
     results = json.loads((RESULTS / f"{args.list}.json").read_text(encoding="utf-8"))
     runs = {run["seed"]: run for run in results["runs"] if run["name"] == job.name}
     accuracies = {seed: run["last"] for seed, run in runs.items()}

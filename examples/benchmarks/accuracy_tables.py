@@ -1,0 +1,221 @@
+"""The tables of the results page that tell of training: accuracies, claims, times to a target."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from raw_results import markdown, numbers, read, source, spread, sweep_source
+
+from budgetnet.table import Column, Table
+from run_folder import TARGET
+
+OURS = [  # the sweep, its experiment, and what we call it
+    *(("frontier", name, name) for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38")),
+    ("default", "default", "s6, 5 epochs"),
+    ("long", "20 epochs, distilled", "s6, 20 epochs, distilled"),
+]
+PUBLISHED = [  # parameters, best, last or mean of the last three, evidence, source
+    (697, 99.03, None, "best of some 700 runs, chosen on the test set",
+     "JoshWarn/Parameter-Efficient-MNIST"),
+    (1_936, 99.10, None, "one run", "ruslangrimov/mnist-minimal-model"),
+    (3_762, 99.52, 99.46, "one run", "adilsammar/woolly-of-cv"),
+    (5_196, 99.43, 99.41, "one run", "Madhur-1/ERA-v1"),
+    (7_918, 99.52, 99.48, "one run", "snehanshu-raj/ERA"),
+    (9_436, 99.64, 99.52, "last: mean of 11 runs", "rohansh-tty/EVA4"),
+    (14_372, 99.57, None, "one run", "the report of s6"),
+    (15_794, 99.59, 99.55, "one run", "divya-r-kamat/EfficientMnist-Under20K"),
+]  # fmt: skip
+CLAIMS = {  # of the report: best accuracy over 20 epochs
+    "s6": "99.57, and 99.4 within 13 epochs",
+    "s6_exp1": "98.1",
+    "s6_exp2": "98.5",
+    "s6_exp3": "98.75",
+}
+CLAIMS_MADE = [  # the report's, the experiments that measure them, and what they say
+    ("BatchNorm helps (98.1 to 98.5)",
+     ("s6", "no BatchNorm", "no BatchNorm, peak rate 0.05", "no BatchNorm, peak rate 0.02"),
+     "holds: a point and more, and only a tenth of the rate trains at all without it"),
+    ("removing the last BatchNorm changes nothing", ("s6", "last BatchNorm removed"), "holds"),
+    ("the drop of the learning rate ends the plateau",
+     ("s6", "constant rate 0.2", "constant rate 0.05"),
+     "holds: decay to zero is worth 0.2 to 0.3 points"),
+    ("no dropout is needed", ("s6", "dropout 0.05", "dropout 0.1"),
+     "holds: dropout costs 0.08 and 0.26 points"),
+    ("pooling five layers before the output beats pooling one or two before it (98.75 at most)",
+     ("s6", "pool after 1", "pool after 2", "pool after 3", "pool after 5", "pool after 6",
+      "pool after 7", "no pool"),
+     "barely: 99.44 or more wherever it stands, one or two layers before the output 0.03 to 0.07 "
+     "less, which is near the noise; only no pool at all costs, 0.16"),
+    ("5x5 and 7x7 first kernels cost receptive field",
+     ("s6", "first kernel 5", "first kernel 7"),
+     "does not: they add to it and to the parameters (14,628 and 15,012); within noise"),
+    ("at most 16 channels beats 32 within 20k", ("s6", "widest 8", "widest 32",
+     "widest 32, pool inside"),
+     "holds, though the wide ones are shallow, with fields of 8 and 12; 8 channels in 23 layers "
+     "lose as well"),
+    ("a receptive field of 10 never passes 98.75, 22 reaches 99.4",
+     ("s6", "pool after 1", "pool after 7", "no pool", "widest 32"),
+     "half: a field of 8 stays below, but at equal parameters 15 (no pool) has 99.35, 16 has "
+     "99.44, and 28 (pool after 1) no more than 22"),
+    ("augmentation (rotation, crop)", ("s6", "no augmentation", "rotation only", "shift only"),
+     "within noise at five epochs"),
+]  # fmt: skip
+
+
+def experiments(name: str, *picked: str) -> str:
+    """Every experiment of a sweep, best first, or those that are picked, in their order."""
+    result = read(name)
+    found = result["summary"]
+    names = picked or sorted(found, key=lambda key: -found[key]["mean"])
+    held_out = found[names[0]]["held_out"]
+    rows = [
+        (f"`{key}`" if " gap" in key else key, f"{row['parameters']:,}", str(row["n"]),
+         *spread(row), f"{row['least']:.2f}")
+        for key, row in ((key, found[key]) for key in names)
+    ]  # fmt: skip
+    mean = "held-out %, mean" if held_out else "mean of last epochs, %"
+    columns = ["", "parameters", "seeds", mean, "sd", "least"]
+    return f"{markdown(columns, rows)}\n\n{sweep_source(name, result)}"
+
+
+def frontier() -> str:
+    """Networks of this library by parameters."""
+    rows = [(name, read(source)["summary"][key]) for source, key, name in OURS]
+    cells = [
+        (name, f"{row['parameters']:,}", str(row["n"]), *spread(row), f"{row['least']:.2f}",
+         f"{row['most']:.2f}", f"{row['shifted_mean']:.3f}")
+        for name, row in rows
+    ]  # fmt: skip
+    columns = [
+        "network", "parameters", "seeds", "mean of last epochs, %", "sd", "least", "most",
+        "with shifts, mean",
+    ]  # fmt: skip
+    return f"{markdown(columns, cells)}\n\n{sweep_source('frontier', read('frontier'))}"
+
+
+def published() -> str:
+    rows = [
+        (who, f"{params:,}", "" if best is None else f"{best:.2f}",
+         "" if last is None else f"{last:.2f}", evidence)
+        for params, best, last, evidence, who in PUBLISHED
+    ]  # fmt: skip
+    words, figures = Column("published"), ("parameters", "best, %", "last, %")
+    head = (words, *(Column(name, numeric=True) for name in figures), Column("evidence"))
+    return Table(head, tuple(rows)).to_markdown()
+
+
+def findings() -> str:
+    result = read("findings")
+    found = result["summary"]
+
+    def measured(name: str) -> str:
+        mean, sd = spread(found[name])
+        return f"{name}: {mean} ± {sd}"
+
+    rows = [
+        (claim, "; ".join(map(measured, names)), verdict) for claim, names, verdict in CLAIMS_MADE
+    ]
+    head = (Column("claim"), Column("mean of last epochs ± sd, 3 seeds"), Column("verdict"))
+    return f"{Table(head, tuple(rows)).to_markdown()}\n\n{sweep_source('findings', result)}"
+
+
+def report_recipe() -> str:
+    result = read("report")
+    rows = []
+    for model, row in result["summary"].items():
+        runs = [run["epochs"] for run in result["runs"] if run["name"] == model]
+        firsts = [next((k for k, a in enumerate(run, 1) if a >= TARGET), None) for run in runs]
+        rows.append(
+            (model, f"{row['parameters']:,}", str(row["receptive_field"][0]), numbers(firsts),
+             numbers([max(run) for run in runs]), numbers([run[-1] for run in runs]),
+             f"{row['mean']:.2f}", CLAIMS[model])
+        )  # fmt: skip
+    columns = ["network", "parameters", "RF", "first epoch at 99.4", "best", "last", "mean last"]
+    table = markdown([*columns, "the report: best"], rows)
+    return f"{table}\n\n{sweep_source('report', result)}"
+
+
+def training(name: str) -> str:
+    result = read(name)
+    found = result["throughput"]
+    rows = [
+        (side, f"{rate:,.0f}", f"{found['example_is_faster_by'][side]:.2f}")
+        for side, rate in found["median"].items()
+    ]
+    reference = next(iter(found["median"]))
+    table = markdown(["", "images/s", f'"{reference}" is faster by'], rows)
+    note = f"\n\n{result['note']}" if "note" in result else ""
+    return f"{table}{note}\n\n{source(name, result)}"
+
+
+def to_target() -> str:
+    result = read("training_cpu")
+    rows = [
+        (name, f"{found['reached']} of {found['n']}", str(found["mean"]["epochs"] or ""),
+         str(found["mean"]["seconds"] or ""), numbers([run["seconds"] for run in found["runs"]]))
+        for name, found in result["to_target"].items()
+    ]  # fmt: skip
+    columns = ["", "seeds at 99.4 %", "epochs, mean", "seconds, mean", "seconds of every run"]
+    return f"{markdown(columns, rows)}\n\n{source('training_cpu', result)}"
+
+
+def faster_to_target() -> str:
+    found = read("training_cpu")["to_target"]
+    means = {name: way["mean"]["seconds"] for name, way in found.items()}
+    course = next(seconds for name, seconds in means.items() if name.startswith("course"))
+    return f"{course / min(means.values()):.1f}"
+
+
+def arrived(name: str, experiment: str) -> str:
+    last = [run["last"] for run in read(name)["runs"] if run["name"] == experiment]
+    return f"{sum(value >= TARGET for value in last)} of {len(last)}"
+
+
+def gpu_run() -> str:
+    """One run of the example on a GPU, in words."""
+    run = read("gpu_run")
+    return (
+        f"{run['seconds_to_target']:.1f} seconds in {run['first_epoch_at_target']} epochs "
+        f"(`{run['command']}`, a single run, seed {run['seed']}, {run['last']:.2f} %; "
+        f"{run['hardware']['gpu']}, torch {run['versions']['torch']})"
+    )
+
+
+def where_time_goes() -> str:
+    result = read("training_cpu")
+    rows = [(part, f"{100 * share:.0f} %") for part, share in result["shares"].items()]
+    return markdown(["share of a training step", ""], rows)
+
+
+def of_the_ceiling(key: str) -> str:
+    rates = read("training_cpu")["gmacs_per_second"]
+    return f"{rates[key]:.0f}"
+
+
+PARTS = {
+    "default": lambda: experiments("default"),
+    "default_choices": lambda: experiments("default_choices"),
+    "short": lambda: experiments("short", "1 epoch", "2 epochs", "3 epochs"),
+    "short_choices": lambda: experiments("short_choices"),
+    "long": lambda: experiments("long"),
+    "long_choices": lambda: experiments("long_choices"),
+    "frontier": frontier,
+    "published": published,
+    "shape_choices": lambda: experiments("shape_choices"),
+    "small_choices": lambda: experiments("small_choices"),
+    "findings": findings,
+    "report_recipe": report_recipe,
+    "where_time_goes": where_time_goes,
+    "gpu_run": gpu_run,
+    "arrived_2": lambda: arrived("short", "2 epochs"),
+    "arrived_3": lambda: arrived("short", "3 epochs"),
+    "faster_to_target": faster_to_target,
+    "ceiling": lambda: of_the_ceiling("matrix product"),
+    "training_rate": lambda: of_the_ceiling("training"),
+    "training_cpu": lambda: training("training_cpu"),
+    "training_cuda": lambda: training("training_cuda"),
+    "to_target": to_target,
+}

@@ -1,0 +1,194 @@
+"""The tables of the results page that tell of the library: figures, speed, size, searches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raw_results import markdown, read, source
+
+
+def accounting() -> str:
+    result = read("accounting")
+    tools = list(
+        dict.fromkeys(t for found in result["networks"].values() for t in found["median_ms"])
+    )
+    rows = [
+        (
+            tool,
+            *(milliseconds(found["median_ms"].get(tool)) for found in result["networks"].values()),
+        )
+        for tool in tools
+    ]
+    for title, key in (
+        ("`account` is faster than the fastest peer by", "faster_by"),
+        ("than the fastest on the meta device by", "faster_by_than_meta"),
+    ):
+        rows.append((title, *(f"{found[key]:.1f}" for found in result["networks"].values())))
+    table = markdown(["median, ms", *result["networks"]], rows)
+    return f"{table}\n\n{source('accounting', result)}"
+
+
+def milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def plan_speed() -> str:
+    medians = read("accounting")["networks"]["s6"]["median_ms"]
+    peers = [ms for tool, ms in medians.items() if not tool.startswith(("budgetnet", "rules"))]
+    return f"{min(peers) / medians['budgetnet.plan']:.0f}"
+
+
+def extra_memory() -> str:
+    memory = read("accounting")["extra_memory_mib"]
+    return ", ".join(f"{tool} {mib:.1f}" for tool, mib in memory.items())
+
+
+def shares() -> str:
+    found = read("accounting")["shares"]
+    rows = [
+        (part, *(f"{100 * of[part]:.0f} %" for of in found.values()))
+        for part in next(iter(found.values()))
+    ]
+    return markdown(["share of the time", *found], rows)
+
+
+def startup() -> str:
+    result = read("startup")
+    rows = [(f"`{name}`", f"{seconds:.3f}") for name, seconds in result["median_s"].items()]
+    return f"{markdown(['process', 'median, s'], rows)}\n\n{source('startup', result)}"
+
+
+REPORTS = {  # column of the table: figure, and how it is written
+    "layers": ("layers", "{:,.0f}"),
+    "account, ms": ("account_ms", "{:.3g}"),
+    "page, ms": ("page_ms", "{:.3g}"),
+    "page, KiB": ("page_bytes", "{:,.0f}"),
+    "gzipped, KiB": ("page_gzip_bytes", "{:,.0f}"),
+    "ready in Chromium, ms": ("ready_ms", "{:.3g}"),
+    "diagram, ms": ("diagram_ms", "{:.3g}"),
+    "diagram, KiB": ("diagram_bytes", "{:,.0f}"),
+}
+
+
+def reports() -> str:
+    result = read("reports")
+    rows = []
+    for name, found in result["networks"].items():
+        values = [found[key] / (1024 if "bytes" in key else 1) for key, _ in REPORTS.values()]
+        cells = [form.format(v) for v, (_, form) in zip(values, REPORTS.values(), strict=True)]
+        rows.append((name, *cells))
+    table = markdown(["network", *REPORTS], rows)
+    return f"{table}\n\n{source('reports', result)}"
+
+
+def designing() -> str:
+    result = read("designing")
+    rows = []
+    for name, case in result["cases"].items():
+        found = case["sampling"]
+        after = f"in {found['seconds']:.0f} s, {found['drawn']:,} drawn"
+        best = "nothing" if found["best"] is None else f"{found['best']:,.0f}"
+        sampled = f"as good {after}" if found["reached"] else f"{best} {after}"
+        cells = (
+            f"{case['seconds']:.2f}", case["goal"], f"{case['value']:,.0f}",
+            f"{case['covered']:.2g}", f"{case['evaluated']:,}", f"{case['times_brute_force']:.1g}",
+            sampled,
+        )  # fmt: skip
+        rows.append((name, *cells))
+    columns = [
+        "", "seconds", "objective", "best", "networks covered", "beginnings looked at",
+        "times brute force", "sampling finds",
+    ]  # fmt: skip
+    return f"{markdown(columns, rows)}\n\n{source('designing', result)}"
+
+
+def objectives() -> str:
+    result = read("objectives")
+
+    def signed(value: float | None) -> str:
+        return "-" if value is None else f"{value:+.2f}"
+
+    kinds = ("all", "mean_at_equal_params", "mean_at_equal_params_wide")
+    figures = [(name, *(signed(found[kind]) for kind in kinds))
+               for name, found in result["correlations"].items()]  # fmt: skip
+    wide = f"with a field of {result['wide_field']} or more"
+    levels = list(next(iter(result["choices"].values()))["accuracy"])
+    choices = [
+        (asked, f"{found['mean_rank']:.1f}", *(f"{found['accuracy'][n]:.2f}" for n in levels))
+        for asked, found in result["choices"].items()
+    ]
+    networks = [
+        (n["spec"], f"{n['params']:,}", f"{n['macs']:,}", str(n["receptive_field"]),
+         str(n["depth"]), f"{n['accuracy']:.2f}")
+        for n in sorted(result["networks"], key=lambda n: -n["accuracy"])
+    ]  # fmt: skip
+    tables = (
+        markdown(["figure", "all", "at equal parameters", wide], figures),
+        markdown(["objective", "mean rank", *(f"{int(n):,}" for n in levels)], choices),
+        markdown(["network", "parameters", "MACs", "RF", "depth", "held-out %"], networks),
+    )
+    return "\n\n".join((*tables, source("objectives", result)))
+
+
+def constructs(figure: str) -> str:
+    """What every tool says of one figure of the hard constructs, beside the truth."""
+    rows = [row for row in read("constructs")["constructs"] if row["truth"][figure] is not None]
+    tools = [t for t in rows[0]["given"] if any(figure in row["given"][t] for row in rows)]
+    cells = [[_judged(row, tool, figure) for tool in tools] for row in rows]
+    right = [f"{column.count('right')} of {len(rows)}" for column in zip(*cells, strict=True)]
+    body = [
+        (row["name"], f"{row['truth'][figure]:,}", *line)
+        for row, line in zip(rows, cells, strict=True)
+    ]
+    return markdown(["construct", "truth", *tools], [*body, ("right", "", *right)])
+
+
+def _judged(row: dict[str, Any], tool: str, figure: str) -> str:
+    """One cell: "right", the wrong number, or that there is none."""
+    said, truth = row["given"][tool], row["truth"][figure]
+    if "error" in said:
+        return "fails"
+    if said.get(figure) is None:
+        return "-"
+    if figure == "receptive_field" and said.get("status", "exact") != "exact":
+        return f"at most {said[figure]:,}"
+    if said[figure] == truth:
+        return "right"
+    return f"{said[figure]:,}" + ", partial" * bool(figure == "macs" and said.get("lacks"))
+
+
+def conventions() -> str:
+    """What every tool adds to the MACs of a convolution for what goes with it."""
+    result = read("constructs")
+    rows = result["conventions"]
+    tools = [t for t in next(iter(rows.values())) if any(of[t] is not None for of in rows.values())]
+    first = result["first_convolution_macs"]
+    body = [
+        (name, *("-" if of[t] is None else f"{of[t] - first:,}" for t in tools))
+        for name, of in rows.items()
+    ]
+    return markdown(["with", *tools], body)
+
+
+def constructs_source() -> str:
+    result = read("constructs")
+    missing = result["not_installed"]
+    lacking = f"Not installed: {', '.join(missing)}.\n\n" if missing else ""
+    return lacking + source("constructs", result)
+
+
+PARTS = {
+    "constructs_params": lambda: constructs("params"),
+    "constructs_macs": lambda: constructs("macs"),
+    "constructs_field": lambda: constructs("receptive_field"),
+    "conventions": conventions,
+    "constructs_source": constructs_source,
+    "accounting": accounting,
+    "plan_speed": plan_speed,
+    "extra_memory": extra_memory,
+    "shares": shares,
+    "startup": startup,
+    "reports": reports,
+    "designing": designing,
+    "objectives": objectives,
+}
