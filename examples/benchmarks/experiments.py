@@ -279,8 +279,13 @@ def findings() -> Iterable[Job]:
         "rotation only": replace(FULL, augment=Affine(degrees=MILD.degrees)),
         "shift only": replace(FULL, augment=Affine(shift=MILD.shift)),
     }
-    for name, recipe in recipes.items():
-        yield Job(name, s6, recipe, seeds=3)
+    later = {  # on a CPU, and there in float32
+        "scale only": replace(FULL, augment=Affine(scale=MILD.scale)),
+        "shear only": replace(FULL, augment=Affine(shear=MILD.shear)),
+        "averaged weights": replace(FULL, ema=0.99),
+    }
+    for name, recipe in (recipes | later).items():
+        yield Job(name, s6, recipe, seeds=3, amp=name not in later)
     for rate in (0.05, 0.02):
         yield Job(f"no BatchNorm, peak rate {rate}", bare, replace(FULL, lr=rate), seeds=3)
     for share in (0.05, 0.1):

@@ -48,5 +48,9 @@ def spread(row: dict[str, Any]) -> tuple[str, str]:
 
 def sweep_source(name: str, result: dict[str, Any]) -> str:
     note = f"{result['note']}\n\n" if "note" in result else ""
-    machine = result["machines"][0]
-    return note + source(name, result | machine)
+    first, *others = result["machines"]
+    told = [note + source(name, result | first)]
+    for i, machine in enumerate(others, start=1):
+        names = dict.fromkeys(run["name"] for run in result["runs"] if run["machine"] == i)
+        told.append(f"{', '.join(names)}: {source(name, result | machine)}")
+    return "  \n".join(told)
