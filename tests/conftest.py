@@ -10,6 +10,11 @@ settings.load_profile("default")
 
 pytest_plugins = ["pytester"]
 
+# Tests run side by side (`pytest -n 0`: one after the other). Then one thread of torch in each, and
+# in what they start: more would fight for the same cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
