@@ -43,6 +43,15 @@ FIGURES: Mapping[str, Figure] = {
 GROWING = tuple(name for name in FIGURES if name != "receptive_field")
 
 
+def figure_text(value: int | tuple[int, ...] | str | None) -> str:
+    """A figure as people write it: one number where the axes agree, "unknown" where it is."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, tuple):
+        return str(value[0]) if len(set(value)) == 1 else "x".join(map(str, value))
+    return value if isinstance(value, str) else f"{value:,}"
+
+
 class Finding(NamedTuple):
     """What one limit found.
 
@@ -82,12 +91,7 @@ class Finding(NamedTuple):
     @property
     def measured_text(self) -> str:
         """The figure as people write it."""
-        if self.measured is None:
-            return "unknown"
-        if isinstance(self.measured, tuple):
-            same = len(set(self.measured)) == 1
-            return str(self.measured[0]) if same else "x".join(map(str, self.measured))
-        return self.measured if isinstance(self.measured, str) else f"{self.measured:,}"
+        return figure_text(self.measured)
 
     @property
     def headroom_text(self) -> str:

@@ -16,10 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
 
-import frontier_figure  # noqa: E402  # found by the line above
-from playwright.sync_api import sync_playwright  # noqa: E402
+import frontier_figure
+from playwright.sync_api import sync_playwright
 
-from budgetnet.cli import main as budgetnet  # noqa: E402
+from budgetnet.cli import main as budgetnet
 
 IMAGES = ROOT / "docs" / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")

@@ -116,7 +116,7 @@ def leaf_edges_by_fx(model):
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "googlenet", "densenet121"])
 @pytest.mark.parametrize("shortcuts", [True, False])
 def test_torchvision_graphs_equal_those_of_fx(name, shortcuts):
-    zoo = pytest.importorskip("torchvision.models")
+    zoo = pytest.importorskip("torchvision.models", reason="its networks are the test")
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):
         model = zoo.get_model(name, weights=None, **options).eval()

@@ -71,7 +71,7 @@ def torch_account(name):
 
     if name == "unet":
         return budgetnet.account(UNet(), (1, 32, 32), name="unet")
-    zoo = pytest.importorskip("torchvision.models")
+    zoo = pytest.importorskip("torchvision.models", reason="its networks are the test")
     with torch.device("meta"):
         return budgetnet.account(zoo.get_model(name, weights=None), (3, 224, 224), name=name)
 

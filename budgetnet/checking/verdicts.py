@@ -8,7 +8,7 @@ from typing import Any
 
 from ..accounting import Account
 from ..budget import findings_table
-from ..limits import FIGURES, Finding
+from ..limits import FIGURES, Finding, figure_text
 from ..table import Column, Table
 from .checks import Outcome
 
@@ -107,8 +107,7 @@ def _figures(title: str, account: Account) -> Table:
     """The figures of an account that nothing limits."""
     rows = []
     for name, figure in FIGURES.items():
-        found = Finding(name, "within", figure.read(account), "")
-        rows.append((name, found.measured_text, figure.meaning))
+        rows.append((name, figure_text(figure.read(account)), figure.meaning))
     columns = (Column("Figure"), Column("Measured", True), Column("What it counts"))
     return Table(columns, tuple(rows), title)
 

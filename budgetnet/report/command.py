@@ -114,10 +114,9 @@ def _footprints(args: argparse.Namespace, account: Account) -> dict[str, Any]:
 
 def _account(args: argparse.Namespace, target: str) -> Account:
     """The account of a target; a saved one knows its own input."""
-    is_saved = target.endswith(".json")
-    shape = read_shape(args.input) if args.input and not is_saved else None
-    takes_options = ":" in target and not is_saved
-    options = read_options(args.set) if takes_options or target == args.target else {}
-    if target == args.target and is_saved and args.input:
-        shape = read_shape(args.input)  # refused by name, as everywhere
+    is_saved, is_first = target.endswith(".json"), target == args.target
+    takes_input = is_first or not is_saved  # what goes wrong with the first is told by name
+    shape = read_shape(args.input) if args.input and takes_input else None
+    takes_options = is_first or (":" in target and not is_saved)
+    options = read_options(args.set) if takes_options else {}
     return account_target(target, shape, options, strict=False)

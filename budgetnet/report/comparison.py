@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from ..accounting import Account, Row
-from ..limits import FIGURES
+from ..limits import FIGURES, figure_text
 from .markup import Markup, join, tag
 from .strip import title
 
@@ -60,19 +60,11 @@ def difference(one: object, two: object) -> str:
 
 def _figure(name: str, one: Account, two: Account) -> Markup:
     values = [FIGURES[name].read(account) for account in (one, two)]
-    cells = [tag("td", _text(value), cls="num") for value in values]
+    cells = [tag("td", figure_text(value), cls="num") for value in values]
     apart = difference(*values)
     cls = "num" if apart == "same" else "num differs"
     return tag("tr", tag("th", title(name), scope="row"), *cells, tag("td", apart, cls=cls),
                data_figure=name)  # fmt: skip
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, tuple):
-        return str(value[0]) if len(set(value)) == 1 else "x".join(map(str, value))
-    return f"{value:,}"
 
 
 def _pairs(one: Sequence[Row], two: Sequence[Row]) -> Iterator[Markup]:

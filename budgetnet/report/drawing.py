@@ -5,21 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 
 from ..accounting import Account, Row
 from ..geometry import compact
-from .layout import Edge, Layout, layout
-from .markup import Markup, join, tag
+from .grid import GAP, HEAD, WIDTH, Grid
+from .layout import Edge, layout
+from .markup import Markup, asset, join, tag
 
-WIDTH, HEIGHT, MARGIN = 316, 74, 10
-GAP, BESIDE = 22, 26  # below a rank and between columns, at least
-STEP, GUTTER = 13, 78  # between lanes where few run side by side; room for all of them
-ROOM = 9  # between tracks in a gap
-HEAD, LOW = 30, 46  # heights of an input, and of a rank in which nothing costs anything
 BAR = 140  # the longest share
-# Where edges meet a box, from its left: in their own column, leaving it, and come from another.
-STRAIGHT, LEAVE, ENTER = 22, 34, 46
 CORNER = 6
 
 
@@ -35,14 +28,12 @@ def draw_svg(account: Account, depth: int | None = None) -> str:
     4
     """
     layers = account.layers() if depth is None else account.fold(depth)
-    style = files(__package__).joinpath("assets/diagram.css").read_text(encoding="utf-8")
-    return diagram(account, layers, style) + "\n"
+    return diagram(account, layers, grid_of(account, layers), asset("diagram.css")) + "\n"
 
 
-def diagram(account: Account, layers: Sequence[Row], style: str = "") -> Markup:
+def diagram(account: Account, layers: Sequence[Row], grid: Grid, style: str = "") -> Markup:
     """The diagram as an SVG element; with a style of its own it stands alone."""
     inputs = _inputs(account)
-    grid = _grid(layers, len(inputs))
     biggest = (
         max((row.params for row in layers), default=0),
         max((row.macs or 0 for row in layers), default=0),
@@ -68,12 +59,11 @@ def diagram(account: Account, layers: Sequence[Row], style: str = "") -> Markup:
     )  # fmt: skip
 
 
-def slices(account: Account, layers: Sequence[Row]) -> Markup:
+def slices(grid: Grid) -> Markup:
     """The diagram again, cut between ranks into pieces that paper has room for.
 
     Each piece is a view of the diagram in the page; paper cannot cut one picture.
     """
-    grid = _grid(layers, len(_inputs(account)))
     width, height = grid.size
     is_narrow = width < 2.2 * WIDTH
     count = max(1 + is_narrow, math.ceil(height / (width * (2.2 if is_narrow else 1.2))))
@@ -89,66 +79,16 @@ def slices(account: Account, layers: Sequence[Row]) -> Markup:
     return tag("div", *pieces, cls="slices", aria_hidden="true")
 
 
-def _grid(layers: Sequence[Row], inputs: int) -> _Grid:
+def grid_of(account: Account, layers: Sequence[Row]) -> Grid:
+    """Where all boxes and edges of these layers lie."""
     costly = {i for i, row in enumerate(layers) if row.params or row.macs != 0}
-    return _Grid(layout(layers, inputs), costly)
+    return Grid(layout(layers, len(_inputs(account))), costly)
 
 
 def _inputs(account: Account) -> list[str]:
     shapes = account.input_shape
     several = shapes if isinstance(shapes[0], tuple) else (shapes,)
     return [f"input {'x'.join(map(str, shape))}" for shape in several]
-
-
-class _Grid:
-    """A layout in pixels; boxes that cost something need room to say so."""
-
-    def __init__(self, found: Layout, costly: set[int]) -> None:
-        self.places, self.edges = found.places, found.edges
-        self.step = min(STEP, GUTTER / max(1, found.lanes))
-        self.left = MARGIN + round(self.step * found.lanes) + 12 * bool(found.lanes)
-        self.heights = [HEAD] + [LOW] * (len(found.tracks) - 1)
-        for box in costly:
-            self.heights[found.places[box][0]] = HEIGHT
-        self.tops, foot = [], MARGIN
-        for height, tracks in zip(self.heights, found.tracks, strict=True):
-            self.tops.append(foot)
-            foot += height + max(GAP, ROOM * tracks + 16)
-        columns = 1 + max(column for _, column in found.places.values())
-        self.size = self.across(columns) - BESIDE + MARGIN, self.foot(-1) + MARGIN
-
-    def across(self, column: int) -> int:
-        return self.left + column * (WIDTH + BESIDE)
-
-    def foot(self, rank: int) -> int:
-        return self.tops[rank] + self.heights[rank]
-
-    def corner(self, box: int) -> tuple[int, int]:
-        rank, column = self.places[box]
-        return self.across(column), self.tops[rank]
-
-    def height(self, box: int) -> int:
-        return self.heights[self.places[box][0]]
-
-    def way(self, edge: Edge) -> list[tuple[float, float]]:
-        """The corners of an edge, from its source down to its reader."""
-        above, foot = self.places[edge.reader][0] - 1, self.foot(self.places[edge.source][0])
-        is_lane = edge.column < 0
-        if is_lane:
-            down = self.left - 16 + self.step * (edge.column + 1)
-        else:
-            down = self.across(edge.column) + (STRAIGHT if edge.leave is None else ENTER)
-        x, _ = self.corner(edge.source)
-        if edge.leave is not None:
-            track = foot + ROOM * (edge.leave + 1)
-            begin = [(x + LEAVE, foot), (x + LEAVE, track), (down, track)]
-        else:
-            begin = [(x, foot - 10), (down, foot - 10)] if is_lane else [(down, foot)]
-        x, y = self.corner(edge.reader)
-        if edge.enter is not None:
-            track = self.foot(above) + ROOM * (edge.enter + 1)
-            return [*begin, (down, track), (x + ENTER, track), (x + ENTER, y - 1)]
-        return [*begin, *([(down, y + 12), (x - 1, y + 12)] if is_lane else [(down, y - 1)])]
 
 
 def _edge(edge: Edge, points: Sequence[tuple[float, float]]) -> Markup:
@@ -181,7 +121,7 @@ def _input(x: int, y: int, words: str) -> Markup:
     )
 
 
-def _node(account: Account, row: Row, i: int, grid: _Grid, biggest: tuple[int, int]) -> Markup:
+def _node(account: Account, row: Row, i: int, grid: Grid, biggest: tuple[int, int]) -> Markup:
     x, y = grid.corner(i)
     field = _field(row)
     shape = "x".join(map(str, row.output_shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from html import escape
+from importlib.resources import files
 from typing import Any
 
 _VOID = {"img", "input", "meta", "br", "link"}
@@ -51,6 +52,11 @@ def tag(name: str, /, *children: object, **attributes: Any) -> Markup:
 def join(children: Any) -> Markup:
     """Children one behind the other, each escaped where it is not markup."""
     return Markup("".join(map(text, children)))
+
+
+def asset(name: str) -> str:
+    """A script or a style of the page."""
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def data_script(name: str, value: Any) -> Markup:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from ..budget import Budget
 from ..chains import chain_of
 from ..limits import Range
 from .comparison import comparison
-from .curves import curves
-from .drawing import diagram, legend, slices
+from .curves import curves, is_map
+from .drawing import diagram, grid_of, legend, slices
 from .listing import listing
-from .markup import Markup, data_script, join, tag
+from .markup import Markup, asset, data_script, join, tag
 from .samples import footprint_address, picture
 from .strip import strip
 
@@ -71,8 +70,8 @@ def render_html(
 
 
 def _document(account: Account, body: Markup, view: Mapping[str, Any]) -> str:
-    style = "\n".join(map(_asset, STYLES))
-    code = "(() => {\n'use strict';\n" + "\n".join(map(_asset, SCRIPTS)) + "\n})();\n"
+    style = "\n".join(map(asset, STYLES))
+    code = "(() => {\n'use strict';\n" + "\n".join(map(asset, SCRIPTS)) + "\n})();\n"
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     # Nothing may be fetched, and no script runs but the one whose digest stands here.
     policy = (
@@ -101,10 +100,6 @@ def _document(account: Account, body: Markup, view: Mapping[str, Any]) -> str:
     return f"<!doctype html>\n{tag('html', head, page, lang='en')}\n"
 
 
-def _asset(name: str) -> str:
-    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
-
-
 def _header(account: Account) -> Markup:
     outputs = " + ".join("x".join(map(str, shape)) for shape in account.output_shapes)
     field = account.receptive_field
@@ -131,9 +126,10 @@ def _section(name: str, title: str, *body: object) -> Markup:
 def _graph(account: Account, layers: Sequence[Row]) -> Markup:
     known = not layers or any(row.reads for row in layers)
     note = "" if known else tag("p", "An earlier release saved this account: no edges.", cls="note")
-    drawn = tag("div", diagram(account, layers), cls="scroll tall", tabindex=0, role="region",
+    grid = grid_of(account, layers)
+    drawn = tag("div", diagram(account, layers, grid), cls="scroll tall", tabindex=0, role="region",
                 aria_label="Network diagram")  # fmt: skip
-    return _section("graph", "Network", legend(), note, drawn, slices(account, layers))
+    return _section("graph", "Network", legend(), note, drawn, slices(grid))
 
 
 def _overlay(view: Mapping[str, Any]) -> Markup:
@@ -213,16 +209,13 @@ def _ranges(budget: Budget | None) -> list[dict[str, Any]]:
 
 
 def _layer(row: Row, footprints: Mapping[str, Any]) -> dict[str, Any]:
-    axes = len(row.receptive_field.axes) if row.receptive_field else 0
-    is_map = not row.is_global and len(row.output_shape) == 1 + axes
+    field = row.receptive_field if is_map(row) or row.is_global else None
     measured = footprints.get(row.path)
     return {
         "path": row.path,
         "kind": row.kind,
         "shape": row.output_shape,
         "global": row.is_global,
-        "field": row.receptive_field.to_dict()
-        if row.receptive_field and (is_map or row.is_global)
-        else None,
+        "field": field and field.to_dict(),
         "footprint": None if measured is None else footprint_address(measured),
     }

@@ -10,7 +10,7 @@ from typing import Any
 from ..accounting import Account, Row
 from ..errors import ArgumentError, explain
 from ..files import write_whole
-from .curves import Curve, curves_of
+from .curves import Curve, curves_of, is_map
 from .samples import sample
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -52,15 +52,11 @@ def check_plot(account: Account, file: Path) -> None:
         raise ArgumentError(explain("--plot needs matplotlib", remedy=remedy))
 
 
-def _is_map(row: Row) -> bool:
-    return row.receptive_field is not None and not row.is_global and len(row.output_shape) == 3
-
-
 def _colours(layers: Sequence[Row]) -> dict[int, Any]:
     """A colour for every map, the same on both sides of the picture."""
     from matplotlib import colormaps
 
-    maps = [i for i, row in enumerate(layers) if _is_map(row)]
+    maps = [i for i, row in enumerate(layers) if is_map(row)]
     last = max(1, len(maps) - 1)
     return {i: colormaps["plasma"](0.3 + 0.6 * k / last) for k, i in enumerate(maps)}
 

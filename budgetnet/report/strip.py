@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..accounting import Account
-from ..limits import FIGURES, Finding
+from ..limits import FIGURES, Finding, figure_text
 from .markup import Markup, join, tag
 
 _WORDS = {"within": "pass", "over": "fail: over", "under": "fail: under", "unknown": "unknown"}
@@ -27,7 +27,7 @@ def strip(account: Account, findings: Sequence[Finding]) -> Markup:
 
 def _figure(account: Account, name: str) -> Markup:
     figure = FIGURES[name]
-    value = Finding(name, "within", figure.read(account), "").measured_text
+    value = figure_text(figure.read(account))
     return tag("div", tag("dt", title(name)), tag("dd", value), title=figure.meaning)
 
 
