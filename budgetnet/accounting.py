@@ -16,7 +16,7 @@ from .table import Column, Table
 __all__ = ["Account", "Row"]
 
 FORMAT = "budgetnet.account"
-VERSION = 2  # 1 did not say what a row reads
+VERSION = 3  # 1 did not say what a row reads; 2 had no lines and no places
 _PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reused", "unknown")
 
 
@@ -33,11 +33,14 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
         sliding: kernel, stride, padding and dilation, where the operation has them.
         is_global: the whole map has been read at once, here or before.
         global_context: the output also depends on statistics of the whole map (squeeze-excite,
-            GroupNorm), while `receptive_field` tells its local window.
+            GroupNorm), or of lines of it, while `receptive_field` tells its local window. Rows that
+            are made from this one do not repeat it.
         reused: the module ran before, with the same parameters.
         unknown: why a figure is unknown, or "".
         reads: which rows the output was made from, by their place in `Account.rows`; -1 is the
             input, -2 a second one. Empty where a file of an earlier release does not say.
+        lines: with `global_context`, the axes along which whole lines of the map are read, as by
+            the row and column means of coordinate attention; () if it is the whole map.
     """
 
     path: str
@@ -52,6 +55,18 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
     reused: bool = False
     unknown: str = ""
     reads: tuple[int, ...] = ()
+    lines: tuple[int, ...] = ()
+
+    @property
+    def context(self) -> str:
+        """What the output depends on beside its window, as tables say it; "" for nothing."""
+        if not self.global_context or not self.lines:
+            return "+all" if self.global_context else ""
+        names = _LINES if len(self.output_shape) == 3 else {}
+        return "".join(names.get(axis, f"+axis {axis}") for axis in self.lines)
+
+
+_LINES = {0: "+columns", 1: "+rows"}  # a line along the width is a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +235,7 @@ class Account:
         found = (
             (data.get("format"), data.get("version")) if isinstance(data, dict) else (None, None)
         )
-        if found not in ((FORMAT, 1), (FORMAT, VERSION)):
+        if found[0] != FORMAT or found[1] not in range(1, VERSION + 1):
             raise FormatError(
                 explain(
                     "this is no account that this release reads",
@@ -281,7 +296,7 @@ class Account:
         if row.is_global:
             field, jump = f"{field} (all)", "-"
         elif row.global_context:
-            field += " +all"
+            field += f" {row.context}"
         return (
             row.path or "(model)",
             row.kind,
@@ -299,8 +314,13 @@ class Account:
         weights = f"{self.weight_bytes:,} bytes of weights and buffers"
         weights += f", at most {self.peak_activation_bytes:,} bytes of activations at once"
         notes = [weights + (f", {fixed:,} parameters frozen" if fixed else "")]
-        if any(row.global_context for row in layers):
+        contexts = {row.context for row in layers}
+        if "+all" in contexts:
             notes.append("+all: also depends on the whole map, beside its local window")
+        if contexts - {"", "+all"}:
+            notes.append(
+                "+rows, +columns: also depends on whole lines of the map, beside its window"
+            )
         if self.unused:
             notes.append(f"parameters that no operation read: {', '.join(self.unused)}")
         notes.extend(f"unknown: {reason}" for reason in self.unknown)
@@ -334,6 +354,7 @@ def _row_to_dict(row: Row) -> dict[str, Any]:
         "receptive_field": _field_to_dict(row.receptive_field),
         "sliding": asdict(row.sliding) if row.sliding else None,
         "reads": list(row.reads),
+        "lines": list(row.lines),
     }
 
 
@@ -345,4 +366,5 @@ def _row_from_dict(data: Any) -> Row:
         receptive_field=_field_from_dict(data["receptive_field"]),
         sliding=slide and Sliding(**{name: as_tuples(value) for name, value in slide.items()}),
         reads=tuple(data.get("reads", ())),
+        lines=tuple(data.get("lines", ())),
     )

@@ -9,6 +9,8 @@ __all__ = [
     "BudgetnetError",
     "ExportError",
     "FormatError",
+    "ForwardError",
+    "LeftBehind",
     "SearchStopped",
     "ShapeError",
     "SpecError",
@@ -66,6 +68,14 @@ class WeightsError(BudgetnetError, ValueError):
 
 class StrideMismatch(BudgetnetError, ValueError):
     """Branches that meet in one map step over the input at different rates."""
+
+
+class ForwardError(BudgetnetError, RuntimeError):
+    """A model's own `forward` raised while it ran on shapes; the cause is what it raised."""
+
+
+class LeftBehind(BudgetnetError, RuntimeError):
+    """A run would leave something of its own outside the model that it ran."""
 
 
 class ExportError(BudgetnetError, RuntimeError):

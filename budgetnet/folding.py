@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .accounting import Row
@@ -89,8 +89,15 @@ def _merge(group: list[Row], rows: tuple[Row, ...]) -> Row:
         path=parent if whole else group[0].path,
         kind=" + ".join(row.kind for row in group),
         params=sum(row.params for row in group),
-        global_context=any(row.global_context for row in group),
+        **_context(group),
     )
+
+
+def _context(group: list[Row]) -> dict[str, Any]:
+    """What a group depends on beside its windows: lines of the map, if none on all of it."""
+    found = [row.lines for row in group if row.global_context]
+    lines = () if () in found else tuple(sorted({axis for axes in found for axis in axes}))
+    return {"global_context": bool(found), "lines": lines}
 
 
 def _sum(path: str, group: list[Row]) -> Row:
@@ -102,7 +109,7 @@ def _sum(path: str, group: list[Row]) -> Row:
         params=sum(row.params for row in group),
         macs=None if None in counts else sum(filter(None, counts)),
         sliding=group[0].sliding if len(group) == 1 else None,
-        global_context=any(row.global_context for row in group),
+        **_context(group),
         reused=all(row.reused for row in group),
         unknown=next((row.unknown for row in group if row.unknown), ""),
     )

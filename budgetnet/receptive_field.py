@@ -24,11 +24,17 @@ class ReceptiveField:
     >>> field.region(0, 3)
     ((-2, 2), (4, 8))
 
+    Attributes:
+        axes: by axis of the input.
+        places: for every axis, which index of a unit moves along it, where the map's own axes lie
+            in another order than the input's, as after a transpose; () where they do not.
+
     Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
     Networks", Distill 2019, doi:10.23915/distill.00021.
     """
 
     axes: tuple[Window, ...]
+    places: tuple[int, ...] = ()
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -46,7 +52,17 @@ class ReceptiveField:
         return tuple(window.padding for window in self.axes)
 
     def region(self, *unit: int) -> tuple[Pair, ...]:
-        """First and last input position per axis that `unit` reads, inclusive, unclipped."""
+        """First and last input position that `unit` reads, inclusive, unclipped.
+
+        The unit is given in the order of the map's axes, the region in that of the input's.
+        """
+        return tuple(window.at(i) for window, i in self._by_axis(unit))
+
+    def reads(self, *unit: int) -> tuple[frozenset[int], ...]:
+        """Every input position per axis that `unit` reads, gaps left out."""
+        return tuple(window.reads(i) for window, i in self._by_axis(unit))
+
+    def _by_axis(self, unit: tuple[int, ...]) -> list[tuple[Window, int]]:
         if len(unit) != len(self.axes):
             raise ArgumentError(
                 explain(
@@ -55,7 +71,8 @@ class ReceptiveField:
                     remedy="For an image call region(row, column).",
                 )
             )
-        return tuple(window.at(i) for window, i in zip(self.axes, unit, strict=True))
+        places = self.places or range(len(self.axes))
+        return [(window, unit[place]) for window, place in zip(self.axes, places, strict=True)]
 
     def then(self, windows: tuple[Window, ...]) -> ReceptiveField:
         """Field of an operation with these windows, applied to this map."""
@@ -70,9 +87,8 @@ class ReceptiveField:
 
     def union(self, other: ReceptiveField) -> ReceptiveField:
         """Field of two branches that meet: all that either reads."""
-        return ReceptiveField(
-            tuple(one.union(two) for one, two in zip(self.axes, other.axes, strict=True))
-        )
+        both = tuple(one.union(two) for one, two in zip(self.axes, other.axes, strict=True))
+        return ReceptiveField(both, self.places)
 
     def __str__(self) -> str:
         """Size as one number where the axes agree, else as rows x columns."""
@@ -80,7 +96,9 @@ class ReceptiveField:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: the windows, and for other readers what follows from them."""
+        places = {"places": list(self.places)} if self.places else {}
         return {
+            **places,
             "size": list(self.size),
             "stride": [str(stride) for stride in self.stride],
             "padding": list(self.padding),
@@ -90,7 +108,8 @@ class ReceptiveField:
     @classmethod
     def from_dict(cls, data: Any) -> ReceptiveField:
         """Read `to_dict`'s form."""
-        return cls(tuple(_read_window(axis) for axis in data["windows"]))
+        windows = tuple(_read_window(axis) for axis in data["windows"])
+        return cls(windows, tuple(data.get("places", ())))
 
 
 def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
@@ -107,15 +126,38 @@ def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     return ReceptiveField(tuple(united(column)[0] for column in _columns(fields)))
 
 
-def has_context(fields: Sequence[ReceptiveField]) -> bool:
-    """Whether `union_of` these leaves out what some have read for every position alike."""
+def has_context(fields: Sequence[ReceptiveField]) -> int:
+    """What `union_of` these leaves out that some have read for every position alike.
+
+    One bit for every set of axes along which a field stands where others move: bit `1 << 2` is that
+    of axis 1 alone, lines of the map; bit `1 << 3` that of axes 0 and 1, all of it. 0 where nothing
+    is left out.
+    """
     if len(fields) == 1 or all(window.advance for field in fields for window in field.axes):
-        return False
-    return any(united(column)[1] for column in _columns(fields))
+        return 0
+    moving = [any(w.advance and not w.is_empty for w in column) for column in _columns(fields)]
+    found = 0
+    for field in fields:
+        mask = 0
+        for axis, window in enumerate(field.axes):
+            if moving[axis] and not window.advance and not window.is_empty:
+                mask |= 1 << axis
+        found |= bool(mask) << mask
+    return found
+
+
+def lines_of(context: int, axes: int) -> tuple[int, ...]:
+    """The axes along which lines are read, of what `has_context` gives; () for all of a map."""
+    if context >> (1 << axes) - 1 & 1:
+        return ()
+    masks = [mask for mask in range(1 << axes) if context >> mask & 1]
+    return tuple(axis for axis in range(axes) if any(mask >> axis & 1 for mask in masks))
 
 
 def united(windows: Sequence[Window]) -> tuple[Window, bool]:
     """Union along one axis, and whether windows that do not move were left out of it."""
+    if len(windows) > 2:  # the same few, again and again, where many classes are gathered
+        windows = list({id(window): window for window in windows}.values())
     moving = [window for window in windows if window.advance or window.is_empty]
     if all(window.is_empty for window in moving):
         moving = list(windows)

@@ -50,8 +50,7 @@ def account_target(
         model = load(target, options, base)
         from .trace import account
 
-        with naming(target, shape):
-            return account(model, shape, name=target, strict=strict)
+        return account(model, shape, name=target, strict=strict)
     spec, shape = _chain(target, shape, options)
     from .spec import plan  # on use: a saved account needs no specs
 

@@ -1,54 +1,77 @@
 """`account`: run a module once without weights, data or kernels, and write down what happens.
 
-The module's own `forward` runs on activations that have a shape but no storage. Every tensor
-operation is answered by its rule in `rules`, so that nothing is computed or allocated.
+The module's own `forward` runs on activations that have a shape but no storage, and on a structural
+copy of the module. Every tensor operation is answered by its rule in `rules`, so that nothing is
+computed or allocated, and the module itself is left alone.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .accounting import Account
-from .errors import ArgumentError, explain
+from .errors import (
+    ArgumentError,
+    BudgetnetError,
+    ForwardError,
+    LeftBehind,
+    UnsupportedOp,
+    explain,
+    located,
+)
 from .geometry import check_shape
 from .receptive_field import ReceptiveField
-from .rules import Activation
+from .rules.core import NOTHING
+from .rules.reading import Reading
+from .tracing.answers import depends_on_values
 from .tracing.census import Census
+from .tracing.process import as_it_was
+from .tracing.tensors import map_tensors, tensors
 from .tracing.tracer import Tracer
+from .tracing.twins import HookAdded
 from .window import Window
 
 
 def account(
     model: nn.Module,
-    input_shape: Sequence[Any],
+    input_shape: Sequence[Any] | None = None,
     *,
+    inputs: Any = None,
     name: str = "",
     strict: bool = True,
-    wrt: int = 0,
+    wrt: int | str = 0,
     shortcuts: bool = True,
 ) -> Account:
     """Account for any module that PyTorch can run, at inference.
 
-    Nothing is computed or allocated, and the module comes back as it was.
+    Nothing is computed or allocated. The module is left alone: a structural copy runs, so it may
+    train or run elsewhere meanwhile.
 
     Args:
         model: any `nn.Module`, on any device, the meta device included.
         input_shape: `(C, H, W)` without the batch, `(C, L)` or `(C, D, H, W)`; for several inputs
             a tuple of shapes.
+        inputs: in place of `input_shape`, an example of what `forward` takes, batch included: a
+            tensor, a tuple of arguments, or a dict of keyword arguments. Only the shapes and types
+            of its tensors count; anything else is passed on as it is. Integer tensors `(N, L)`,
+            such as token ids, have positions along `L`.
         name: title of the account; the class name by default.
         strict: raise where an operation has no rule; else go on, and mark as unknown every figure
             that depends on it.
-        wrt: the input that receptive fields are measured in, where there are several.
+        wrt: the input that receptive fields are measured in, where there are several: its place
+            among the tensors, or its name in a dict.
         shortcuts: answer for torch's own layers without running their `forward`; the account is
             the same without, only slower.
 
     Raises:
+        ForwardError: the model's own `forward` raised; its exception is the cause.
+        LeftBehind: the run would leave activations of its own outside the model.
         ShapeError: a layer does not fit the map that it receives.
         StrideMismatch: branches of different stride are joined.
         UnsupportedOp: an operation has no rule; the message names it and the module.
@@ -58,31 +81,123 @@ def account(
     >>> result = account(net, (3, 32, 32))
     >>> result.params, result.macs, result.receptive_field.size
     (808, 291744, (8, 8))
+    >>> account(net, inputs=torch.zeros(1, 3, 32, 32)) == result
+    True
     """
-    shapes = read_shapes(input_shape)
-    if wrt not in range(len(shapes)):
-        raise ArgumentError(explain(f"wrt={wrt} is not one of {len(shapes)} inputs"))
-    tracer = Tracer(model, Census(model), strict=strict, shortcuts=shortcuts)
-    with running(model, tracer, shapes, wrt) as outputs:
-        shape = shapes[0] if len(shapes) == 1 else shapes
-        return tracer.account(name or type(model).__name__, shape, outputs)
+    given = read_inputs(input_shape, inputs, wrt)
+    options = {"strict": strict, "shortcuts": shortcuts}
+    try:
+        return _accounted(model, given, name, fixed_hooks=True, **options)
+    except HookAdded:
+        return _accounted(model, given, name, **options)
+
+
+def _accounted(model: nn.Module, given: Inputs, name: str, **options: bool) -> Account:
+    tracer = Tracer(model, Census(model), **options)
+    with running(tracer, given) as outputs:
+        result = tracer.account(name or type(model).__name__, given.told, outputs)
+    del outputs
+    _check_left(tracer, result.name)
+    return result
+
+
+class Inputs(NamedTuple):
+    """What a model is run on.
+
+    Attributes:
+        args: arguments by position; tensors stand for their shapes and types.
+        kwargs: arguments by name.
+        wrt: the place, among the tensors, of the one that fields are measured in.
+        told: their shapes without the batch, as an account tells them.
+        typed: whether the tensors say what type the inputs have; else it is the model's.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    wrt: int
+    told: tuple[Any, ...]
+    typed: bool = True
+
+    @property
+    def text(self) -> str:
+        """The shapes, as people write them."""
+        several = self.told and isinstance(self.told[0], tuple)
+        shapes = self.told if several else (self.told,)
+        return " + ".join("x".join(map(str, shape)) for shape in shapes)
 
 
 @contextmanager
-def running(
-    model: nn.Module, tracer: Tracer, shapes: Sequence[tuple[int, ...]], wrt: int = 0
-) -> Iterator[Any]:
+def running(tracer: Tracer, given: Inputs) -> Iterator[Any]:
     """Run a model under a tracer; its outputs, and what it keeps of the run, last for the block."""
     with (
-        tracer.census.at_inference(),
-        _watch_calls(tracer),
+        as_it_was(),
+        tracer.twins.shared_as_they_were(),
+        torch.inference_mode(False),
         torch.no_grad(),
-        _plain_attention(),
         tracer,
     ):
-        inputs = [_input(tracer, shape, i, wrt) for i, shape in enumerate(shapes)]
-        outputs = model(*inputs)  # a name of its own keeps them for as long as the block runs
-        yield outputs
+        try:
+            args, kwargs = _activations(tracer, given)
+            # A name of its own keeps the outputs for as long as the block runs.
+            outputs = tracer.twins.model(*args, **kwargs)
+            del args, kwargs
+            yield outputs
+        except (BudgetnetError, HookAdded):
+            raise
+        except Exception as error:
+            raise _forward_failed(tracer, given, error) from error
+        finally:
+            tracer.twins.let_go()
+
+
+# What torch says where Python asks for the values of a tensor, or passes it whole programs.
+_OF_VALUES = (".tolist() is not supported", ".numpy() is not supported", "data is not allocated")
+_PROGRAM = "rule registered for HigherOrderOperator"
+
+
+def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> BudgetnetError:
+    told = str(error).partition("\n")[0]
+    where = tracer.failed or tracer.frames[-1].where
+    if any(text in told for text in _OF_VALUES):
+        return located(depends_on_values(), where)
+    if _PROGRAM in told:
+        name = told.partition(_PROGRAM)[2].split()[0]
+        return UnsupportedOp(
+            explain(
+                f"no accounting rule covers torch.{name}, which runs parts of a program",
+                where=where,
+                remedy="Call the part that you mean.",
+            )
+        )
+    return ForwardError(
+        explain(
+            f"forward raised {type(error).__name__}",
+            where=where,
+            numbers={"message": told or "none", "input without the batch": given.text},
+            remedy="Run the model on an input of this shape: what fails there as well is the "
+            "model's.",
+        )
+    )
+
+
+def _check_left(tracer: Tracer, name: str) -> None:
+    """Raise where something outside the model still holds activations of the run."""
+    ledger = tracer.ledger
+    if ledger.constants is not None:
+        ledger.constants.count()
+    if ledger.live:
+        gc.collect()  # what only a cycle holds goes
+        if ledger.constants is not None:
+            ledger.constants.count()
+    if ledger.live:
+        raise LeftBehind(
+            explain(
+                "forward or a hook keeps tensors in something that is not part of the model",
+                where=name,
+                numbers={"bytes still held": f"{ledger.live:,}"},
+                remedy="Remove the hook, or keep them in an attribute of a module.",
+            )
+        )
 
 
 def read_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
@@ -96,44 +211,71 @@ def read_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
     return (check_shape(input_shape, axes=None),)
 
 
-def _input(tracer: Tracer, shape: tuple[int, ...], place: int, wrt: int) -> Activation:
-    """An input; those that fields are not measured in have read nothing of it."""
-    window = Window() if place == wrt else Window(((0, 0),))
-    return tracer.input((1, *shape), ReceptiveField((window,) * (len(shape) - 1)), place)
+def read_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> Inputs:
+    """What to run a model on, of shapes or of an example; raises `ArgumentError` on else."""
+    if (input_shape is None) == (inputs is None):
+        raise ArgumentError(
+            explain(
+                "give either input_shape or inputs", remedy="inputs is an example, batch included."
+            )
+        )
+    if inputs is None:
+        shapes = read_shapes(input_shape)
+        args: tuple[Any, ...] = tuple(torch.empty((1, *s), device="meta") for s in shapes)
+        told: tuple[Any, ...] = shapes[0] if len(shapes) == 1 else shapes
+        return Inputs(args, {}, _place(args, {}, wrt), told, typed=False)
+    kwargs: Mapping[str, Any] = {}
+    if isinstance(inputs, Mapping):
+        args, kwargs = (), dict(inputs)
+    else:
+        args = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+    found = [tuple(tensor.shape[1:]) for tensor in tensors((args, kwargs))]
+    place = _place(args, kwargs, wrt)
+    return Inputs(args, kwargs, place, found[0] if len(found) == 1 else tuple(found))
 
 
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Let attention run as single operations, not as one opaque kernel."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+def _place(args: Any, kwargs: Mapping[str, Any], wrt: int | str) -> int:
+    count = sum(1 for _ in tensors((args, kwargs)))
+    if isinstance(wrt, str):
+        before = sum(1 for _ in tensors((args,)))
+        for key, value in kwargs.items():
+            if key == wrt and isinstance(value, Tensor):
+                return before
+            before += sum(1 for _ in tensors((value,)))
+    elif wrt in range(count):
+        return wrt
+    raise ArgumentError(explain(f"wrt={wrt!r} is not one of {count} inputs"))
 
 
-_lock = threading.RLock()
+def _activations(tracer: Tracer, given: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inputs as activations; those that fields are not measured in have read nothing."""
+    every = list(tensors((given.args, given.kwargs)))
+    axes = len(_spatial(every[given.wrt]))
+    places = iter(range(len(every)))
+
+    def make(tensor: Tensor) -> Any:
+        place = next(places)
+        shape = tuple(tensor.shape)
+        spatial = _spatial(tensor)
+        reads: Any
+        if place == given.wrt:
+            field = ReceptiveField((Window(),) * axes)
+            reads = field if len(shape) == 2 + axes else _of_positions(shape, spatial, field)
+        else:
+            reads = ReceptiveField((NOTHING,) * axes)
+        return tracer.input(shape, reads, place, tensor.dtype if given.typed else None)
+
+    args, kwargs = map_tensors(make, (tuple(given.args), dict(given.kwargs)))
+    return args, kwargs
 
 
-@contextmanager
-def _watch_calls(tracer: Tracer) -> Iterator[None]:
-    """Send this thread's module calls through the tracer; the modules carry no hooks for it.
+def _spatial(tensor: Tensor) -> range:
+    """The dimensions of an input along which it has positions."""
+    return range(2 if tensor.dtype.is_floating_point else 1, tensor.dim())
 
-    `_call_impl` is what `nn.Module.__call__` calls; replacing `__call__` itself would make Python
-    renew the slot of every subclass, which takes longer than a whole account of a small network.
-    """
-    thread = threading.get_ident()
-    with _lock:
-        run: Callable[..., Any] = nn.Module._call_impl
 
-        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != thread:
-                return run(module, *args, **kwargs)
-            return tracer.call(module, args, kwargs, run)
-
-        nn.Module._call_impl = call  # type: ignore[assignment]  # on purpose
-        try:
-            yield
-        finally:
-            nn.Module._call_impl = run  # type: ignore[method-assign]  # as it was
+def _of_positions(shape: tuple[int, ...], spatial: range, field: ReceptiveField) -> Any:
+    """Reading of an input whose positions do not begin at dimension 2."""
+    like = Reading.of_map((1, 1, *(shape[i] for i in spatial)), field)
+    batch = Reading.of_map(shape[: spatial.start], field)
+    return Reading((*batch.dims, *like.dims[2:]), (field,), batch.classes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from itertools import chain
 from math import gcd, lcm
 from typing import TypeAlias
 
@@ -50,7 +52,10 @@ class Window:
             return
         if not self.phases:
             raise ArgumentError(explain("a Window needs at least one phase"))
-        phases, advance = _shortest_period(tuple(map(_trim, self.phases)), self.advance)
+        trimmed = self.phases
+        if not all(bits & 1 for _, bits in trimmed):
+            trimmed = tuple(map(_trim, trimmed))
+        phases, advance = _shortest_period(trimmed, self.advance)
         if not any(bits for _, bits in phases):  # whatever the advance, it reads nothing
             phases, advance = _NOTHING, 1
         object.__setattr__(self, "phases", phases)
@@ -86,16 +91,20 @@ class Window:
     @classmethod
     def woven(cls, parts: Sequence[Window]) -> Window:
         """Window of maps whose positions alternate, as pixel shuffle makes one map of several."""
+        return _woven(tuple(parts))
+
+    @classmethod
+    def _weave(cls, parts: tuple[Window, ...]) -> Window:
         rate = _common_rate(parts)
         period = lcm(*(len(part.phases) for part in parts))
-        phases = tuple(part._phase(q) for q in range(period) for part in parts)
-        return cls(phases, int(rate * period))
+        columns = [part._phases(period) for part in parts]
+        return cls(tuple(chain.from_iterable(zip(*columns, strict=True))), int(rate * period))
 
     @classmethod
     def chained(cls, parts: Sequence[tuple[Window, int]]) -> Window:
         """Window of maps one behind the other, each given with its size.
 
-        What lies beyond the last position is unspecified.
+        What lies beyond the last position has read nothing, for as many positions again.
         """
         total = sum(size for _, size in parts)
         if all(
@@ -104,9 +113,10 @@ class Window:
             for i in range(size)
         ):
             return parts[0][0]
-        rate = _common_rate([part for part, _ in parts])
+        # A map of one position steps at no rate.
+        rate = _common_rate([part for part, size in parts if size > 1] or [parts[0][0]])
         phases = [part._phase(i) for part, size in parts for i in range(size)]
-        phases += [(0, 0)] * (-total % rate.denominator)
+        phases += [(0, 0)] * (total + -2 * total % rate.denominator)
         return cls(tuple(phases), int(rate * len(phases)))
 
     @classmethod
@@ -167,6 +177,10 @@ class Window:
             return Window(
                 ((first + step * outer_first, _spread(bits, taps, step)),), step * outer.advance
             )
+        return _then((self, outer))
+
+    def _then(self, outer: Window) -> Window:
+        period, step = len(self.phases), self.advance
         repeat = period // gcd(period, outer.advance)
         phases = tuple(
             _union(self._phase(i) for i in outer.reads(j))
@@ -192,9 +206,15 @@ class Window:
         if all(len(part.phases) == 1 and part.advance == first.advance for part in filled):
             both = _union(part.phases[0] for part in filled)
             return first if both == first.phases[0] else cls((both,), first.advance)
+        return _united(tuple(filled))
+
+    @classmethod
+    def _unite(cls, filled: tuple[Window, ...]) -> Window:
+        first = filled[0]
         _common_rate(filled)
         period = lcm(*(len(part.phases) for part in filled))
-        phases = tuple(_union(part._phase(j) for part in filled) for j in range(period))
+        columns = [part._phases(period) for part in filled]
+        phases = tuple(map(_union, zip(*columns, strict=True)))
         return cls(phases, first.advance * period // len(first.phases))
 
     def runs(self) -> tuple[tuple[Pair, ...], ...]:
@@ -210,6 +230,12 @@ class Window:
         first, bits = self.phases[phase]
         return first + period * self.advance, bits
 
+    def _phases(self, count: int) -> Sequence[tuple[int, int]]:
+        """The first sets that are read, so many."""
+        if count == len(self.phases):
+            return self.phases
+        return [self._phase(i) for i in range(count)]
+
     def __hash__(self) -> int:
         """Of the ends alone: hashing long sets would take longer than comparing them."""
         first, bits = self.phases[0]
@@ -219,6 +245,34 @@ class Window:
         """The runs of every phase, and the advance."""
         phases = ["+".join(f"{lo}..{hi}" for lo, hi in phase) or "nothing" for phase in self.runs()]
         return f"Window({' | '.join(phases)}, advance={self.advance})"
+
+
+# Layers of a network repeat each other, and so do their channels: what is worth remembering.
+def _remembered(
+    made: Callable[[tuple[Window, ...]], Window],
+) -> Callable[[tuple[Window, ...]], Window]:
+    """A function whose results are kept, by value, and in front of that by the very objects.
+
+    Networks join the same few windows again and again, and hashing long ones takes longest.
+    """
+    by_value = lru_cache(maxsize=8192)(made)
+    known: dict[tuple[int, ...], tuple[tuple[Window, ...], Window]] = {}
+
+    def remember(windows: tuple[Window, ...]) -> Window:
+        key = tuple(map(id, windows))
+        found = known.get(key)
+        if found is None:
+            if len(known) > 1 << 15:
+                known.clear()
+            found = known[key] = windows, by_value(windows)  # the windows keep their ids
+        return found[1]
+
+    return remember
+
+
+_woven = _remembered(Window._weave)
+_united = _remembered(Window._unite)
+_then = _remembered(lambda pair: pair[0]._then(pair[1]))
 
 
 def _common_rate(windows: Sequence[Window]) -> Fraction:
@@ -260,8 +314,8 @@ def _spread(bits: int, taps: int, step: int) -> int:
 
 def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
     filled = {part for part in sets if part[1]}
-    if not filled:
-        return 0, 0
+    if len(filled) < 2:
+        return filled.pop() if filled else (0, 0)
     start, out = min(filled)
     for first, bits in filled:
         out |= bits << first - start

@@ -1,4 +1,6 @@
 import os
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,44 @@ pytest_plugins = ["pytester"]
 # in what they start: more would fight for the same cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from digest import Digest  # noqa: E402  # it imports torch, which reads that number
+
+
+def pytest_addoption(parser):
+    parser.addoption("--deep", action="store_true", help="run the tests that take minutes as well")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("deep"):
+        skip = pytest.mark.skip(reason="needs --deep")
+        for item in items:
+            # A browser takes a while as well.
+            if item.get_closest_marker("deep") or "browser" in getattr(item, "fixturenames", ()):
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _untouched(request, monkeypatch):
+    """With --deep every account of the suite leaves model and process as they were."""
+    trace = sys.modules.get("budgetnet.trace") if request.config.getoption("deep") else None
+    if trace is None or request.node.get_closest_marker("moving"):
+        return
+    running = trace.running
+
+    @contextmanager
+    def checked(tracer, given):
+        model = tracer.frames[0].module
+        before = Digest(model, whole=False)
+        try:
+            with running(tracer, given) as outputs:
+                yield outputs
+        finally:
+            changes = before.changes(Digest(model, whole=False))
+            assert not changes, f"account has changed {changes}"
+
+    monkeypatch.setattr(trace, "running", checked)
+
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",

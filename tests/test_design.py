@@ -215,6 +215,7 @@ SMALL = SearchSpace(
 )  # fmt: skip
 
 
+@pytest.mark.deep
 def test_every_figure_limits_every_objective():
     """Each figure as a limit, at values that networks have, with each objective."""
     shape, classes = (1, 9, 8), 3
@@ -280,6 +281,7 @@ def large():
     return np.array([[figure_of(name, a) for name in FIGURES] for a in accounts], np.int64)
 
 
+@pytest.mark.deep
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), objective=objectives)
 def test_tens_of_thousands_of_networks(large, data, objective):

@@ -73,6 +73,7 @@ def digits_run(tmp_path_factory):
     return folder, run
 
 
+@pytest.mark.deep
 def test_digits_beat_the_stated_accuracy(digits_run):
     folder, _ = digits_run
     summary = read(folder, "summary.json")
@@ -123,6 +124,7 @@ def test_the_same_seed_gives_the_same_numbers(tmp_path):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.deep
 def test_no_run_overwrites_another(tmp_path):
     arguments = ("--dataset", "digits", "--epochs", 1, "--model", "c4 gap10")
     for _ in range(2):
@@ -198,6 +200,7 @@ def test_a_damaged_data_file_is_named(tmp_path, refuse):
     assert "damaged MNIST" in refuse("--data-dir", tmp_path)
 
 
+@pytest.mark.deep
 @needs_mnist
 def test_mnist_one_epoch_clears_its_floor(tmp_path):
     run = train("--epochs", 1, "--out", tmp_path / "run", cwd=tmp_path, data=MNIST)
@@ -216,6 +219,7 @@ def without_seconds(folder):
     return [{key: row[key] for key in row if key != "seconds"} for row in metrics(folder)]
 
 
+@pytest.mark.deep
 def test_seeds_are_runs_of_their_own_and_their_mean(tmp_path):
     shown = here(*SMALL, "--epochs", 2, "--seeds", 3, 5, "--out", tmp_path / "all")
     summary = read(tmp_path / "all", "summary.json")
@@ -230,6 +234,7 @@ def test_seeds_are_runs_of_their_own_and_their_mean(tmp_path):
     assert without_seconds(tmp_path / "alone") == without_seconds(tmp_path / "all" / "seed5")
 
 
+@pytest.mark.deep
 def test_finished_seeds_are_not_run_again(tmp_path):
     folder = tmp_path / "all"
     here(*SMALL, "--epochs", 2, "--seeds", 2, "--out", folder)
@@ -343,6 +348,7 @@ def share(*arguments, cwd):
     return run
 
 
+@pytest.mark.deep
 def test_two_processes_learn_what_one_learns(tmp_path):
     """Without BatchNorm, whose statistics are each process's own, they do the same sums.
 
@@ -362,6 +368,7 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert 2 == read(tmp_path / "two", "config.json")["processes"]
 
 
+@pytest.mark.deep
 def test_two_processes_reach_the_accuracy_of_one(tmp_path, uninterrupted):
     share(*LONG, "--out", tmp_path / "two", cwd=tmp_path)
     one, two = (

@@ -388,9 +388,9 @@ def odd_accounts():
 
     import budgetnet
 
-    class Fourier(nn.Module):
+    class Inverse(nn.Module):
         def forward(self, x):
-            return torch.fft.fft2(x).real
+            return torch.linalg.inv(x)
 
     class Two(nn.Module):
         def __init__(self):
@@ -402,7 +402,7 @@ def odd_accounts():
 
     conv = nn.Conv2d(3, 8, 3)
     return {
-        "unknown": budgetnet.account(nn.Sequential(conv, Fourier(), nn.Conv2d(8, 8, 3)),
+        "unknown": budgetnet.account(nn.Sequential(conv, Inverse(), nn.Conv2d(8, 8, 3)),
                                      (3, 16, 16), strict=False),
         "one axis": budgetnet.account(nn.Sequential(nn.Conv1d(2, 4, 5, 2), nn.ReLU()), (2, 40)),
         "three axes": budgetnet.account(nn.Sequential(nn.Conv3d(1, 2, 3)), (1, 8, 8, 8)),

@@ -22,6 +22,7 @@ from budgetnet.presets import GreyImage
 
 ROOT = Path(__file__).resolve().parents[1]
 PRETRAINED = ROOT / "budgetnet" / "pretrained"
+SMALL = {"s6", "dsnet14"}  # evaluated in seconds
 SHIPPED = models.list_weights()
 
 
@@ -88,7 +89,13 @@ def mnist_test_set():
     return torch.tensor(pixels), torch.tensor(np.frombuffer(labels.read_bytes(), np.uint8)[8:])
 
 
-@pytest.mark.parametrize("pair", SHIPPED, ids="-".join)
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(pair, id="-".join(pair), marks=[pytest.mark.deep] * (pair[0] not in SMALL))
+        for pair in SHIPPED
+    ],
+)
 def test_every_accuracy_is_measured_again(pair):
     images, labels = mnist_test_set()
     found, net = models.get_weights(*pair), models.get_model(*pair).eval()

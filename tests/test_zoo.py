@@ -209,6 +209,7 @@ class Names(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.deep
 def test_every_operation_of_the_zoo_has_a_rule(monkeypatch):
     names = Names()
     for name in NAMES:

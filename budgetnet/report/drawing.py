@@ -168,7 +168,7 @@ def _field(row: Row) -> str:
     if row.is_global:
         return f"RF {row.receptive_field} (all)"
     jump = compact(row.receptive_field.stride)
-    return f"RF {row.receptive_field}{' +all' if row.global_context else ''} / {jump}"
+    return f"RF {row.receptive_field}{f' {row.context}' if row.context else ''} / {jump}"
 
 
 def _amount(part: int, whole: int | None) -> str:

@@ -8,10 +8,26 @@ an operation with several results. In-place variants share the rule of their pla
 
 from __future__ import annotations
 
-from .core import RULES, Activation, Effect, Rule, of, rule, seen
+from .core import RULES, Activation, Effect, Operand, Rule, anywhere, of, rule, seen
 
-from . import pointwise, products, sliding, views  # isort: skip - they fill the table
+from .sliding import windowed  # isort: skip - it needs core
+from . import (  # isort: skip - they fill the table
+    choices, pointwise, products, recurrent, reductions, resizing, sampling, scattering, sliding,
+    views,
+)  # fmt: skip
 
-__all__ = ["RULES", "Activation", "Effect", "Rule", "of", "rule", "seen"]
+__all__ = [
+    "RULES",
+    "Activation",
+    "Effect",
+    "Operand",
+    "Rule",
+    "anywhere",
+    "of",
+    "rule",
+    "seen",
+    "windowed",
+]
 
-del pointwise, products, sliding, views
+del choices, pointwise, products, recurrent, reductions, resizing, sampling, scattering, sliding
+del views

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from inspect import Parameter, signature
+from math import prod
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -11,9 +14,11 @@ from torch import Tensor
 
 from ..errors import ArgumentError, ShapeError, UnsupportedOp, explain
 from ..geometry import Sliding, compact
-from ..receptive_field import ReceptiveField
+from ..receptive_field import ReceptiveField, union_of
 from ..window import Pair, Window
-from .reading import Reading, Unreadable
+from .reading import CHANNEL, Reading, Unreadable
+
+NOTHING = Window(((0, 0),))
 
 
 @dataclass(slots=True)  # a frozen one takes four times as long to make, at every operation
@@ -28,9 +33,13 @@ class Effect:
         sliding: kernel, stride, padding and dilation, to be shown.
         is_global: no spatial positions are left: the whole map was read.
         global_context: the output also depends on the whole map, beside what `field` says.
+        context: what it depends on beside that, where it may be less than the whole map; as
+            `has_context` says it.
         pads: set by padding operations, so that a layer that pads and slides is shown as one.
         is_view: the output shares its input's storage.
-        extra: shapes and element sizes of further results that take memory.
+        dtype: of the output, where it is not what torch promotes the operands to.
+        extra: further results: effects of their own, or shape and type of those which have read
+            what the first one has.
     """
 
     shape: tuple[int, ...]
@@ -40,9 +49,11 @@ class Effect:
     sliding: Sliding | None = None
     is_global: bool = False
     global_context: bool = False
+    context: int = 0
     pads: tuple[Pair, ...] | None = None
     is_view: bool = False
-    extra: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
+    dtype: torch.dtype | None = None
+    extra: tuple[Any, ...] = ()
 
 
 class Activation(Tensor):
@@ -55,7 +66,21 @@ class Activation(Tensor):
     trunk: tuple[int, Any]  # row and field of the last spatial map among its sources
     source: int  # the row that made it; -1 and below are the inputs
     memory: Any  # what the tracer counts; shared by views
+    version: int  # of the memory, when it was last looked at
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # torch's way
+
+    @property
+    def data(self) -> Any:
+        """A view, as of any tensor."""
+        return Tensor.data.__get__(self)  # type: ignore[attr-defined]  # it is one
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        """Become what another activation is, which torch tells nobody of."""
+        if not isinstance(value, Activation):
+            raise UnsupportedOp(explain("forward sets the data of an activation", remedy=REMEDY))
+        Tensor.data.__set__(self, value)  # type: ignore[attr-defined]  # as above
+        self.__dict__.update(value.__dict__)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]  # torch's stub differs
@@ -65,16 +90,61 @@ class Activation(Tensor):
         raise UnsupportedOp(explain(f"{func} met an activation outside budgetnet.account"))
 
 
+Operand: TypeAlias = Any  # an activation, a constant tensor, or a number
 Rule: TypeAlias = Callable[..., Any]
 R = TypeVar("R", bound=Callable[..., Any])
 RULES: dict[str, Rule] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Which of an operation's arguments its rule speaks of: only these may carry activations.
+
+    Attributes:
+        keys: their positions, and their names.
+        rest: every position from this one on as well; `None` where no further one is.
+    """
+
+    keys: frozenset[int | str]
+    rest: int | None
+
+    @classmethod
+    def of(cls, function: Rule) -> Spoken:
+        """Read it off a rule's signature.
+
+        A named parameter is spoken of unless its annotation says that it is no activation, such as
+        `Tensor` or `int`; what `*_` and `**_` swallow is not, unless annotated as `Operand`.
+        """
+        keys: set[int | str] = set()
+        rest = None
+        for place, (name, parameter) in enumerate(signature(function).parameters.items()):
+            note = str(parameter.annotation)
+            meant = any(word in note for word in ("Activation", "Operand"))
+            if parameter.kind is Parameter.VAR_POSITIONAL:
+                rest = place if meant else None
+            elif parameter.kind is not Parameter.VAR_KEYWORD and (
+                meant or "Any" in note or parameter.annotation is Parameter.empty
+            ):
+                keys |= {place, name}
+        return cls(frozenset(keys), rest)
+
+    def covers(self, key: int | str) -> bool:
+        """Whether an activation may stand at this position, or be passed by this name."""
+        if key in self.keys:
+            return True
+        return self.rest is not None and isinstance(key, int) and key >= self.rest
+
+
+spoken_of = cache(Spoken.of)
 
 
 def rule(*names: str) -> Callable[[R], R]:
     """Register a rule for operations, by name: "relu" of ATen, or "mylib::op" of a library.
 
     The function takes the operation's own arguments, with activations in place of tensors, and
-    returns an `Effect`; `seen` and `of` help to make one.
+    returns an `Effect`; `seen` and `of` help to make one. An activation in an argument that the
+    function's signature does not name, or annotates as something else (`weight: Tensor`), is
+    refused: nothing that may reach the output is dropped.
 
     Raises:
         ArgumentError: the operation has a rule already.
@@ -98,21 +168,101 @@ def of(x: Activation) -> Reading:
 def seen(reading: Reading, *sources: Activation, **more: Any) -> Effect:
     """Effect of an operation whose output has this reading."""
     if reading.context:
-        reading = replace(reading, context=False)
-        more["global_context"] = True
+        more["context"] = reading.context | more.get("context", 0)
+        reading = reading.without_context()
     field = reading.as_map()
     if field is None and reading.is_uneven:
         raise Unreadable("positions along one axis have read differently along another")
-    is_global = any(x.is_global for x in sources) or not reading.axes
+    is_global = not reading.axes or (any(x.is_global for x in sources) and not _moves(reading))
     more = {"shape": reading.shape, "is_global": is_global, **more}
     if field is not None:
         return Effect(field=field, **more)
-    return Effect(field=reading.field, reading=reading, **more)
+    field, places = reading.field, _places(reading)
+    if places:
+        field = replace(field, places=places)
+    return Effect(field=field, reading=reading, **more)
+
+
+def _places(reading: Reading) -> tuple[int, ...]:
+    """Where the axes of a map lie that are in another order than the input's, else ()."""
+    axes = len(reading.fields[0].axes)
+    if len(reading.dims) != 2 + axes:
+        return ()
+    order = [dim[0][0] for dim in reading.dims[2:] if len(dim) == 1]
+    if sorted(order) != list(range(axes)):
+        return ()
+    places = tuple(order.index(axis) for axis in range(axes))
+    return () if places == tuple(range(axes)) else places
+
+
+def _moves(reading: Reading) -> bool:
+    """Whether positions that are left have read differently, along any axis."""
+    return any(
+        field.axes[axis].advance or len(field.axes[axis].phases) > 1
+        for part in reading.parts
+        for field in part.fields
+        for axis in reading.axes
+        if not field.axes[axis].is_empty
+    )
 
 
 def same(x: Activation, *_: Any, **__: Any) -> Effect:
-    """Effect of an operation on each element alone, whatever its further arguments."""
+    """Effect of an operation on each element alone, whatever its further numbers."""
     return Effect(tuple(x.shape), x.field, x.reading, is_global=x.is_global)
+
+
+def nothing(x: Activation, shape: Sequence[int] | None = None) -> Effect:
+    """Effect of an operation whose output depends on the shape of `x` alone."""
+    field = ReceptiveField((NOTHING,) * len(x.field.axes))
+    return Effect(tuple(x.shape if shape is None else shape), field)
+
+
+def further(effect: Effect, shape: Sequence[int]) -> Effect:
+    """Effect of a further result; of another shape, it may have read all that the first one has."""
+    shape = tuple(shape)
+    if shape == effect.shape:
+        return effect
+    if not prod(shape):
+        return Effect(shape, ReceptiveField((NOTHING,) * len(effect.field.axes)))
+    reading = effect.reading or Reading.of_map(effect.shape, effect.field)
+    gathered = reading.gather(range(len(effect.shape)))
+    fields = [field for part in gathered.parts for field in part.fields]
+    return Effect(shape, union_of(fields), is_global=True)
+
+
+def at(x: Tensor, dim: int) -> int:
+    """A dimension counted from the front; a tensor of none takes 0 and -1 as well."""
+    count = x.dim() or 1
+    if not -count <= dim < count:
+        raise ShapeError(
+            explain(f"there is no dimension {dim}", numbers={"shape": compact(x.shape) or "()"})
+        )
+    return dim % count
+
+
+def spread(x: Activation, dims: Sequence[int]) -> Reading:
+    """What elements have read that each depend on all along `dims`, while the sizes stay."""
+    reading = of(x)
+    for i in dims:
+        dim = reading.dims[i]
+        if len(dim) == 1 and dim[0][0] != CHANNEL:
+            ((axis, size),) = dim
+            reading = reading.slide({axis: Window.whole(size)})
+        else:
+            reading = reading.gather([i]).expand(x.shape)
+    return reading
+
+
+def anywhere(sources: Sequence[Activation], shape: Sequence[int]) -> Effect:
+    """Effect of an operation whose elements may have read any element of their sources.
+
+    Such is a choice of positions by the values of the input.
+    """
+    fields = []
+    for x in sources:
+        gathered = of(x).gather(range(x.dim()))
+        fields += [field for part in gathered.parts for field in part.fields]
+    return Effect(tuple(shape), union_of(fields), is_global=True)
 
 
 def whole(x: Activation, dims: Sequence[int], keepdim: bool = True) -> Effect:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import reduce
+from operator import or_
 
 import numpy as np
 
-from ..receptive_field import ReceptiveField, united
+from ..receptive_field import ReceptiveField
 from ..window import Window
+from .parts import Classes
 from .reading import CHANNEL, Reading, Unreadable
 
 
@@ -16,21 +18,7 @@ def unite(one: Reading, two: Reading) -> Reading:
     """Elementwise join of two readings of one shape: each element reads what both have read."""
     if one.dims != two.dims:
         raise Unreadable("branches whose dimensions are laid out differently")
-    keys = one.classes * len(two.fields) + two.classes
-    if len(one.fields) == len(two.fields) == 1:
-        distinct, inverse = np.zeros(1, np.intp), keys
-    else:
-        distinct, inverse = np.unique(keys, return_inverse=True)
-    # Few windows make many fields: along each axis, every pair of windows is united once.
-    memo: dict[tuple[Window, Window], tuple[Window, bool]] = {}
-    fields, context = [], one.context or two.context
-    for key in distinct.tolist():
-        mine, theirs = one.fields[key // len(two.fields)], two.fields[key % len(two.fields)]
-        both = zip(mine.axes, theirs.axes, strict=True)
-        found = [memo.get(pair) or memo.setdefault(pair, united(pair)) for pair in both]
-        fields.append(ReceptiveField(tuple([window for window, _ in found])))
-        context = context or any(left_out for _, left_out in found)
-    return Reading(one.dims, tuple(fields), inverse.reshape(keys.shape), context).distinct()
+    return Reading.of_parts(one.dims, (*one.parts, *two.parts), one.context | two.context)
 
 
 def join(readings: Sequence[Reading], dim: int) -> Reading:
@@ -38,7 +26,7 @@ def join(readings: Sequence[Reading], dim: int) -> Reading:
     along = {r.dims[dim][0][0] for r in readings if r.dims[dim]}
     if all(len(r.dims[dim]) == 1 for r in readings) and len(along) == 1 and along != {CHANNEL}:
         return _join_axis(readings, dim, along.pop())
-    parts = [_as_channel(reading, dim) for reading in readings]
+    parts = [_as_channel(reading.resolved(), dim) for reading in readings]
     rest = {(*p.dims[:dim], *p.dims[dim + 1 :]) for p in parts}
     if len(rest) > 1:
         raise Unreadable("branches whose dimensions are laid out differently")
@@ -46,28 +34,41 @@ def join(readings: Sequence[Reading], dim: int) -> Reading:
     fields: list[ReceptiveField] = []
     arrays = []
     for part in parts:
-        arrays.append(part.classes + len(fields))
+        size = part.dims[dim][0][1]
+        shape = [size if k == place else n for k, n in enumerate(part.classes.shape)]
+        arrays.append(np.broadcast_to(part.classes, shape) + len(fields))
         fields.extend(part.fields)
-    size = sum(part.dims[dim][0][1] for part in parts)
+    size = sum(array.shape[place] for array in arrays)
     dims = (*parts[0].dims[:dim], ((CHANNEL, size),), *parts[0].dims[dim + 1 :])
-    return Reading(dims, tuple(fields), np.concatenate(arrays, axis=place)).distinct()
+    context = reduce(or_, (part.context for part in parts))
+    joined = Reading(dims, tuple(fields), _beside(arrays, place), context)
+    return joined.distinct()
+
+
+def _beside(arrays: Sequence[Classes], place: int) -> Classes:
+    """Arrays one behind the other, repeated along the other axes where some have length 1."""
+    rest = np.broadcast_shapes(*(a.take([0], place).shape for a in arrays))
+    wide = [np.broadcast_to(a, (*rest[:place], a.shape[place], *rest[place + 1 :])) for a in arrays]
+    return np.concatenate(wide, axis=place)
 
 
 def _as_channel(reading: Reading, dim: int) -> Reading:
     reading = reading.enumerated(dim)
     if reading.dims[dim]:
         return reading
-    place = reading.place_of(dim)
     dims = (*reading.dims[:dim], ((CHANNEL, 1),), *reading.dims[dim + 1 :])
-    return replace(reading, dims=dims, classes=np.expand_dims(reading.classes, place))
+    part = reading.parts[0].insert(reading.place_of(dim))
+    return Reading(dims, part.fields, part.classes, reading.context)
 
 
 def _join_axis(readings: Sequence[Reading], dim: int, axis: int) -> Reading:
     """Concatenation along a spatial axis: its positions one behind the other."""
     if len({(*r.dims[:dim], *r.dims[dim + 1 :]) for r in readings}) > 1:
         raise Unreadable("branches whose dimensions are laid out differently")
+    readings = [r.resolved() for r in readings]
     sizes = [r.dims[dim][0][1] for r in readings]
-    keys = np.stack([r.classes.reshape(-1) for r in readings], axis=1)
+    arrays = np.broadcast_arrays(*(r.classes for r in readings))
+    keys = np.stack([array.reshape(-1) for array in arrays], axis=1)
     distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
     fields = []
     for row in distinct.tolist():
@@ -82,5 +83,5 @@ def _join_axis(readings: Sequence[Reading], dim: int, axis: int) -> Reading:
         fields.append(ReceptiveField(tuple(axes)))
     first = readings[0]
     dims = (*first.dims[:dim], ((axis, sum(sizes)),), *first.dims[dim + 1 :])
-    context = any(r.context for r in readings)
-    return Reading(dims, tuple(fields), inverse.reshape(first.classes.shape), context).distinct()
+    context = reduce(or_, (r.context for r in readings))
+    return Reading(dims, tuple(fields), inverse.reshape(arrays[0].shape), context).distinct()

@@ -1,4 +1,4 @@
-"""Rules of operations on elements: activations, norms, reductions, and joins of branches."""
+"""Rules of operations on each element alone, and of those that join elements of branches."""
 
 from __future__ import annotations
 
@@ -8,129 +8,120 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from ..errors import ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain
 from ..geometry import compact
 from ..receptive_field import has_context, union_of
-from .core import Activation, Effect, of, rule, same, same_channels, seen, whole
+from .core import Activation, Effect, Operand, nothing, of, rule, same, seen
 from .joins import join as join_readings
 from .joins import unite
-from .reading import CHANNEL, Reading
+from .reading import CHANNEL, Reading, Unreadable
 
 rule(
-    "relu", "gelu", "silu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "hardswish", "relu6",
-    "hardsigmoid", "sigmoid", "tanh", "mish", "softplus", "log_sigmoid_forward", "prelu",
-    "_prelu_kernel", "abs", "neg", "exp", "log", "log1p", "sqrt", "rsqrt", "square", "pow", "clamp",
-    "clamp_min", "clamp_max", "native_dropout", "clone", "contiguous", "_to_copy", "lift_fresh",
-    "erf", "sin", "cos", "reciprocal", "sign", "floor", "ceil", "round", "threshold", "hardshrink",
-    "softshrink", "eq", "ne", "lt", "le", "gt", "ge", "logical_not", "masked_fill", "fill",
-    "nan_to_num", "logit", "expm1", "tan", "atan", "isnan", "bernoulli", "bitwise_not", "trunc",
+    "relu", "silu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "hardswish", "relu6",
+    "hardsigmoid", "sigmoid", "tanh", "mish", "softplus", "threshold", "hardshrink", "softshrink",
+    "abs", "neg", "positive", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt",
+    "rsqrt", "square", "reciprocal", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
+    "asinh", "acosh", "atanh", "sinc", "erf", "erfc", "erfinv", "lgamma", "digamma", "i0", "logit",
+    "special_entr", "special_erfcx", "special_i0e", "special_i1", "special_i1e", "special_ndtri",
+    "special_log_ndtr", "sign", "sgn", "floor", "ceil", "round", "trunc", "frac",
+    "deg2rad", "rad2deg", "nan_to_num", "clone", "contiguous", "_to_copy", "lift_fresh",
+    "bitwise_not", "real", "imag", "angle", "conj_physical", "_conj_physical", "resolve_conj",
+    "resolve_neg",
 )(same)  # fmt: skip
 
 
+@rule("gelu")
+def gelu(x: Activation, *, approximate: str = "none") -> Effect:
+    """GELU, of which there are two forms."""
+    if approximate not in ("none", "tanh"):
+        raise ArgumentError(explain(f"GELU has no form approximate={approximate!r}"))
+    return same(x)
+
+
+@rule("isnan", "isinf", "isposinf", "isneginf", "signbit", "logical_not")
+def predicate(x: Activation, **_: Any) -> Effect:
+    """Yes or no of each element alone."""
+    return replace(same(x), dtype=torch.bool)
+
+
+@rule("polygamma")
+def polygamma(n: int, x: Activation) -> Effect:
+    """A derivative of the logarithm of the gamma function, of each element alone."""
+    return same(x)
+
+
+@rule("native_dropout")
+def dropout(x: Activation, p: float, train: bool | None = None) -> Effect:
+    """Dropout as its own operation; the mask is a second result."""
+    return replace(same(x), extra=((tuple(x.shape), torch.bool),))
+
+
+@rule("log_sigmoid_forward")
+def log_sigmoid(x: Activation) -> Effect:
+    """Logarithm of the sigmoid, with a buffer for the way back."""
+    return replace(same(x), extra=((tuple(x.shape), x.dtype),))
+
+
+@rule("zero", "uniform", "random", "exponential", "geometric", "log_normal", "cauchy")
+def overwritten(x: Activation, *_: Any, **__: Any) -> Effect:
+    """New values, whatever the elements were."""
+    return nothing(x)
+
+
+@rule("fill", "copy")
+def copy(x: Operand, source: Operand = None, *_: Any) -> Effect:
+    """The values of another tensor, or a number, in place of the elements."""
+    shape = tuple(x.shape)
+    if not isinstance(source, Activation):
+        return nothing(x)
+    taken = same(source) if tuple(source.shape) == shape else _gate([source], shape)
+    return replace(taken, dtype=x.dtype)
+
+
+# Operations on elements of several operands, at no cost in MACs.
 @rule(
-    "native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit",
-    "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_no_update", "_batch_norm_with_update",
-    "batch_norm",
+    "add", "sub", "rsub", "mul", "div", "maximum", "minimum", "fmax", "fmin", "atan2", "remainder",
+    "fmod", "floor_divide", "pow", "float_power", "normal",
+    "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift",
+    "__and__", "__or__", "__xor__", "__lshift__", "__rshift__", "hypot", "copysign", "nextafter",
+    "logaddexp", "logaddexp2", "xlogy", "special_xlog1py", "special_zeta", "heaviside", "gcd",
+    "lcm", "igamma", "igammac", "ldexp", "where", "addcmul", "addcdiv", "lerp",
+    "clamp", "clamp_min", "clamp_max", "masked_fill", "_prelu_kernel",
 )  # fmt: skip
-def batch_norm(x: Activation, weight: Tensor | None, bias: Any = None, *args: Any) -> Effect:
-    """BatchNorm: each element alone with fixed statistics, else with those of the whole map."""
-    if weight is not None:
-        same_channels(x, weight.numel())
-    training = any(value is True for value in args[:3])
-    return replace(same(x), global_context=training and not x.is_global)
-
-
-@rule("native_group_norm", "instance_norm")
-def group_norm(x: Activation, *_: Any) -> Effect:
-    """Norms by statistics of the whole map: the window stays, the map is context."""
-    return replace(same(x), global_context=not x.is_global)
-
-
-@rule("native_layer_norm")
-def layer_norm(x: Activation, normalized_shape: Sequence[int], *_: Any) -> Effect:
-    """Norm over the last dimensions: of the channels of one position, or of the whole map."""
-    return _over(x, range(x.dim() - len(normalized_shape), x.dim()))
-
-
-@rule("_softmax", "_log_softmax", "_safe_softmax", "cumsum")
-def softmax(x: Activation, dim: int, *_: Any, **__: Any) -> Effect:
-    """Softmax over the channels of one position, or over positions of the map."""
-    return _over(x, [dim % x.dim()])
-
-
-def _over(x: Activation, dims: Sequence[int]) -> Effect:
-    """Elements that depend on all along `dims`: channels are mixed, positions are context."""
-    if x.reading is None and x.dim() == 2 + len(x.field.axes):
-        context = any(i >= 2 for i in dims) and not x.is_global
-        return replace(same(x), global_context=context)
-    reading = of(x)
-    context = any(axis != CHANNEL for i in dims for axis, _ in reading.dims[i])
-    channels = [i for i in dims if all(axis == CHANNEL for axis, _ in reading.dims[i])]
-    mixed = reading.gather(channels).expand(x.shape) if len(reading.fields) > 1 else reading
-    return seen(mixed, x, global_context=context, shape=tuple(x.shape))
-
-
-@rule("mean", "sum", "amax", "amin", "max", "min", "prod", "logsumexp", "argmax", "argmin", "any",
-      "all", "norm")  # fmt: skip
-def reduce(
-    x: Activation, dim: Sequence[int] | int | None = None, keepdim: bool = False, **_: Any
-) -> Effect:
-    """Reductions: every output reads all along the dimensions."""
-    if isinstance(dim, Tensor):
-        return join(x, dim)
-    dims = range(x.dim()) if dim is None or dim == [] else [dim] if isinstance(dim, int) else dim
-    return whole(x, sorted({d % x.dim() for d in dims}), keepdim)
-
-
-@rule("var", "std", "var_mean", "std_mean")
-def variance(
-    x: Activation,
-    dim: Sequence[int] | None = None,
-    unbiased: Any = None,
-    keepdim: bool = False,
-    **_: Any,
-) -> Effect:
-    """Variance along dimensions."""
-    return reduce(x, dim, keepdim)
-
-
-@rule("linalg_vector_norm")
-def vector_norm(
-    x: Activation, ord: Any = 2, dim: Sequence[int] | None = None, keepdim: bool = False, **_: Any
-) -> Effect:
-    """Norm along dimensions."""
-    return reduce(x, dim, keepdim)
-
-
-# Operations that bring branches together, at no cost in MACs.
-_ELEMENTWISE = (
-    "add", "sub", "rsub", "mul", "div", "maximum", "minimum", "atan2", "remainder", "fmod",
-    "floor_divide", "logical_and", "logical_or", "bitwise_and", "bitwise_or",
-)  # fmt: skip
-_THREE = ("addcmul", "addcdiv", "lerp")
-_CAT = ("cat", "concat", "concatenate")
-JOINS = {*_ELEMENTWISE, *_THREE, *_CAT, "where", "stack"}
-
-
-@rule(*_ELEMENTWISE)
-def join(x: Any, y: Any = None, **_: Any) -> Effect:
-    """Elementwise operation of two branches, or of one with a constant or a parameter."""
-    tracked = [value for value in (x, y) if isinstance(value, Activation)]
-    shape = _broadcast(x, y)
+def join(x: Operand, y: Operand = None, z: Operand = None, **_: Any) -> Effect:
+    """Elementwise operation of branches, constants and parameters, which are broadcast."""
+    values = [value for value in (x, y, z) if isinstance(value, Tensor)]
+    tracked = [value for value in values if isinstance(value, Activation)]
+    shape = _broadcast(*values)
     if len(tracked) == 1 and tuple(tracked[0].shape) == shape:
         return same(tracked[0])
     alike = len({value.is_global for value in tracked}) == 1
     if alike and all(v.reading is None and tuple(v.shape) == shape for v in tracked):
         fields = [value.field for value in tracked]
         field, context = union_of(fields), has_context(fields)
-        return Effect(shape, field, is_global=tracked[0].is_global, global_context=context)
+        return Effect(shape, field, is_global=tracked[0].is_global, context=context)
     return _gate(tracked, shape)
 
 
-def _broadcast(*values: Any) -> tuple[int, ...]:
-    shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
+@rule("complex", "polar")
+def complex_of(x: Operand, y: Operand) -> Effect:
+    """Complex numbers of two real ones."""
+    return replace(join(x, y), dtype=torch.promote_types(x.dtype, torch.complex32))
+
+
+@rule("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor")
+def compare(x: Operand, y: Operand) -> Effect:
+    """Comparison of two branches, or of one with a constant."""
+    return replace(join(x, y), dtype=torch.bool)
+
+
+def _broadcast(*values: Tensor) -> tuple[int, ...]:
+    shapes = [tuple(value.shape) for value in values]
+    if len(set(shapes)) == 1:
+        return shapes[0]
     aligned = zip_longest(*map(reversed, shapes), fillvalue=1)
     sizes = [{n for n in column if n != 1} for column in aligned]
     if any(len(column) > 1 for column in sizes):
@@ -156,25 +147,39 @@ def _gate(tracked: Sequence[Activation], shape: tuple[int, ...]) -> Effect:
     readings = [of(value).expand(shape) for value in local or tracked]
     reading = readings[0]
     for other in readings[1:]:
-        reading = unite(*_aligned([reading, other]))
+        alike = reading.dims == other.dims
+        reading = unite(reading, other) if alike else unite(*aligned([reading, other]))
     context = bool(local) and len(local) < len(tracked)
     return seen(reading, *(local or tracked), global_context=context, shape=shape)
 
 
-def _aligned(parts: Sequence[Reading], skip: int = -1) -> list[Reading]:
+def aligned(parts: Sequence[Reading], skip: int = -1) -> list[Reading]:
     """Readings in one layout, where some repeat along what others move; `skip` may differ."""
-    parts = list(parts)
+    parts = [part.resolved() for part in parts]
     for i in range(len(parts[0].dims)):
         moving = [p.dims[i] for p in parts if p.dims[i] and p.dims[i][0][0] != CHANNEL]
         if moving and len(moving[0]) == 1:
             parts = [_moving(part, i, moving[0][0][0]) for part in parts]
+    if _crossed(parts, skip):
+        raise Unreadable("rows of one branch and columns of another, which have read differently")
     layouts = {tuple(dim for i, dim in enumerate(p.dims) if i != skip) for p in parts}
     return parts if len(layouts) == 1 else [_all_enumerated(p, skip) for p in parts]
+
+
+def _crossed(parts: Sequence[Reading], skip: int) -> bool:
+    """Whether one dimension runs along different axes of the map, as in `x + x.transpose(2, 3)`."""
+    for i, dims in enumerate(zip(*(part.dims for part in parts), strict=True)):
+        axes = {dim[0][0] for dim in dims if len(dim) == 1 and dim[0][0] != CHANNEL}
+        if i != skip and len(axes) > 1:
+            return True
+    return False
 
 
 def _moving(reading: Reading, i: int, axis: int) -> Reading:
     """A repeated dimension as one along an axis of the map, on which nothing moves."""
     dim = reading.dims[i]
+    if not dim and axis not in reading.axes:  # one position
+        return replace(reading, dims=(*reading.dims[:i], ((axis, 1),), *reading.dims[i + 1 :]))
     if len(dim) != 1 or dim[0][0] != CHANNEL or axis in reading.axes:
         return reading
     place = sum(1 for dim in reading.dims[:i] for a, _ in dim if a == CHANNEL)
@@ -190,35 +195,28 @@ def _all_enumerated(reading: Reading, skip: int) -> Reading:
     return reading
 
 
-@rule("where")
-def where(condition: Any, x: Any, y: Any) -> Effect:
-    """Choice between two branches by a third."""
-    tracked = [value for value in (condition, x, y) if isinstance(value, Activation)]
-    shape = _broadcast(condition, x, y)
-    if len(tracked) == 1 and tuple(tracked[0].shape) == shape:
-        return same(tracked[0])
-    return _gate(tracked, shape)
+@rule("cat", "concat", "concatenate")
+def cat(tensors: Sequence[Operand], dim: int = 0) -> Effect:
+    """Concatenation of branches along any dimension; constants have read nothing.
 
-
-@rule(*_THREE)
-def three(x: Any, y: Any, z: Any, **_: Any) -> Effect:
-    """Elementwise operation of three branches."""
-    return where(x, y, z)
-
-
-@rule(*_CAT)
-def cat(tensors: Sequence[Any], dim: int = 0) -> Effect:
-    """Concatenation of branches along any dimension; constants have read nothing."""
-    tracked = [value for value in tensors if isinstance(value, Activation)]
+    A part without elements adds nothing, whatever its other sizes: torch lets an empty vector
+    stand for it.
+    """
+    kept = [value for value in tensors if value.numel()]
+    tracked = [value for value in kept if isinstance(value, Activation)]
+    if not tracked:
+        return _cat_of_nothing(tensors, dim)
     first = tracked[0]
+    if len(kept) == 1:
+        return same(first)
     dim %= first.dim()
-    shapes = [tuple(value.shape) for value in tensors]
+    shapes = [tuple(value.shape) for value in kept]
     if len({shape[:dim] + shape[dim + 1 :] for shape in shapes}) > 1:
         told = ", ".join(compact(shape[1:]) for shape in shapes)
         raise ShapeError(
             explain("branches of different size are concatenated", numbers={"shapes": told})
         )
-    if dim == 1 and len(tracked) == len(tensors) and not any(v.reading for v in tracked):
+    if dim == 1 and len(tracked) == len(kept) and not any(v.reading for v in tracked):
         fields = [value.field for value in tracked]
         widths = [shape[1] for shape in shapes]
         shape = (shapes[0][0], sum(widths), *shapes[0][2:])
@@ -227,17 +225,27 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Effect:
         if shape[0] == 1 and not all(v.is_global for v in tracked):
             reading = Reading.of_maps(widths, shape[2:], fields)
             context = has_context(reading.fields)
-            return Effect(shape, union_of(reading.fields), reading, global_context=context)
+            return Effect(shape, union_of(reading.fields), reading, context=context)
     layout = of(first)
     parts = [
         of(value) if isinstance(value, Activation) else layout.nothing(dim, value.shape[dim])
-        for value in tensors
+        for value in kept
     ]
-    return _joined(join_readings(_aligned(parts, dim), dim), tracked)
+    return _joined(join_readings(aligned(parts, dim), dim), tracked)
+
+
+def _cat_of_nothing(tensors: Sequence[Operand], dim: int) -> Effect:
+    """Concatenation of parts none of which carries an element of an activation."""
+    first = next(value for value in tensors if isinstance(value, Activation))
+    full = [value for value in tensors if value.numel()] or [first]
+    dim %= full[0].dim()
+    shape = list(full[0].shape)
+    shape[dim] = sum(value.shape[dim] for value in full)
+    return nothing(first, shape)
 
 
 @rule("stack")
-def stack(tensors: Sequence[Any], dim: int = 0) -> Effect:
+def stack(tensors: Sequence[Operand], dim: int = 0) -> Effect:
     """Concatenation along a new dimension."""
     tracked = [value for value in tensors if isinstance(value, Activation)]
     dim %= tracked[0].dim() + 1
@@ -246,7 +254,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Effect:
         of(value).insert(dim) if isinstance(value, Activation) else layout.nothing(dim, 1)
         for value in tensors
     ]
-    return _joined(join_readings(_aligned(parts, dim), dim), tracked)
+    return _joined(join_readings(aligned(parts, dim), dim), tracked)
 
 
 def _joined(reading: Reading, tracked: Sequence[Activation]) -> Effect:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from torch import Tensor
 
 from ..errors import ShapeError, explain
-from .core import Activation, Effect, no_rule, of, rule, same_channels, seen
+from .core import Activation, Effect, Operand, no_rule, of, rule, same_channels, seen
 from .joins import unite
+from .pointwise import aligned
 from .reading import CHANNEL, Reading
 
 
@@ -23,7 +25,7 @@ def mm(x: Any, y: Any) -> Effect:
 @rule("addmm")
 def addmm(bias: Any, x: Any, y: Any, **_: Any) -> Effect:
     """Matrix product with bias."""
-    return mm(x, y)
+    return _biased(bias, x, y, mm)
 
 
 @rule("bmm")
@@ -35,12 +37,16 @@ def bmm(x: Any, y: Any) -> Effect:
 @rule("baddbmm")
 def baddbmm(bias: Any, x: Any, y: Any, **_: Any) -> Effect:
     """Batched matrix product with bias."""
-    return bmm(x, y)
+    return _biased(bias, x, y, bmm)
 
 
 @rule("linear")
 def linear(x: Activation, weight: Tensor, bias: Any = None) -> Effect:
     """Linear layer over the last dimension; `weight` is `(out, in)`."""
+    if not isinstance(x, Activation) or isinstance(weight, Activation):
+        raise no_rule("a linear layer whose weight depends on the input", weight)
+    if isinstance(bias, Activation):
+        raise no_rule("a linear layer whose bias depends on the input", bias)
     same_channels(x, weight.shape[1], dim=-1)
     return _times_constant(x, weight.shape[0], x.numel() * weight.shape[0])
 
@@ -59,6 +65,21 @@ def _product(x: Any, y: Any, macs: int) -> Effect:
     if not isinstance(x, Activation):
         return _constant_times(x, y, macs)
     return _attend(x, y, macs)
+
+
+def _biased(bias: Any, x: Any, y: Any, product: Callable[[Any, Any], Effect]) -> Effect:
+    """A product and what is added to it, which may have read something as well."""
+    shape, macs = (*x.shape[:-1], y.shape[-1]), prod(x.shape) * y.shape[-1]
+    tracked = [value for value in (x, y) if isinstance(value, Activation)]
+    if not tracked:
+        return _met([of(bias).expand(shape)], [bias], shape, macs)
+    effect = product(x, y)
+    if not isinstance(bias, Activation):
+        return effect
+    reading = effect.reading or Reading.of_map(shape, effect.field)
+    met = _met([reading, of(bias).expand(shape)], [*tracked, bias], shape, effect.macs)
+    context = met.context | effect.context
+    return replace(met, global_context=met.global_context or effect.global_context, context=context)
 
 
 def _times_constant(x: Activation, features: int, macs: int) -> Effect:
@@ -80,30 +101,38 @@ def _constant_times(x: Tensor, y: Activation, macs: int) -> Effect:
 def _attend(x: Activation, y: Activation, macs: int) -> Effect:
     """Product of two activations, `(..., M, K) @ (..., K, N)`.
 
-    Row `m` of the output belongs to row `m` of `x`. What `y` has read along its own positions,
-    other than those of the batch, is context: the local window stands.
+    An element reads its row of `x` and its column of `y`. What is summed over is read whole; so
+    are the columns, where both rows and columns are positions of the map. Where positions remain,
+    a whole read is their context: the local window stands.
     """
     shape = (*x.shape[:-1], y.shape[-1])
-    one, two = of(x), of(y)
     last = x.dim() - 1
-    context = any(axis != CHANNEL for i in (last - 1, last) for axis, _ in two.dims[i])
-    context |= any(axis != CHANNEL for axis, _ in one.dims[last])
-    mine = _drop(one, [last]).expand(shape)
-    if context:
-        return seen(mine, x, shape=shape, macs=macs, global_context=not x.is_global)
-    theirs = two.gather([last - 1]).expand(shape)
-    if mine.dims != theirs.dims:
-        return seen(mine, x, shape=shape, macs=macs, global_context=not x.is_global)
-    return seen(unite(mine, theirs), x, y, shape=shape, macs=macs)
+    one, two = of(x), of(y)
+    both = _axes(one, last - 1) and _axes(two, last)
+    rows = one.gather([last]).expand(shape)
+    columns = two.gather([last - 1, last] if both else [last - 1]).expand(shape)
+    return _met([rows, columns], [x, y], shape, macs)
 
 
-def _drop(reading: Reading, dims: Sequence[int]) -> Reading:
-    """Mix the channels along `dims`; positions along them are forgotten as context."""
-    for i in dims:
-        if any(axis != CHANNEL for axis, _ in reading.dims[i]):
-            kept = tuple(factor for factor in reading.dims[i] if factor[0] == CHANNEL)
-            reading = replace(reading, dims=(*reading.dims[:i], kept, *reading.dims[i + 1 :]))
-    return reading.gather(dims)
+def _axes(reading: Reading, dim: int) -> bool:
+    """Whether positions lie along a dimension."""
+    return any(axis != CHANNEL for axis, _ in reading.dims[dim])
+
+
+def _met(
+    readings: Sequence[Reading], sources: Sequence[Activation], shape: tuple[int, ...], macs: int
+) -> Effect:
+    """Effect of operands whose readings are those of the output's elements."""
+    first = readings[0]
+    for other in readings[1:]:
+        # Whichever has positions along a dimension gives the layout.
+        other = other.like(first)
+        first = first.like(other)
+        if first.dims != other.dims:
+            first, other = aligned([first, other])
+        first = unite(first, other)
+    is_global = not first.axes or all(x.is_global for x in sources)
+    return seen(first, shape=shape, macs=macs, is_global=is_global)
 
 
 @rule(
@@ -111,22 +140,30 @@ def _drop(reading: Reading, dims: Sequence[int]) -> Reading:
     "_scaled_dot_product_efficient_attention", "_scaled_dot_product_attention_math",
     "scaled_dot_product_attention", "_scaled_dot_product_cudnn_attention",
 )  # fmt: skip
-def attention(query: Activation, key: Any, value: Any, *_: Any, **__: Any) -> Effect:
-    """Attention `softmax(Q K^T) V`: two products, `2 * B * M * N * K` MACs in all."""
-    if not all(isinstance(part, Activation) for part in (query, key, value)):
-        raise no_rule("attention over constants", query)
-    count = query.numel() * key.shape[-2]
-    scores = _attend_rows(query, key, count)
-    return replace(scores, shape=(*query.shape[:-1], value.shape[-1]), macs=2 * count)
+def attention(
+    query: Any, key: Any, value: Any, *args: Operand, attn_mask: Operand = None, **_: Any
+) -> Effect:
+    """Attention `softmax(Q K^T + mask) V`: two products, `B * M * N * (K + L)` MACs in all.
 
-
-def _attend_rows(query: Activation, key: Activation, macs: int) -> Effect:
-    one, two = of(query), of(key)
-    last = query.dim() - 1
-    mine = one.gather([last]).expand(query.shape)
-    if any(axis != CHANNEL for axis, _ in two.dims[last - 1]):
-        return seen(mine, query, macs=macs, global_context=not query.is_global)
-    theirs = two.gather([last - 1, last]).expand(query.shape)
-    if mine.dims != theirs.dims:
-        return seen(mine, query, macs=macs, global_context=not query.is_global)
-    return seen(unite(mine, theirs), query, key, macs=macs)
+    Queries, keys or values that are constants have read nothing.
+    """
+    shared = any(part.shape[:-2] != query.shape[:-2] for part in (key, value))
+    if shared and any(
+        part.dim() != query.dim() or have not in (1, wanted)
+        for part in (key, value)
+        for have, wanted in zip(part.shape[:-2], query.shape[:-2], strict=False)
+    ):
+        raise no_rule("attention whose heads are shared among groups", query)
+    shape, last = (*query.shape[:-1], value.shape[-1]), query.dim() - 1
+    parts = [(query, [last]), (key, [last - 1, last]), (value, [last - 1])]
+    parts += [(mask, [last]) for mask in (*args, attn_mask) if isinstance(mask, Tensor)]
+    tracked = [part for part, _ in parts if isinstance(part, Activation)]
+    readings = [
+        of(part).gather([dim - last + part.dim() - 1 for dim in dims])
+        for part, dims in parts
+        if isinstance(part, Activation)
+    ]
+    scores = isinstance(query, Activation) or isinstance(key, Activation)  # else constants
+    width = value.shape[-1] + (query.shape[-1] if scores else 0)
+    macs = prod(query.shape[:-1]) * key.shape[-2] * width
+    return _met([r.expand(shape) for r in readings], tracked, shape, macs)

@@ -8,20 +8,23 @@ have read different things, maps folded into the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial, reduce
 from itertools import pairwise
 from math import prod
+from operator import or_
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..receptive_field import ReceptiveField, has_context, union_of
+from ..receptive_field import ReceptiveField, union_of
 from ..window import Window
+from .parts import Classes, Part, settled
 
 CHANNEL = -1
+_MOST = 1 << 21  # classes that parts are united into; more would take minutes
 Factor: TypeAlias = tuple[int, int]  # (spatial axis or CHANNEL, size)
 Dim: TypeAlias = tuple[Factor, ...]  # row-major: the last factor runs fastest
-Classes: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
 
 
 class Unreadable(Exception):
@@ -38,14 +41,66 @@ class Reading:
             selects a class. A channel dimension of size 1 has no factor.
         fields: those in use; `distinct` makes one of equal ones. The window of an axis that has
             no factor holds for one place only.
-        classes: index into `fields`, one axis per channel factor in the order of `dims`.
-        context: a join has just left out what was read for every position alike.
+        classes: index into `fields`, one axis per channel factor in the order of `dims`; of length
+            1 where nothing varies along the factor.
+        context: what a join has just left out, as `has_context` says it.
+        also: further fields and classes over the same `dims`; an element has read what every part
+            says. The scores of attention have read their row's and their column's: M + N classes,
+            where `resolved` makes M * N.
     """
 
     dims: tuple[Dim, ...]
     fields: tuple[ReceptiveField, ...]
     classes: Classes
-    context: bool = False
+    context: int = 0
+    also: tuple[Part, ...] = ()
+
+    @classmethod
+    def of_parts(cls, dims: tuple[Dim, ...], parts: Iterable[Part], context: int = 0) -> Reading:
+        """Reading of elements that have read what all these parts say."""
+        (first, *more), left_out = settled(parts)
+        return cls(dims, first.fields, first.classes, context | left_out, tuple(more))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that says what was read."""
+        return (Part(self.fields, self.classes), *self.also)
+
+    def resolved(self) -> Reading:
+        """The same in one part."""
+        if self.also and prod(np.broadcast_shapes(*(p.classes.shape for p in self.parts))) > _MOST:
+            raise Unreadable(f"more than {_MOST:,} elements that have each read something else")
+        part, context = self.parts[0], self.context
+        for other in self.also:
+            part, left_out = part.unite(other)
+            context |= left_out
+        return Reading(self.dims, part.fields, part.classes, context)
+
+    def says(self, other: Reading) -> bool:
+        """Whether every element has read the same in both, part by part."""
+        mine, theirs = self.parts, other.parts
+        return (
+            self.dims == other.dims
+            and len(mine) == len(theirs)
+            and all(one.varying == two.varying for one, two in zip(mine, theirs, strict=True))
+            and all(one.says(two) for one, two in zip(mine, theirs, strict=True))
+        )
+
+    def without_context(self) -> Reading:
+        """The same, once an effect has said what was left out."""
+        return Reading(self.dims, self.fields, self.classes, 0, self.also)
+
+    def in_dims(self, dims: tuple[Dim, ...]) -> Reading:
+        """The same in another layout of the same classes; quicker than `replace`."""
+        return Reading(dims, self.fields, self.classes, self.context, self.also)
+
+    def _each(self, change: Callable[[Part], Part], dims: tuple[Dim, ...] | None = None) -> Reading:
+        """The same with every part changed, in a new layout if one is given."""
+        dims = self.dims if dims is None else dims
+        if not self.also:
+            part = change(Part(self.fields, self.classes))
+            return Reading(dims, part.fields, part.classes, self.context)
+        return Reading.of_parts(dims, map(change, self.parts), self.context)
 
     @classmethod
     def of_map(cls, shape: Sequence[int], field: ReceptiveField) -> Reading:
@@ -54,8 +109,7 @@ class Reading:
         dims = tuple(
             ((i - 2, n),) if spatial and i >= 2 else _channel(n) for i, n in enumerate(shape)
         )
-        sizes = [n for dim in dims for n in _channels(dim)]
-        return cls(dims, (field,), np.zeros(sizes, np.intp))
+        return cls(dims, (field,), _none(dims))
 
     @classmethod
     def of_maps(cls, widths: Sequence[int], size: Sequence[int], fields: Any) -> Reading:
@@ -68,7 +122,8 @@ class Reading:
     def is_stack(self) -> bool:
         """Whether this is what `of_maps` gives: maps that differ in nothing but their fields."""
         return (
-            len(self.dims) == 2 + len(self.fields[0].axes)
+            not self.also
+            and len(self.dims) == 2 + len(self.fields[0].axes)
             and not self.dims[0]
             and len(self.dims[1]) == 1
             and self.dims[1][0][0] == CHANNEL
@@ -88,13 +143,21 @@ class Reading:
     @property
     def field(self) -> ReceptiveField:
         """What all classes have read together; positions that lie among the channels too."""
-        return union_of(self.map_like().fields)
+        return union_of([f for part in self._placed().parts for f in part.fields])
 
     def map_like(self) -> Reading:
         """The same, with every axis in its place, where the tensor has the dimensions of a map.
 
         A view to size 1 may leave positions of an axis among the channels: they become classes.
+        Channels that lie in an axis' place become positions, if they have read like these.
         """
+        reading = self._placed()
+        if len(reading.dims) == 2 + len(reading.fields[0].axes):
+            for axis in range(len(reading.fields[0].axes)):
+                reading = reading._regrid(axis)
+        return reading._placed()
+
+    def _placed(self) -> Reading:
         axes = len(self.fields[0].axes)
         rest = self.dims[2:]
         if len(rest) != axes or any(dim and (len(dim) > 1 or dim[0][0] == CHANNEL) for dim in rest):
@@ -105,26 +168,35 @@ class Reading:
             else self
         )
         placed = tuple(dim or ((axis, 1),) for axis, dim in enumerate(rest))
-        return replace(reading, dims=(*reading.dims[:2], *placed))
+        return reading.in_dims((*reading.dims[:2], *placed))
+
+    def _regrid(self, axis: int) -> Reading:
+        """Channels in the place of an axis as its positions, if their windows move evenly."""
+        dim = self.dims[2 + axis]
+        if len(dim) != 1 or dim[0][0] != CHANNEL or axis in self.axes or self.also:
+            return self
+        place = self.place_of(2 + axis)
+        part = self.parts[0].regrid(axis, place)
+        dims = (*self.dims[: 2 + axis], ((axis, dim[0][1]),), *self.dims[3 + axis :])
+        return self if part is None else self._each(lambda _: part, dims)
 
     @property
     def is_uneven(self) -> bool:
         """Whether positions along one axis have read differently along another.
 
-        Every axis has a dimension of its own, but one of them could not weave a channel factor into
-        its positions: no window per axis describes that.
+        Every axis is in its place as in a map, but one of them could not weave a channel factor
+        into its positions: no window per axis describes that.
         """
-        spatial = [[axis for axis, _ in dim if axis != CHANNEL] for dim in self.dims]
-        alone = all(len(axes) < 2 for axes in spatial) and len(self.axes) == len(
-            self.fields[0].axes
+        axes = len(self.fields[0].axes)
+        placed = len(self.dims) == 2 + axes and all(
+            [a for a, _ in dim if a != CHANNEL] == ([i - 2] if i >= 2 else [])
+            for i, dim in enumerate(self.dims)
         )
-        return alone and any(
-            axes and len(dim) > 1 for axes, dim in zip(spatial, self.dims, strict=True)
-        )
+        return placed and any(dim[-1][0] == CHANNEL for dim in self.dims[2:])
 
     def as_map(self) -> ReceptiveField | None:
         """The field, where the tensor is a plain map of one class; else `None`."""
-        if len(self.fields) > 1:
+        if len(self.fields) > 1 or self.also:
             return None
         field = self.fields[0]
         plain = all(
@@ -137,30 +209,22 @@ class Reading:
 
     def map_fields(self, change: Callable[[ReceptiveField], ReceptiveField]) -> Reading:
         """The same bookkeeping over changed fields."""
-        return replace(self, fields=tuple(map(change, self.fields)))
+        return self._each(lambda part: part.map_fields(change))
 
     def slide(self, windows: dict[int, Window]) -> Reading:
         """Put a window on each of these axes."""
-
-        def change(field: ReceptiveField) -> ReceptiveField:
-            axes = (
-                inner.then(windows[axis]) if axis in windows else inner
-                for axis, inner in enumerate(field.axes)
-            )
-            return ReceptiveField(tuple(axes))
-
-        return self.map_fields(change)
+        return self._each(lambda part: part.then(windows))
 
     def permute(self, order: Sequence[int]) -> Reading:
         """Reorder the dimensions."""
         offsets = np.cumsum([0, *(len(_channels(dim)) for dim in self.dims)])
         axes = [k for i in order for k in range(offsets[i], offsets[i + 1])]
-        return replace(
-            self, dims=tuple(self.dims[i] for i in order), classes=self.classes.transpose(axes)
-        )
+        return self._each(lambda part: part.transpose(axes), tuple(self.dims[i] for i in order))
 
     def reshape(self, shape: Sequence[int]) -> Reading:
         """Group the factors into new dimensions, splitting them where a boundary demands it."""
+        if not shape:
+            return self.reshape((1,)).select(0, 0)
         reading, factors = self, [factor for dim in self.dims for factor in dim]
         dims: list[Dim] = []
         position = 0  # of the next factor
@@ -182,7 +246,7 @@ class Reading:
                 position += 1
             dims.append(tuple(dim))
         dims[-1] += tuple(factors[position:])  # ones only
-        return replace(reading, dims=tuple(dims))._normal()
+        return reading.in_dims(tuple(dims))._normal()
 
     def _split(self, factors: list[Factor], position: int, outer: int) -> Reading:
         """Split `factors[position]` in place; a spatial factor keeps its outer part."""
@@ -190,19 +254,10 @@ class Reading:
         inner = size // outer
         place = sum(1 for other, _ in factors[:position] if other == CHANNEL)
         factors[position : position + 1] = [(axis, outer), (CHANNEL, inner)]
-        shape = list(self.classes.shape)
         if axis == CHANNEL:
-            shape[place : place + 1] = [outer, inner]
-            return replace(self, classes=self.classes.reshape(shape))
+            return self._each(lambda part: part.split(place, outer, inner))
         picks = [Window.reading({j}, advance=inner) for j in range(inner)]
-        return self._spread(axis, place, picks)
-
-    def _spread(self, axis: int, place: int, picks: Sequence[Window]) -> Reading:
-        """A class of its own for each of these windows, along a new axis of `classes`."""
-        fields = tuple(_then(field, axis, pick) for field in self.fields for pick in picks)
-        classes = np.expand_dims(self.classes, place) * len(picks)
-        along = np.arange(len(picks)).reshape([-1] + [1] * (classes.ndim - place - 1))
-        return replace(self, fields=fields, classes=classes + along)
+        return self._each(lambda part: part.spread(axis, place, picks))
 
     def _normal(self) -> Reading:
         """Drop factors of one, merge neighbouring channel factors, weave phases into their axis."""
@@ -223,11 +278,10 @@ class Reading:
                     done.append((axis, size))
                 continue
             if size == 1:
-                reading = replace(reading, classes=reading.classes.squeeze(place))
+                reading = reading._each(partial(Part.drop, place=place))
             elif before == CHANNEL:
-                shape = list(reading.classes.shape)
-                shape[place - 1 : place + 1] = [done[-1][1] * size]
-                reading = replace(reading, classes=reading.classes.reshape(shape))
+                fuse = partial(Part.fuse, place=place - 1, outer=done[-1][1], inner=size)
+                reading = reading._each(fuse)
                 done[-1] = (CHANNEL, done[-1][1] * size)
             elif before is not None and (woven := reading._weave(before, place, size)) is not None:
                 reading = woven
@@ -236,31 +290,17 @@ class Reading:
                 done.append((CHANNEL, size))
                 place += 1
         dims = (*reading.dims[:i], tuple(done), *reading.dims[i + 1 :])
-        return replace(reading, dims=dims)
+        return reading.in_dims(dims)
 
     def _settle(self, axis: int) -> Reading:
         """Give up an axis of one position."""
-        return self.map_fields(lambda field: _then(field, axis, Window.reading({0}, advance=0)))
+        return self.slide({axis: Window.reading({0}, advance=0)})
 
     def _weave(self, axis: int, place: int, count: int) -> Reading | None:
         """Turn a channel factor right behind a spatial one into phases of that axis."""
-        keys = np.moveaxis(self.classes, place, -1).reshape(-1, count)
-        if len(self.fields) == 1:
-            distinct, inverse = keys[:1], np.zeros(len(keys), np.intp)
-        else:
-            distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
-        fields = []
-        for row in distinct:
-            parts = [self.fields[k] for k in row]
-            others = {(*f.axes[:axis], *f.axes[axis + 1 :]) for f in parts}
-            if len(others) > 1:
-                return None
-            windows = list(parts[0].axes)
-            windows[axis] = Window.woven([part.axes[axis] for part in parts])
-            fields.append(ReceptiveField(tuple(windows)))
-        shape = [n for k, n in enumerate(self.classes.shape) if k != place]
-        woven = replace(self, fields=tuple(fields), classes=inverse.reshape(shape))
-        return woven.distinct()
+        woven = [part.weave(axis, place, count) for part in self.parts]
+        done = [part for part in woven if part is not None]
+        return Reading.of_parts(self.dims, done, self.context) if len(done) == len(woven) else None
 
     def take(self, dim: int, start: int, step: int, count: int) -> Reading:
         """Every `step`-th of `count` positions from `start` along a dimension; step may be < 0."""
@@ -271,36 +311,58 @@ class Reading:
         if axis != CHANNEL:
             dims = (*reading.dims[:dim], ((axis, count),), *reading.dims[dim + 1 :])
             pick = Window.reading({start}, advance=step)
-            return replace(reading.slide({axis: pick}), dims=dims)
+            return reading.slide({axis: pick}).in_dims(dims)
         dims = (*reading.dims[:dim], _channel(count), *reading.dims[dim + 1 :])
-        place = reading.place_of(dim)
-        chosen = start + step * np.arange(count) if count > 1 else start
-        return replace(reading, dims=dims, classes=reading.classes.take(chosen, place)).distinct()
+        place, chosen = reading.place_of(dim), start + step * np.arange(count)
+        if count == 1:
+            return reading._each(lambda part: part.take(place, chosen).drop(place), dims)
+        return reading._each(lambda part: part.take(place, chosen), dims)
 
     def choose(self, dim: int, chosen: Sequence[int]) -> Reading:
-        """These positions along a dimension; along an axis they must be evenly spaced."""
+        """These positions along a dimension, in any order."""
         if not chosen:
             raise Unreadable("an empty choice of positions")
         reading = self.enumerated(dim) if len(self.dims[dim]) > 1 else self
-        steps = {b - a for a, b in pairwise(chosen)}
-        if len(steps) < 2:
-            return reading.take(dim, chosen[0], steps.pop() if steps else 1, len(chosen))
         if not reading.dims[dim]:  # one position, again and again
             return reading.expand(
                 [len(chosen) if i == dim else n for i, n in enumerate(self.shape)]
             )
-        if reading.dims[dim][0][0] != CHANNEL:
-            raise Unreadable("a choice of positions that are not evenly spaced")
+        steps = {b - a for a, b in pairwise(chosen)}
+        if len(steps) < 2:
+            return reading.take(dim, chosen[0], steps.pop() if steps else 1, len(chosen))
+        axis, size = reading.dims[dim][0]
+        if axis != CHANNEL:
+            dims = (*reading.dims[:dim], ((axis, len(chosen)),), *reading.dims[dim + 1 :])
+            # Where padding reaches beyond the choice, it lies beyond the map as well.
+            pick = Window.reading(*({i} for i in chosen), advance=size)
+            return reading.slide({axis: pick}).in_dims(dims)
         dims = (*reading.dims[:dim], _channel(len(chosen)), *reading.dims[dim + 1 :])
-        classes = reading.classes.take(chosen, reading.place_of(dim))
-        return replace(reading, dims=dims, classes=classes).distinct()
+        place = reading.place_of(dim)
+        return reading._each(lambda part: part.take(place, chosen), dims)
+
+    def slid(self, dim: int, window: Window, count: int) -> Reading:
+        """Put a window on a dimension, of which `count` positions come: on the axis that lies
+        there, or on channels, each of which then reads what several have read."""
+        reading = self.enumerated(dim) if len(self.dims[dim]) > 1 else self
+        if reading.dims[dim] and reading.dims[dim][0][0] != CHANNEL:
+            axis = reading.dims[dim][0][0]
+            dims = (*reading.dims[:dim], ((axis, count),), *reading.dims[dim + 1 :])
+            return reading.slide({axis: window}).in_dims(dims)
+        size, place = reading.shape[dim], reading.place_of(dim)
+        sets = [sorted(i for i in window.reads(k) if 0 <= i < size) for k in range(count)]
+        if not reading.dims[dim]:
+            reading = reading._each(partial(Part.insert, place=place))
+        done = [part.slide(place, sets) for part in reading.parts]
+        dims = (*reading.dims[:dim], ((CHANNEL, count),), *reading.dims[dim + 1 :])
+        context = reading.context or any(left_out for _, left_out in done)
+        return Reading.of_parts(dims, [part for part, _ in done], context)._normal_dim(dim)
 
     def select(self, dim: int, index: int) -> Reading:
         """One position along a dimension, which is dropped."""
         one = self.take(dim, index, 1, 1)
         for axis, _ in one.dims[dim]:
             one = one._settle(axis)
-        return replace(one, dims=(*one.dims[:dim], *one.dims[dim + 1 :]))
+        return one.in_dims((*one.dims[:dim], *one.dims[dim + 1 :]))
 
     def enumerated(self, dim: int) -> Reading:
         """Make a dimension one channel factor: every position along it a class of its own."""
@@ -317,7 +379,8 @@ class Reading:
                 (*before, (CHANNEL, size), *after),
                 *reading.dims[dim + 1 :],
             )
-            reading = replace(reading._spread(axis, place, picks), dims=dims)
+            spread = partial(Part.spread, axis=axis, place=place, picks=picks)
+            reading = reading._each(spread, dims)
         return reading._normal_dim(dim)
 
     def gather(self, dims: Iterable[int]) -> Reading:
@@ -337,55 +400,45 @@ class Reading:
                     places.append(place)
                 place += 1
         new = tuple(() if i in wanted else dim for i, dim in enumerate(reading.dims))
-        return replace(reading._merge(places), dims=new)
-
-    def _merge(self, places: Sequence[int]) -> Reading:
-        """Unite the classes along these axes of `classes`, and drop the axes."""
-        if not places:
-            return self
-        kept = [k for k in range(self.classes.ndim) if k not in places]
-        count = prod(self.classes.shape[k] for k in places)
-        shape = [self.classes.shape[k] for k in kept]
-        keys = self.classes.transpose([*kept, *places]).reshape(-1, count)
-        if len(self.fields) == 1 or not keys.size:
-            return replace(self, classes=np.zeros(shape, np.intp))
-        if len(keys) == 1:
-            groups, inverse = [self.fields], np.zeros(1, np.intp)
-        else:
-            distinct, inverse = np.unique(np.sort(keys, axis=1), axis=0, return_inverse=True)
-            groups = [tuple(self.fields[k] for k in np.unique(row)) for row in distinct]
-        return replace(
-            self,
-            fields=tuple(map(union_of, groups)),
-            classes=inverse.reshape(shape),
-            context=self.context or any(map(has_context, groups)),
-        ).distinct()
+        gathered = [part.gather(places) for part in reading.parts]
+        context = reduce(or_, (left_out for _, left_out in gathered), reading.context)
+        return Reading.of_parts(new, [part for part, _ in gathered], context)
 
     def expand(self, shape: Sequence[int]) -> Reading:
         """Repeat along new leading dimensions and along dimensions of size 1."""
         missing = len(shape) - len(self.dims)
-        reading = replace(self, dims=((),) * missing + self.dims)
+        reading = self.in_dims(((),) * missing + self.dims)
         for i, (size, have) in enumerate(zip(shape, reading.shape, strict=True)):
             if size == have or size == 1:
                 continue
             for axis, _ in reading.dims[i]:
                 reading = reading._settle(axis)
-            place = reading.place_of(i)
-            classes = np.repeat(np.expand_dims(reading.classes, place), size, axis=place)
             dims = (*reading.dims[:i], ((CHANNEL, size),), *reading.dims[i + 1 :])
-            reading = replace(reading, dims=dims, classes=classes)
+            reading = reading._each(partial(Part.insert, place=reading.place_of(i)), dims)
+        return reading
+
+    def like(self, other: Reading) -> Reading:
+        """The same in another's layout, wherever all along a dimension have read alike."""
+        reading = self
+        for i, (dim, wanted) in enumerate(zip(self.dims, other.dims, strict=True)):
+            place, count = reading.place_of(i), len(_channels(dim))
+            places = range(place, place + count)
+            varies = any(part.varies(k) for part in reading.parts for k in places)
+            if dim == wanted or varies or any(axis != CHANNEL for axis, _ in dim):
+                continue
+            new = [axis for axis, _ in wanted if axis != CHANNEL]
+            if reading.axes.intersection(new):
+                continue
+            for axis in new:
+                reading = reading._settle(axis)
+            shape = (1,) * len(_channels(wanted))
+            relaid = partial(_relaid, start=place, stop=place + count, shape=shape)
+            reading = reading._each(relaid, (*reading.dims[:i], wanted, *reading.dims[i + 1 :]))
         return reading
 
     def distinct(self) -> Reading:
         """Give equal fields one class."""
-        table: dict[ReceptiveField, int] = {}
-        if len(self.fields) == 1:
-            return self
-        used = np.unique(self.classes)
-        number = np.zeros(len(self.fields), np.intp)
-        for k in used.tolist():
-            number[k] = table.setdefault(self.fields[k], len(table))
-        return replace(self, fields=tuple(table), classes=number[self.classes])
+        return self._each(Part.distinct)
 
     def nothing(self, dim: int, size: int) -> Reading:
         """A constant of the same layout, of this size along a dimension: it has read nothing."""
@@ -393,8 +446,7 @@ class Reading:
         like = self.dims[dim]
         new = ((like[0][0], size),) if len(like) == 1 and like[0][0] != CHANNEL else _channel(size)
         dims = (*self.dims[:dim], new, *self.dims[dim + 1 :])
-        sizes = [n for dim in dims for n in _channels(dim)]
-        return Reading(dims, (empty,), np.zeros(sizes, np.intp))
+        return Reading(dims, (empty,), _none(dims))
 
     def place_of(self, dim: int) -> int:
         """Axis of `classes` at which the channel factors of a dimension begin."""
@@ -402,7 +454,7 @@ class Reading:
 
     def insert(self, dim: int) -> Reading:
         """A new dimension of size 1."""
-        return replace(self, dims=(*self.dims[:dim], (), *self.dims[dim:]))
+        return self.in_dims((*self.dims[:dim], (), *self.dims[dim:]))
 
 
 def _channel(size: int) -> Dim:
@@ -413,7 +465,11 @@ def _channels(dim: Dim) -> list[int]:
     return [size for axis, size in dim if axis == CHANNEL]
 
 
-def _then(field: ReceptiveField, axis: int, outer: Window) -> ReceptiveField:
-    windows = list(field.axes)
-    windows[axis] = windows[axis].then(outer)
-    return ReceptiveField(tuple(windows))
+def _none(dims: Iterable[Dim]) -> Classes:
+    """Classes of which there is one."""
+    return np.zeros([1 for dim in dims for _ in _channels(dim)], np.intp)
+
+
+def _relaid(part: Part, start: int, stop: int, shape: tuple[int, ...]) -> Part:
+    old = part.classes.shape
+    return Part(part.fields, part.classes.reshape((*old[:start], *shape, *old[stop:])))

@@ -1,34 +1,40 @@
-"""Rules of convolutions, poolings, paddings and upsamplings: all that slides over a map."""
+"""Rules of convolutions, poolings and paddings: all that slides over a map."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from itertools import product
 from math import gcd, prod
 from typing import Any, NamedTuple
 
 import torch
-from numpy import float32  # torch computes source positions in single precision
 from torch import Tensor
 
 from ..errors import ShapeError, explain
 from ..geometry import Sliding, compact, conv_macs
-from ..receptive_field import has_context
+from ..receptive_field import ReceptiveField, has_context
 from ..window import Window
-from .core import Activation, Effect, no_rule, of, rule, same_channels, seen
+from .core import Activation, Effect, no_rule, nothing, of, rule, same_channels, seen
 from .joins import join
 from .reading import CHANNEL, Reading
 
 
-def _spatial(x: Tensor) -> tuple[int, ...]:
+def spatial(x: Tensor) -> tuple[int, ...]:
+    """The size of a map."""
     return tuple(x.shape[2:])
 
 
 def _per_axis(values: Sequence[int] | int, axes: int) -> tuple[int, ...]:
     values = (values,) if isinstance(values, int) else tuple(values)
-    return values * axes if len(values) == 1 else values
+    if len(values) == 1:
+        return values * axes
+    if values and len(values) != axes:
+        raise ShapeError(
+            explain("a size is not given per axis", numbers={"sizes": values, "axes": axes})
+        )
+    return values
 
 
 def put(
@@ -44,26 +50,51 @@ def put(
     `groups=0` says that every channel stays by itself, as in a pooling.
     """
     shape = (x.shape[0], channels, *size)
-    if x.reading is None:
+    if x.reading is None and len(windows) == len(x.field.axes):
         field = x.field.then(windows)
         return Effect(shape, field, is_global=x.is_global, **more)
-    if groups == 1 and x.reading.is_stack:
+    if groups == 1 and x.reading is not None and x.reading.is_stack:
         context = has_context(x.reading.fields)
         field = x.field.then(windows)
-        return Effect(shape, field, is_global=x.is_global, global_context=context, **more)
+        return Effect(shape, field, is_global=x.is_global, context=context, **more)
     reading = of(x).map_like()
     reading = mix(reading, channels, groups) if groups else reading
-    axes = {}
-    dims = list(reading.dims)
     for i, (window, n) in enumerate(zip(windows, size, strict=True), start=2):
-        if len(dims[i]) != 1 or dims[i][0][0] == CHANNEL:
-            if window == Window() and n == x.shape[i]:
-                continue
-            raise no_rule("sliding along a dimension that is no axis of the map", x)
-        axis = dims[i][0][0]
-        axes[axis] = window
-        dims[i] = ((axis, n),)
-    return seen(replace(reading.slide(axes), dims=tuple(dims)), x, shape=shape, **more)
+        if window != Window() or n != x.shape[i]:
+            _check_slides(x, reading, i, n)
+            reading = reading.slid(i, window, n)
+    return seen(reading, x, shape=shape, **more)
+
+
+_MOST = 1 << 14  # channels that a window is put on one by one
+
+
+def _check_slides(x: Activation, reading: Reading, i: int, count: int) -> None:
+    """Raise where a window on a dimension cannot be followed.
+
+    Flattened positions would lose that they are positions. Where fewer are left, as in a pooling
+    before attention, that is what happens to them anyway.
+    """
+    axes = [axis for axis, _ in reading.dims[i] if axis != CHANNEL]
+    if len(reading.dims[i]) == 1 and axes:
+        return
+    if reading.shape[i] > _MOST or (axes and count >= reading.shape[i]):
+        raise no_rule("sliding along a dimension that is no axis of the map", x)
+
+
+def windowed(
+    x: Activation, windows: Sequence[Window], size: Sequence[int] | None = None, macs: int = 0
+) -> Effect:
+    """Effect of a window per spatial dimension, every channel by itself, as in a pooling.
+
+    Args:
+        x: a map `(N, C, *spatial)`.
+        windows: which positions each output reads, one `Window` per spatial dimension.
+        size: spatial size of the output; that of `x` by default.
+        macs: multiply-accumulates in all.
+    """
+    shape = tuple(x.shape[2:] if size is None else size)
+    return put(x, x.shape[1], shape, tuple(windows), groups=0, macs=macs)
 
 
 def mix(reading: Reading, channels: int, groups: int) -> Reading:
@@ -122,12 +153,20 @@ def convolution(
     if not isinstance(x, Activation) or isinstance(weight, Activation) or x.dim() != axes + 2:
         raise no_rule("a convolution whose kernel is computed from the input", weight)
     sizes = [_per_axis(value, axes) for value in (stride, padding, dilation, output_padding)]
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    if bias is not None and tuple(bias.shape) != (channels,):
+        raise ShapeError(
+            explain(
+                "a convolution's bias is not one number for each of its channels",
+                numbers={"bias": compact(bias.shape), "channels": channels},
+            )
+        )
     if transposed:
         same_channels(x, weight.shape[0])
         return _transposed(x, weight, *sizes, groups=groups)
     same_channels(x, weight.shape[1] * groups)
     pads = tuple((p, p) for p in sizes[1])
-    fit = fitted(_spatial(x), tuple(weight.shape[2:]), sizes[0], pads, sizes[2])
+    fit = fitted(spatial(x), tuple(weight.shape[2:]), sizes[0], pads, sizes[2])
     return slide(x, weight.shape[0], fit, weight.numel(), groups)
 
 
@@ -145,14 +184,21 @@ def _transposed(
     each = list(zip(weight.shape[2:], stride, padding, dilation, strict=True))
     size = tuple(
         (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
-        for n, (k, s, p, d), extra in zip(_spatial(x), each, more, strict=True)
+        for n, (k, s, p, d), extra in zip(spatial(x), each, more, strict=True)
     )
     if min(size) < 1:
         raise ShapeError(explain("nothing is left of the map", numbers={"size": compact(size)}))
+    if any(extra >= max(s, d) for (_, s, _, d), extra in zip(each, more, strict=True)):
+        raise ShapeError(
+            explain(
+                "the output padding is not smaller than the stride or the dilation",
+                numbers={"output_padding": list(more), "stride": list(stride)},
+            )
+        )
     windows = tuple(Window.transposed(k, s, p, d) for k, s, p, d in each)
     pads = tuple((p, p) for p in padding)
     sliding = Sliding(tuple(weight.shape[2:]), stride, pads, dilation)
-    macs = conv_macs(weight.numel(), prod(_spatial(x))) * x.shape[0]
+    macs = conv_macs(weight.numel(), prod(spatial(x))) * x.shape[0]
     channels = weight.shape[1] * groups
     return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
 
@@ -169,7 +215,7 @@ def unfold(
     if x.dim() != 4 or x.reading is not None or x.is_global:
         raise no_rule("unfold of what is no plain map", x)
     pads = tuple((p, p) for p in padding)
-    size = fitted(_spatial(x), tuple(kernel_size), tuple(stride), pads, tuple(dilation)).size
+    size = fitted(spatial(x), tuple(kernel_size), tuple(stride), pads, tuple(dilation)).size
     taps = product(*(range(k) for k in kernel_size))
     fields = [
         x.field.then(tuple(
@@ -185,7 +231,40 @@ def unfold(
     return seen(copies.expand((batch, *copies.shape[1:])).reshape(shape), x, shape=shape)
 
 
-@rule("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool2d", "max_pool1d_with_indices")
+@dataclass(slots=True)
+class Batched:
+    """An unbatched activation as one of batch 1: all that the rules here look at."""
+
+    shape: tuple[int, ...]
+    field: ReceptiveField
+    reading: Reading
+    is_global: bool
+    dtype: torch.dtype
+
+    def dim(self) -> int:
+        """How many dimensions it has."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """How many elements it has."""
+        return prod(self.shape)
+
+
+def batched(effect_of: Callable[[Any], Effect], x: Any, axes: int | None) -> Effect:
+    """The effect on `(N, C, *spatial)`; also on `(C, *spatial)`, where `axes` says so."""
+    if axes is None or x.dim() == axes + 2:
+        return effect_of(x)
+    if x.dim() != axes + 1:
+        raise no_rule("sliding over a tensor of so many dimensions", x)
+    reading = of(x).insert(0)
+    effect = effect_of(Batched((1, *x.shape), x.field, reading, x.is_global, x.dtype))
+    shape = effect.shape[1:]
+    made = effect.reading or Reading.of_map(effect.shape, effect.field)
+    found = seen(made.select(0, 0), x, shape=shape)
+    field, is_global = found.field, found.is_global
+    return replace(effect, shape=shape, field=field, reading=found.reading, is_global=is_global)
+
+
 def max_pool(
     x: Activation,
     kernel_size: Sequence[int],
@@ -193,13 +272,15 @@ def max_pool(
     padding: Sequence[int] = (0,),
     dilation: Sequence[int] = (1,),
     ceil_mode: bool = False,
+    *,
+    axes: int | None = None,
 ) -> Effect:
     """Max pooling; an empty stride means the kernel. The indices are a second result."""
-    effect = pool(x, kernel_size, stride, padding, dilation, ceil_mode)
+    sizes = (kernel_size, stride, padding, dilation, ceil_mode)
+    effect = batched(lambda x: pool(x, *sizes), x, axes)
     return replace(effect, extra=((effect.shape, torch.int64),))
 
 
-@rule("avg_pool1d", "avg_pool2d", "avg_pool3d")
 def avg_pool(
     x: Activation,
     kernel_size: Sequence[int],
@@ -207,9 +288,10 @@ def avg_pool(
     padding: Sequence[int] = (0,),
     ceil_mode: bool = False,
     *_: Any,
+    axes: int | None = None,
 ) -> Effect:
     """Average pooling."""
-    return pool(x, kernel_size, stride, padding, (1,), ceil_mode)
+    return batched(lambda x: pool(x, kernel_size, stride, padding, (1,), ceil_mode), x, axes)
 
 
 def pool(
@@ -226,23 +308,38 @@ def pool(
     kernel = _per_axis(kernel_size, axes)
     strides = _per_axis(stride, axes) or kernel
     dilations = _per_axis(dilation, axes)
-    fit = fitted(_spatial(x), kernel, strides, pads, dilations, bool(ceil_mode))
+    if any(2 * p > d * (k - 1) + 1 for (p, _), k, d in zip(pads, kernel, dilations, strict=True)):
+        raise ShapeError(
+            explain(
+                "the padding of a pooling is more than half of its kernel",
+                numbers={"padding": list(_per_axis(padding, axes)), "kernel": compact(kernel)},
+            )
+        )
+    fit = fitted(spatial(x), kernel, strides, pads, dilations, bool(ceil_mode))
     return slide(x, x.shape[1], fit, groups=0)
 
 
-@rule(
-    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "adaptive_max_pool1d",
-)  # fmt: skip
-def adaptive_pool(x: Activation, output_size: Sequence[int]) -> Effect:
+def adaptive_pool(x: Activation, output_size: Sequence[int], *, axes: int | None = None) -> Effect:
     """Adaptive pooling: output `i` of `m` reads inputs `floor(i*n/m)` to `ceil((i+1)*n/m) - 1`."""
+    return batched(lambda x: _adapted(x, output_size), x, axes)
+
+
+def adaptive_max_pool(
+    x: Activation, output_size: Sequence[int], *, axes: int | None = None
+) -> Effect:
+    """Adaptive pooling by the maximum, whose places are a second result."""
+    effect = adaptive_pool(x, output_size, axes=axes)
+    return replace(effect, extra=((effect.shape, torch.int64),))
+
+
+def _adapted(x: Activation, output_size: Sequence[int]) -> Effect:
     size = _per_axis(output_size, x.dim() - 2)
     if prod(size) == 1:
         shape = (*x.shape[:2], *size)
         if x.reading is None and not x.is_global:
-            field = x.field.then(tuple(map(Window.whole, _spatial(x))))
+            field = x.field.then(tuple(map(Window.whole, spatial(x))))
             return Effect(shape, field, is_global=True)
-    windows = tuple(_adaptive(n, m) for n, m in zip(_spatial(x), size, strict=True))
+    windows = tuple(_adaptive(n, m) for n, m in zip(spatial(x), size, strict=True))
     effect = put(x, x.shape[1], size, windows, groups=0)
     return replace(effect, is_global=True) if prod(size) == 1 else effect
 
@@ -253,21 +350,49 @@ def _adaptive(n: int, m: int) -> Window:
     return Window.reading(*phases, advance=n // common) if m > 1 else Window.whole(n)
 
 
-@rule("constant_pad_nd", "replication_pad1d", "replication_pad2d", "replication_pad3d")
+for _axes in (1, 2, 3):
+    for _name in ("max_pool{}d", "max_pool{}d_with_indices"):
+        rule(_name.format(_axes))(partial(max_pool, axes=_axes))
+    rule(f"avg_pool{_axes}d")(partial(avg_pool, axes=_axes))
+    for _name in ("adaptive_avg_pool{}d", "_adaptive_avg_pool{}d"):
+        rule(_name.format(_axes))(partial(adaptive_pool, axes=_axes))
+    rule(f"adaptive_max_pool{_axes}d")(partial(adaptive_max_pool, axes=_axes))
+
+
+@rule("constant_pad_nd")
 def pad(x: Activation, padding: Sequence[int], value: float = 0) -> Effect:
-    """Padding; repeated positions lie outside the input as zeros do. Negative padding crops."""
+    """Padding with a constant. Negative padding crops."""
+    return _padded(x, padding, None)
+
+
+@rule("replication_pad1d", "replication_pad2d", "replication_pad3d")
+def replication_pad(x: Activation, padding: Sequence[int]) -> Effect:
+    """Padding with the border; repeated positions lie outside the input as zeros do."""
+    return _padded(x, padding, lambda i, n: min(max(i, 0), n - 1))
+
+
+def _padded(
+    x: Activation, padding: Sequence[int], source: Callable[[int, int], int] | None
+) -> Effect:
+    """Padding of the last dimensions; `source` says which channel a repeated one is."""
     pairs = [(padding[i], padding[i + 1]) for i in range(0, len(padding), 2)]
     every = [(0, 0)] * (x.dim() - len(pairs)) + pairs[::-1]  # torch lists the last dimension first
     if x.reading is None and len(pairs) <= x.dim() - 2:
-        size = tuple(n + lo + hi for n, (lo, hi) in zip(_spatial(x), every[2:], strict=True))
+        size = tuple(n + lo + hi for n, (lo, hi) in zip(spatial(x), every[2:], strict=True))
         windows = tuple(Window(((-lo, 1),)) for lo, _ in every[2:])
         effect = put(x, x.shape[1], size, windows, groups=0)
         return replace(effect, pads=tuple(every[2:]))
     reading = of(x)
-    for dim, pair in enumerate(every):
-        if any(pair):
-            reading = _pad_dim(reading, dim, *pair)
-    return seen(reading, x)
+    shape = tuple(n + lo + hi for n, (lo, hi) in zip(x.shape, every, strict=True))
+    if not prod(shape):
+        return nothing(x, shape)
+    for dim, (low, high) in enumerate(every):
+        if source and (len(reading.dims[dim]) != 1 or reading.dims[dim][0][0] == CHANNEL):
+            n = x.shape[dim]
+            reading = reading.choose(dim, [source(i, n) for i in range(-low, n + high)])
+        elif low or high:
+            reading = _pad_dim(reading, dim, low, high)
+    return seen(reading, x, shape=shape)
 
 
 def _pad_dim(reading: Reading, dim: int, low: int, high: int) -> Reading:
@@ -291,107 +416,14 @@ def _pad_dim(reading: Reading, dim: int, low: int, high: int) -> Reading:
 @rule("reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
 def reflection_pad(x: Activation, padding: Sequence[int]) -> Effect:
     """Padding with the mirrored map, which must be larger than the padding."""
-    effect = pad(x, padding)
-    assert effect.pads is not None
-    if any(max(pair) >= n for pair, n in zip(effect.pads, _spatial(x), strict=True)):
+    sizes = tuple(x.shape)[: -len(padding) // 2 - 1 : -1]
+    pairs = [(padding[i], padding[i + 1]) for i in range(0, len(padding), 2)]
+    if any(max(pair) >= n for pair, n in zip(pairs, sizes, strict=True)):
         raise ShapeError(
             explain(
                 "reflected padding must be smaller than the map",
-                numbers={"padding": list(padding), "map": compact(_spatial(x))},
+                numbers={"padding": list(padding), "map": compact(sizes[::-1])},
                 remedy="Use a smaller padding, or another padding_mode.",
             )
         )
-    return effect
-
-
-def _scales(
-    x: Activation, size: Sequence[int], scales: Sequence[Any]
-) -> list[tuple[int, int, float]]:
-    """Per axis: inputs, outputs, and inputs per output as torch computes it."""
-    given = [*scales, *[None] * (len(size) - len(scales))]
-    return [
-        (n, m, 1 / scale if scale else n / m)
-        for n, m, scale in zip(_spatial(x), size, given, strict=True)
-    ]
-
-
-def _resize(x: Activation, size: tuple[int, ...], windows: tuple[Window, ...]) -> Effect:
-    return put(x, x.shape[1], size, windows, groups=0)
-
-
-def _sampled(n: int, m: int, sets: Any) -> Window:
-    """Window of `m` outputs given as sets of inputs; periodic where the size is."""
-    common = gcd(n, m)
-    period, advance = m // common, n // common
-    listed = [sets(i) for i in range(m)]
-    clipped = [{min(max(j, 0), n - 1) for j in read} for read in listed]
-    regular = all(listed[i] == {j + advance for j in listed[i - period]} for i in range(period, m))
-    if regular:
-        return Window.reading(*listed[:period], advance=advance)
-    return Window.reading(*clipped, advance=n) if m > 1 else Window.reading(clipped[0], advance=0)
-
-
-@rule("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
-def upsample_nearest(x: Activation, output_size: Sequence[int] | None, *scales: Any) -> Effect:
-    """Nearest upsampling: output `i` reads input `floor(i * n / m)`."""
-    size, flat = _output_size(x, output_size, scales)
-    each = _scales(x, size, flat)
-    windows = tuple(
-        _sampled(n, m, lambda i, n=n, ratio=ratio: {min(int(float32(i) * float32(ratio)), n - 1)})
-        for n, m, ratio in each
-    )
-    return _resize(x, size, windows)
-
-
-@rule("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d")
-def upsample_exact(x: Activation, output_size: Sequence[int] | None, *scales: Any) -> Effect:
-    """Nearest upsampling by centres: output `i` reads input `floor((i + 1/2) * n / m)`."""
-    size, flat = _output_size(x, output_size, scales)
-    windows = tuple(
-        _sampled(
-            n, m, lambda i, n=n, ratio=ratio: {min(int(float32(i + 0.5) * float32(ratio)), n - 1)}
-        )
-        for n, m, ratio in _scales(x, size, flat)
-    )
-    return _resize(x, size, windows)
-
-
-@rule("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "_upsample_bilinear2d_aa")
-def upsample_linear(
-    x: Activation, output_size: Sequence[int] | None, align_corners: bool, *scales: Any
-) -> Effect:
-    """Linear upsampling: output `i` reads the one or two inputs around its source position.
-
-    At the border torch clamps the source position into the map; a neighbour of weight zero is not
-    read.
-    """
-    size, flat = _output_size(x, output_size, scales)
-    windows = tuple(
-        _sampled(n, m, lambda i, e=(n, m, ratio): _linear_reads(i, e, align_corners))
-        for n, m, ratio in _scales(x, size, flat)
-    )
-    return _resize(x, size, windows)
-
-
-def _linear_reads(i: int, each: tuple[int, int, float], align_corners: bool) -> set[int]:
-    n, m, ratio = each
-    if n == m:
-        return {i}
-    if align_corners:
-        source = i * (n - 1) / (m - 1) if m > 1 else 0.0
-    else:
-        source = max((i + 0.5) * ratio - 0.5, 0.0)
-    low = min(int(source), n - 1)
-    return {low, min(low + 1, n - 1)} if source > low else {low}
-
-
-def _output_size(
-    x: Activation, output_size: Sequence[int] | None, scales: Any
-) -> tuple[tuple[int, ...], list[Any]]:
-    """Output size and scale factors, from either overload's arguments."""
-    flat: list[Any] = []
-    for scale in scales:
-        flat.extend(scale if isinstance(scale, list | tuple) else [scale])
-    if output_size is not None:
-        return tuple(output_size), flat
-    return tuple(int(n * s) for n, s in zip(_spatial(x), flat, strict=True)), flat
+    return _padded(x, padding, lambda i, n: n - 1 - abs(n - 1 - abs(i)))

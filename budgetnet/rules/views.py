@@ -7,13 +7,10 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from ..errors import ShapeError, explain
-from .core import Activation, Effect, no_rule, of, rule, same, seen
+from ..receptive_field import union_of
+from .core import Activation, Effect, at, no_rule, nothing, of, rule, same, seen
 from .joins import join as join_readings
-from .reading import Reading
+from .reading import Reading, Unreadable
 
 
 def _viewed(effect: Effect) -> Effect:
@@ -34,15 +31,31 @@ def view(x: Activation, size: Sequence[int], *_: Any) -> Effect:
         return _viewed(same(x))
     if x.reading is None and x.is_global:
         return Effect(shape, x.field, is_global=True, is_view=True)
-    if max(shape) == x.numel() and shape[-1] != x.shape[-1]:
-        # A flatten reads the whole map, by convention.
-        gathered = of(x).gather(range(x.dim()))
-        one = Reading(((),), gathered.fields, gathered.classes)
-        return seen(one.expand(shape), x, shape=shape, is_view=True, is_global=True)
-    return seen(of(x).reshape(shape), x, shape=shape, is_view=True)
+    if prod(shape) == 0:
+        return replace(nothing(x, shape), is_view=True)
+    if x.dim() and shape and max(shape) == x.numel() and shape[-1] != x.shape[-1]:
+        return _flattened(x, shape)
+    reading = of(x).reshape(shape)
+    return seen(reading, x, shape=shape, is_view=True)
 
 
-rule("alias", "detach")(lambda x, *_, **__: _viewed(same(x)))
+def _flattened(x: Activation, shape: tuple[int, ...]) -> Effect:
+    """All positions in one vector count as a read of the whole map, by convention.
+
+    The elements themselves stay apart: a view back to the map gives the map again.
+    """
+    gathered = of(x).gather(range(x.dim()))
+    field = union_of([field for part in gathered.parts for field in part.fields])
+    try:
+        reading = of(x).reshape(shape)
+    except Unreadable:
+        reading = Reading(((),), gathered.fields, gathered.classes, also=gathered.also).expand(
+            shape
+        )
+    return Effect(shape, field, reading, is_global=True, is_view=True)
+
+
+rule("alias", "detach", "_conj", "_neg_view")(lambda x, *_, **__: _viewed(same(x)))
 
 
 @rule("as_strided")
@@ -64,8 +77,9 @@ def permute(x: Activation, dims: Sequence[int]) -> Effect:
 def transpose(x: Activation, dim0: int, dim1: int) -> Effect:
     """Swap two dimensions."""
     order = list(range(x.dim()))
-    first, second = dim0 % x.dim(), dim1 % x.dim()
-    order[first], order[second] = order[second], order[first]
+    if x.dim():
+        first, second = at(x, dim0), at(x, dim1)
+        order[first], order[second] = order[second], order[first]
     return permute(x, order)
 
 
@@ -79,7 +93,7 @@ def t(x: Activation) -> Effect:
 def squeeze(x: Activation, dim: Sequence[int] | int | None = None) -> Effect:
     """Drop dimensions of size 1."""
     dims = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
-    drop = {d % x.dim() for d in dims if x.shape[d] == 1}
+    drop = {at(x, d) for d in dims if x.dim() and x.shape[d] == 1}
     return view(x, [n for i, n in enumerate(x.shape) if i not in drop])
 
 
@@ -94,6 +108,8 @@ def expand(x: Activation, size: Sequence[int], **_: Any) -> Effect:
     """Repeat along dimensions of size 1."""
     missing = len(size) - x.dim()
     shape = [x.shape[i - missing] if n == -1 else n for i, n in enumerate(size)]
+    if not prod(shape):
+        return _viewed(nothing(x, shape))
     if shape == list(x.shape):
         return _viewed(same(x))
     return seen(of(x).expand(shape), x, shape=tuple(shape), is_view=True)
@@ -108,6 +124,8 @@ def slice_(
     chosen = range(x.shape[dim])[slice(start, end, step)]
     if len(chosen) == x.shape[dim]:
         return _viewed(same(x))
+    if not chosen:
+        return _viewed(nothing(x, [0 if i == dim else n for i, n in enumerate(x.shape)]))
     return seen(of(x).take(dim, chosen.start, step, len(chosen)), x, is_view=True)
 
 
@@ -116,32 +134,6 @@ def select(x: Activation, dim: int, index: int) -> Effect:
     """One position, whose dimension is dropped."""
     dim %= x.dim()
     return seen(of(x).select(dim, index % x.shape[dim]), x, is_view=True)
-
-
-@rule("index_select")
-def index_select(x: Activation, dim: int, index: Tensor) -> Effect:
-    """Positions chosen by a constant tensor: any channels, or evenly spaced ones along an axis."""
-    if not isinstance(x, Activation) or isinstance(index, Activation) or index.is_meta:
-        raise no_rule("positions chosen by values of the input", x)
-    dim %= x.dim()
-    size, chosen = x.shape[dim], index.reshape(-1).tolist()
-    if not all(-size <= i < size for i in chosen):
-        raise ShapeError(
-            explain("an index lies beyond the map", numbers={"size": size, "index": chosen})
-        )
-    return seen(of(x).choose(dim, [i % size for i in chosen]), x)
-
-
-@rule("index")
-def index(x: Activation, indices: Sequence[Tensor | None]) -> Effect:
-    """Indexing by one constant tensor, as in `x[:, order]`."""
-    given = [(dim, value) for dim, value in enumerate(indices) if value is not None]
-    dim, chosen = given[0]
-    if len(given) > 1 or chosen.dim() != 1:
-        raise no_rule("indexing by several tensors, or by a table", x)
-    if chosen.dtype == torch.bool and not isinstance(chosen, Activation):
-        chosen = chosen.nonzero().reshape(-1)
-    return index_select(x, dim, chosen)
 
 
 @rule("unbind")
@@ -168,34 +160,43 @@ def split_with_sizes(x: Activation, split_sizes: Sequence[int], dim: int = 0) ->
 def flip(x: Activation, dims: Sequence[int]) -> Effect:
     """Reverse dimensions."""
     reading = of(x)
-    for dim in dims:
-        d = dim % x.dim()
+    for dim in dims if x.dim() else ():
+        d = at(x, dim)
         reading = reading.take(d, x.shape[d] - 1, -1, x.shape[d])
     return seen(reading, x)
 
 
 @rule("roll")
 def roll(x: Activation, shifts: Sequence[int] | int, dims: Sequence[int] | int = ()) -> Effect:
-    """Move cyclically along dimensions."""
+    """Move cyclically along dimensions, or the elements in order where none are given."""
     moves = [shifts] if isinstance(shifts, int) else shifts
     along = [dims] if isinstance(dims, int) else dims
-    reading = of(x)
+    if not x.dim():
+        return same(x)
     if not along:
-        raise no_rule("a roll of the flattened map", x)
+        flat = _rolled(of(x).reshape((x.numel(),)), moves[0], 0)
+        return seen(flat.reshape(x.shape), x)
+    reading = of(x)
     for shift, dim in zip(moves, along, strict=True):
-        d = dim % x.dim()
-        size = x.shape[d]
-        cut = -shift % size
-        if cut:
-            parts = [reading.take(d, cut, 1, size - cut), reading.take(d, 0, 1, cut)]
-            reading = join_readings(parts, d)
+        reading = _rolled(reading, shift, at(x, dim))
     return seen(reading, x)
+
+
+def _rolled(reading: Reading, shift: int, dim: int) -> Reading:
+    size = reading.shape[dim]
+    cut = -shift % size
+    if not cut:
+        return reading
+    parts = [reading.take(dim, cut, 1, size - cut), reading.take(dim, 0, 1, cut)]
+    return join_readings(parts, dim)
 
 
 @rule("repeat")
 def repeat(x: Activation, repeats: Sequence[int]) -> Effect:
     """Copies one behind the other along every dimension."""
     missing = len(repeats) - x.dim()
+    if not prod(repeats):
+        return nothing(x, [n * k for n, k in zip((1,) * missing + x.shape, repeats, strict=True)])
     reading = of(x).expand([1] * missing + list(x.shape))
     for dim, count in enumerate(repeats):
         if count > 1:
@@ -232,3 +233,17 @@ def channel_shuffle(x: Activation, groups: int) -> Effect:
     parts = of(x).reshape((batch, groups, channels // groups, *size))
     order = [0, 2, 1, *range(3, 3 + len(size))]
     return seen(parts.permute(order).reshape(x.shape), x, shape=tuple(x.shape))
+
+
+@rule("view_as_real")
+def view_as_real(x: Activation) -> Effect:
+    """A last dimension of real and imaginary parts."""
+    shape = (*x.shape, 2)
+    return seen(of(x).insert(x.dim()).expand(shape), x, shape=shape, is_view=True)
+
+
+@rule("view_as_complex")
+def view_as_complex(x: Activation) -> Effect:
+    """Complex numbers of a last dimension of two."""
+    last = x.dim() - 1
+    return seen(of(x).gather([last]).select(last, 0), x, is_view=True)

@@ -6,17 +6,21 @@ and certain:
     footprint = nan_footprint(model, (1, 28, 28))
     assert_field_matches(account(model, (1, 28, 28)).receptive_field, footprint)
 
+`assert_reads_match` holds the rules of a function's operations against the function itself.
+
 The strategies need Hypothesis: `specs()`, `chains()` and `graphs()` draw random networks.
 """
 
 from .footprints import centre_footprints
 from .graphs import Graph, graphs
+from .operators import assert_reads_match
 from .oracles import assert_field_matches, gradient_footprint, nan_footprint
 from .strategies import chains, specs
 
 __all__ = [
     "Graph",
     "assert_field_matches",
+    "assert_reads_match",
     "centre_footprints",
     "chains",
     "gradient_footprint",

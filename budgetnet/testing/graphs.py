@@ -91,6 +91,54 @@ class Graph(nn.Module):
         out: torch.Tensor = self.layers[index](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return out
 
+    def _masked(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x.masked_fill(y > 0.5, -1.0)
+
+    def _where(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.where(y > 0.5, x * 2, y)
+
+    def _compared(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + (x < y) * 2
+
+    def _clamp(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.clamp(x, min=y)
+
+    def _power(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.pow(x.abs().clamp(max=4) + 0.5, y.tanh() + 2)
+
+    def _transpose(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(2, 3)
+
+    def _tokens(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        return tokens.mul(2).transpose(1, 2).reshape(x.shape)
+
+    def _flat(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1).view(x.shape)
+
+    def _write(
+        self, x: torch.Tensor, y: torch.Tensor, how: str, dim: int, start: int, step: int
+    ) -> torch.Tensor:
+        """A copy of `x` after a write in place to a part of it, read through another view."""
+        x = x.clone(memory_format=torch.contiguous_format)
+        older = x.transpose(1, 2)
+        index = (slice(None),) * dim + (slice(start, None, step),)
+        part, other = x[index], y[index]
+        if how == "set":
+            x[index] = other
+        elif how == "copy":
+            part.copy_(other)
+        elif how == "add":
+            part.add_(other)
+        elif how == "one":
+            x.select(dim, start).add_(other.select(dim, 0))
+        elif how == "flat":
+            part.squeeze(0).mul_(2)
+            x.view(-1, *x.shape[2:]).add_(y.reshape(-1, *x.shape[2:]))
+        else:
+            x[index] = part * 2 + other
+        return older.transpose(1, 2)
+
     def _adaptive(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return F.adaptive_avg_pool2d(x, size)
 
@@ -121,10 +169,50 @@ def graphs(max_steps: int = 6, in_channels: int = 2) -> SearchStrategy[tuple[Gra
 
 
 _STEPS = (
-    "conv", "conv", "conv", "pool", "transposed", "add", "cat", "cat_rows", "channels", "crop",
-    "order", "flip", "roll", "shuffle", "unshuffle", "to_depth", "to_space", "nearest", "bilinear",
-    "linear", "adaptive",
-)  # fmt: skip
+    "conv",
+    "conv",
+    "conv",
+    "pool",
+    "transposed",
+    "add",
+    "cat",
+    "cat_rows",
+    "channels",
+    "crop",
+    "order",
+    "flip",
+    "roll",
+    "shuffle",
+    "unshuffle",
+    "to_depth",
+    "to_space",
+    "nearest",
+    "bilinear",
+    "linear",
+    "adaptive",
+    "masked",
+    "where",
+    "compared",
+    "clamp",
+    "power",
+    "transpose",
+    "tokens",
+    "flat",
+    "write",
+    "write",
+)
+_JOINED = {"add", "masked", "where", "compared", "clamp", "power", "write"}  # fmt: skip
+
+
+def _conv(
+    c: int, out: int, kernel: Any, stride: Any, dilation: Any, groups: int, stale: int
+) -> nn.Conv2d:
+    """A convolution; a stale one is given its stride and dilation after it was made."""
+    if not stale:
+        return nn.Conv2d(c, out, kernel, stride, dilation=dilation, groups=groups, bias=False)
+    layer = nn.Conv2d(c, out, kernel, 3, padding=2, groups=groups, bias=False)
+    layer.stride, layer.padding, layer.dilation = stride, (0, 0), dilation
+    return layer
 
 
 def _step(draw: Any, name: str, source: int, shapes: list[Any], layers: list[nn.Module]) -> Any:
@@ -145,9 +233,7 @@ def _step(draw: Any, name: str, source: int, shapes: list[Any], layers: list[nn.
         groups = draw(st.sampled_from([g for g in (1, 2, 3) if c % g == 0]))
         out = groups * number(1, 3) if name == "conv" else c
         if name == "conv":
-            layer: nn.Module = nn.Conv2d(
-                c, out, kernel, stride, dilation=dilation, groups=groups, bias=False
-            )
+            layer: nn.Module = _conv(c, out, kernel, stride, dilation, groups, number(0, 1))
         else:
             layer = nn.MaxPool2d(kernel, stride, 0, dilation)
         size = [
@@ -170,16 +256,25 @@ def _step(draw: Any, name: str, source: int, shapes: list[Any], layers: list[nn.
     if name == "linear":
         layers.append(nn.Linear(c, 3))
         return (("linear", (source,), {"index": len(layers) - 1}), (3, h, w))
-    if name in ("add", "cat", "cat_rows"):
+    if name in _JOINED or name in ("cat", "cat_rows"):
         fits: Any = {
-            "add": lambda s: s == (c, h, w),
             "cat": lambda s: s[1:] == (h, w),
             "cat_rows": lambda s: (s[0], s[2]) == (c, w),
-        }[name]
+        }.get(name, lambda s: s == (c, h, w))
         other = draw(st.sampled_from([i for i, s in enumerate(shapes) if fits(s)]))
         d, g, _ = shapes[other]
-        shape = {"add": (c, h, w), "cat": (c + d, h, w), "cat_rows": (c, h + g, w)}[name]
-        return ((name, (source, other), {}), shape)
+        shape = {"cat": (c + d, h, w), "cat_rows": (c, h + g, w)}.get(name, (c, h, w))
+        options = {}
+        if name == "write":
+            dim = number(1, 3)
+            start = number(0, min(2, (c, h, w)[dim - 1] - 1))
+            how = draw(st.sampled_from(["set", "copy", "add", "one", "flat", "twice"]))
+            options = {"how": how, "dim": dim, "start": start, "step": number(1, 2)}
+        return ((name, (source, other), options), shape)
+    if name == "transpose":
+        return (("transpose", (source,), {}), (c, w, h))
+    if name in ("tokens", "flat"):
+        return ((name, (source,), {}), (c, h, w))
     if name == "channels" and c > 1:
         part = number(0, 1)
         first = -(-c // 2)

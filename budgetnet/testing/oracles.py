@@ -91,9 +91,8 @@ def assert_field_matches(
             0 <= lo and hi < n for (lo, hi), n in zip(field.region(*unit), size, strict=True)
         )
         inside += within
-        for axis, (window, i) in enumerate(zip(field.axes, unit, strict=True)):
+        for axis, expected in enumerate(field.reads(*unit)):
             actual = set(np.flatnonzero(hit.any(axis=1 - axis)).tolist())
-            expected = window.reads(i)
             message = f"unit {unit}, axis {axis}: {sorted(actual)}, not {sorted(expected)}"
             assert not within or expected == actual, f"the network reads {message}"
             assert not border or actual <= expected, f"the network reads more: {message}"

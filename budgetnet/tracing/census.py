@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]  # it has
+
+from ..errors import UnsupportedOp, explain
 
 flat = chain.from_iterable
+_USUAL = {nn.Parameter, Tensor}
 
 
 class Held(NamedTuple):
@@ -20,6 +24,29 @@ class Held(NamedTuple):
     path: str
     tensor: Tensor
     numel: int
+
+
+def check_module(path: str, module: nn.Module) -> None:
+    """Refuse a module that runs where rules cannot see it."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UnsupportedOp(
+            explain(
+                f"{path or 'the model'} is a scripted or traced module, whose operations run "
+                "where rules cannot see them",
+                remedy="Account for the nn.Module that it was made from.",
+            )
+        )
+
+
+def check_tensor(tensor: Tensor) -> None:
+    """Refuse a parameter or buffer of a lazy module that has not run."""
+    if isinstance(tensor, UninitializedTensorMixin):
+        raise UnsupportedOp(
+            explain(
+                "a lazy module has parameters whose shape is not known before it has run",
+                remedy="Run the model once on an input, then account for it.",
+            )
+        )
 
 
 class Census:
@@ -34,6 +61,7 @@ class Census:
         self._walk("", "", model)
 
     def _walk(self, path: str, prefix: str, module: nn.Module) -> None:
+        check_module(path, module)
         self.modules[id(module)] = (path, module)
         own = module.__dict__
         parameters, buffers, children = own["_parameters"], own["_buffers"], own["_modules"]
@@ -41,6 +69,8 @@ class Census:
         for table, found in ((parameters, self.parameters), (buffers, self.buffers)):
             for name, tensor in table.items():
                 if tensor is not None and id(tensor) not in found:
+                    if type(tensor) not in _USUAL:
+                        check_tensor(tensor)
                     found[id(tensor)] = Held(prefix + name, tensor, tensor.numel())
         for name, child in children.items():
             if child is not None and id(child) not in self.modules:

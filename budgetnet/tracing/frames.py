@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 
 from torch import nn
 
 from ..accounting import Row
+from ..receptive_field import lines_of
 from ..rules import Effect
 
 
@@ -21,6 +24,7 @@ class Frame:
     reads: list[int] = field(default_factory=list)
     params: int = 0
     unknown: str = ""
+    kind: str = ""
 
     @property
     def where(self) -> str:
@@ -59,10 +63,13 @@ def row_of(
         None if unknown else effect.field,
         effect.sliding,
         effect.is_global,
-        effect.global_context,
+        effect.global_context or effect.context > 0,
         reused,
         unknown,
         reads,
+        lines_of(effect.context, len(effect.field.axes))
+        if effect.context and not effect.global_context
+        else (),
     )
 
 
@@ -82,4 +89,5 @@ def gather(effects: list[Effect]) -> Effect:
         macs=-1 if unknown else sum(effect.macs for effect in effects),
         sliding=sliding,
         global_context=any(effect.global_context for effect in effects),
+        context=reduce(or_, (effect.context for effect in effects)),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,19 +61,22 @@ class Watcher(Tracer):  # type: ignore[no-untyped-call]  # torch's is
             made = getattr(tensor, "made", None)
             if made is not None:
                 made.readers.add(reader)
-            elif id(tensor) in self.census.parameters or id(tensor) in self.census.buffers:
-                self.readers.setdefault(id(tensor), set()).add(reader)
+            else:
+                key = self.twins.tensors.get(id(tensor), id(tensor))
+                if key in self.census.parameters or key in self.census.buffers:
+                    self.readers.setdefault(key, set()).add(reader)
         return super().__torch_dispatch__(func, types, args, kwargs)
 
-    def call(self, module: nn.Module, args: Any, kwargs: Any, run: Callable[..., Any]) -> Any:
+    def call(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         """Note what a module runs on, and answer its call."""
+        original = self.modules[id(module)][1]
         only = args[0] if len(args) == 1 and not kwargs else None
-        self.calls.setdefault(id(module), []).append(getattr(only, "made", None))
-        self._running.append(id(module))
+        self.calls.setdefault(id(original), []).append(getattr(only, "made", None))
+        self._running.append(id(original))
         try:
-            out = super().call(module, args, kwargs, run)
+            out = super().call(module, *args, **kwargs)
         finally:
             self._running.pop()
         if isinstance(module, self.watched) and isinstance(out, Activation):
-            out.made = Made(module, out.dim(), weakref.ref(out))  # type: ignore[attr-defined]  # a note of ours
+            out.made = Made(original, out.dim(), weakref.ref(out))  # type: ignore[attr-defined]  # a note of ours
         return out

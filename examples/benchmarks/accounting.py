@@ -48,6 +48,7 @@ from budgetnet.table import Column, Table
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "accounting.json"
 NETWORKS = (
     "s6", "resnet18", "resnet50", "mobilenet_v3_small", "vgg16", "efficientnet_b0", "densenet121",
+    "vit_b_16", "swin_t", "convnext_tiny",
 )  # fmt: skip
 Call = Callable[[nn.Module, torch.Tensor], object]
 
@@ -152,18 +153,20 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
 
 
 PARTS = {  # of an account, by the files whose functions run
-    "noting and restoring the modules' attributes": ("census.py",),
+    "copying the model's structure": ("census.py", "twins.py", "process.py"),
     "answering module calls and operations": (
-        "tracer.py",
-        "trace.py",
-        "tensors.py",
-        "memory.py",
-        "claims.py",
+        "tracer.py", "trace.py", "tensors.py", "memory.py", "constants.py", "operations.py",
+        "layouts.py", "writes.py", "decompositions.py",
     ),
-    "rules": ("layers.py", "core.py", "sliding.py", "pointwise.py", "views.py", "products.py"),
-    "windows and fields": ("window.py", "receptive_field.py", "reading.py", "geometry.py"),
+    "rules": (
+        "layers.py", "core.py", "sliding.py", "pointwise.py", "reductions.py", "views.py",
+        "products.py", "choices.py", "sampling.py", "recurrent.py",
+    ),
+    "windows and fields": (
+        "window.py", "receptive_field.py", "reading.py", "parts.py", "joins.py", "geometry.py",
+    ),
     "rows": ("frames.py", "accounting.py"),
-}
+}  # fmt: skip
 
 
 def shares(name: str, calls: int = 20) -> dict[str, float]:

@@ -177,7 +177,56 @@ def constructs_source() -> str:
     return lacking + source("constructs", result)
 
 
+OUTCOMES = ("right", "refused", "loose", "wrong", "crashed")
+FOUND = ("accounted", "refused", "wrong", "crashed")
+
+
+def operators() -> str:
+    """Cases of PyTorch's operator database, before rules were held against it and now."""
+    before, now = read("before")["cases"], read("operators")["totals"]["cases"]
+    rows = [(name, *(f"{cases[name]:,}" for name in OUTCOMES)) for name, cases in
+            (("before", before), ("now", now))]  # fmt: skip
+    return f"{markdown(['cases', *OUTCOMES], rows)}\n\n{source('operators', read('operators'))}"
+
+
+def operators_told() -> str:
+    """The same by operator, in words."""
+    before, now = read("before"), read("operators")
+    worst, kinds = now["totals"]["operators"], now["operators"].values()
+    return (
+        f"Of {len(kinds)} operators, {before['operators_with_wrong_cases']} had a wrong case and "
+        f"{before['operators_with_crashed_cases']} a crashed one; now {worst['wrong']} and "
+        f"{worst['crashed']}. {now['totals']['operators_never_refused']} are never refused "
+        f"({before['operators_never_refused']} before); {worst['left_out']} cannot be run here."
+    )
+
+
+def modules() -> str:
+    """Cases of PyTorch's module database, attributes changed one by one."""
+    before, now = read("before")["modules"], read("operators")["module_totals"]
+    rows = [
+        ("before", *(f"{n:,}" for n in before.values())),
+        ("now", *(f"{now[k]:,}" for k in before)),
+    ]
+    return markdown(["modules, built and changed", *before], rows)
+
+
+def networks() -> str:
+    """What came of every network of four libraries, before and now."""
+    before, now = read("before")["networks"], read("models")
+    rows = []
+    for library, found in before.items():
+        outcomes = [n["outcome"] for n in now["networks"] if n["library"] == library]
+        rows.append((f"{library}, before", *(str(found[name]) for name in FOUND)))
+        rows.append((f"{library}, now", *(str(outcomes.count(name)) for name in FOUND)))
+    return f"{markdown(['networks', *FOUND], rows)}\n\n{source('models', now)}"
+
+
 PARTS = {
+    "operators": operators,
+    "operators_told": operators_told,
+    "modules": modules,
+    "networks": networks,
     "constructs_params": lambda: constructs("params"),
     "constructs_macs": lambda: constructs("macs"),
     "constructs_field": lambda: constructs("receptive_field"),

@@ -32,6 +32,7 @@ function startOverlay() {
   }
   const windowsOf = (layer) =>
     layer.field.windows.length === 1 ? [IDENTITY, layer.field.windows[0]] : layer.field.windows;
+  const placeOf = (layer, axis) => layer.field.places?.[axis] ?? axis;
   const unitsOf = (layer) =>
     layer.global ? [1, 1] : layer.shape.length === 2 ? [1, layer.shape[1]] : layer.shape.slice(1);
 
@@ -83,7 +84,7 @@ function startOverlay() {
     const ends = windowsOf(layer).map((window, axis) => {
       let [low, high] = [0, size[axis]];
       centres[axis] = [];
-      for (let i = 0; i < units[axis]; i++) {
+      for (let i = 0; i < units[placeOf(layer, axis)]; i++) {
         const hull = hullOf(runsAt(window, i));
         centres[axis].push(hull ? (hull[0] + hull[1] + 1) / 2 : NaN);
         if (hull) [low, high] = [Math.min(low, hull[0]), Math.max(high, hull[1] + 1)];
@@ -140,7 +141,7 @@ function startOverlay() {
     unit.forEach((i, axis) => {
       sliders[axis].value = i;
     });
-    const runs = windowsOf(layer).map((window, axis) => runsAt(window, unit[axis]));
+    const runs = windowsOf(layer).map((window, axis) => runsAt(window, unit[placeOf(layer, axis)]));
     const hulls = runs.map(hullOf);
     const stage = byId('stage');
     stage.dataset.unit = unit.join(',');

@@ -1,0 +1,88 @@
+"""What a run must not change in the process around it, and how that is kept."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+# Settings that a forward can change for everybody: how each is read, and set.
+_SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
+    (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
+    (torch._C._get_cudnn_benchmark, torch._C._set_cudnn_benchmark),
+    (torch._C._get_cudnn_deterministic, torch._C._set_cudnn_deterministic),
+    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    (torch.is_grad_enabled, torch._C._set_grad_enabled),
+    (lambda: torch.is_autocast_enabled("cpu"), lambda on: torch.set_autocast_enabled("cpu", on)),
+    (lambda: torch.is_autocast_enabled("cuda"), lambda on: torch.set_autocast_enabled("cuda", on)),
+    (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
+    (lambda: torch.get_autocast_dtype("cpu"), lambda kind: torch.set_autocast_dtype("cpu", kind)),
+    (lambda: torch.get_autocast_dtype("cuda"), lambda kind: torch.set_autocast_dtype("cuda", kind)),
+    (torch.is_anomaly_enabled, lambda on: torch.set_anomaly_enabled(on, _checks_nan())),
+    (torch._C._get_cudnn_allow_tf32, torch._C._set_cudnn_allow_tf32),
+    (torch._C._get_flash_sdp_enabled, torch._C._set_sdp_use_flash),
+    (torch._C._get_mem_efficient_sdp_enabled, torch._C._set_sdp_use_mem_efficient),
+    (torch._C._get_math_sdp_enabled, torch._C._set_sdp_use_math),
+    (lambda: _device(), torch.set_default_device),
+)
+
+
+def _checks_nan() -> bool:
+    return torch.is_anomaly_check_nan_enabled()
+
+
+def _device() -> torch.device | None:
+    """What `set_default_device` has set; not a `with` block around."""
+    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    return None if context is None else context.device
+
+
+@contextmanager
+def as_it_was() -> Iterator[None]:
+    """Put back settings and random states that a run has changed.
+
+    Random operations on tensors draw from a generator of the run's own, so torch's state changes
+    only where `forward` seeds it. Python's and NumPy's cannot be told apart by thread: they are put
+    back where no other thread runs.
+    """
+    settings = [read() for read, _ in _SETTINGS]
+    alone = threading.active_count() == 1
+    seed, state = torch.initial_seed(), torch.get_rng_state()
+    plain = random.getstate() if alone else None
+    numpy = sys.modules.get("numpy.random") if alone else None
+    drawn = numpy.get_state(legacy=False) if numpy else None
+    try:
+        yield
+    finally:
+        for before, (read, put) in zip(settings, _SETTINGS, strict=True):
+            if read() != before:
+                put(before)
+        if seed != torch.initial_seed() or (
+            alone and not torch.equal(state, torch.get_rng_state())
+        ):
+            torch.set_rng_state(state)
+        if plain is not None and random.getstate() != plain:
+            random.setstate(plain)
+        if torch._C._is_any_autocast_enabled():
+            torch.clear_autocast_cache()  # it holds what the run has cast
+        if numpy and drawn is not None and _moved(drawn, numpy.get_state(legacy=False)):
+            numpy.set_state(drawn)
+
+
+def _moved(one: Any, two: Any) -> bool:
+    """Whether NumPy's state has moved on."""
+    return bool(
+        one["state"]["pos"] != two["state"]["pos"]
+        or one["has_gauss"] != two["has_gauss"]
+        or (one["state"]["key"] != two["state"]["key"]).any()
+    )
