@@ -10,9 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import ShapeError, explain
+from .choices import all_of
 from .core import Activation, Effect, Operand, no_rule, of, rule, same_channels, seen
-from .joins import unite
-from .pointwise import aligned
 from .reading import CHANNEL, Reading
 
 
@@ -123,16 +122,7 @@ def _met(
     readings: Sequence[Reading], sources: Sequence[Activation], shape: tuple[int, ...], macs: int
 ) -> Effect:
     """Effect of operands whose readings are those of the output's elements."""
-    first = readings[0]
-    for other in readings[1:]:
-        # Whichever has positions along a dimension gives the layout.
-        other = other.like(first)
-        first = first.like(other)
-        if first.dims != other.dims:
-            first, other = aligned([first, other])
-        first = unite(first, other)
-    is_global = not first.axes or all(x.is_global for x in sources)
-    return seen(first, shape=shape, macs=macs, is_global=is_global)
+    return replace(all_of(readings, sources, shape), macs=macs)
 
 
 @rule(
