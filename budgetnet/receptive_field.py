@@ -120,10 +120,11 @@ def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     """
     if len(fields) == 1:
         return fields[0]
-    if len(fields[0].axes) == 2 and all(field.axes[0] is field.axes[1] for field in fields):
-        one, _ = united([field.axes[0] for field in fields])
+    columns = _columns(fields)
+    if len(columns) == 2 and all(field.axes[0] is field.axes[1] for field in fields):
+        one, _ = united(columns[0])
         return ReceptiveField((one, one))  # most maps are square: one union serves both axes
-    return ReceptiveField(tuple(united(column)[0] for column in _columns(fields)))
+    return ReceptiveField(tuple([united(column)[0] for column in columns]))
 
 
 def has_context(fields: Sequence[ReceptiveField]) -> int:
@@ -156,16 +157,16 @@ def lines_of(context: int, axes: int) -> tuple[int, ...]:
 
 def united(windows: Sequence[Window]) -> tuple[Window, bool]:
     """Union along one axis, and whether windows that do not move were left out of it."""
-    if len(windows) > 2:  # the same few, again and again, where many classes are gathered
-        windows = list({id(window): window for window in windows}.values())
     moving = [window for window in windows if window.advance or window.is_empty]
     if all(window.is_empty for window in moving):
         moving = list(windows)
     return Window.united(moving), len(moving) < len(windows)
 
 
-def _columns(fields: Sequence[ReceptiveField]) -> list[tuple[Window, ...]]:
-    return list(zip(*(field.axes for field in fields), strict=True))
+def _columns(fields: Sequence[ReceptiveField]) -> list[list[Window]]:
+    """The windows along each axis, every object once: many fields are made of few."""
+    axes = range(len(fields[0].axes))
+    return [list({id(w): w for w in [f.axes[axis] for f in fields]}.values()) for axis in axes]
 
 
 def _read_window(data: Any) -> Window:

@@ -533,3 +533,38 @@ def test_transformers(make):
     second = account(model, (3, 32, 32), strict=False)
     assert first == second
     assert sum(p.numel() for p in model.parameters()) == first.params
+
+
+@pytest.fixture
+def other_generator():
+    """NumPy's functions over another algorithm, for one test."""
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(np.random.PCG64(3))
+    yield
+    np.random.set_bit_generator(before)
+
+
+DRAWS = [np.random.rand, np.random.randn, lambda: np.random.randn(2), lambda: np.random.seed(5)]
+
+
+def draw_all(moved_on):
+    class Draws(Base):
+        def disturb(self, x):
+            self.draw()
+
+    for draw in DRAWS:
+        net = Draws()
+        net.draw = draw
+        moved_on()
+        before = np.random.get_state(legacy=False)
+        account(net, SHAPE)
+        assert str(np.random.get_state(legacy=False)) == str(before)
+
+
+def test_half_of_a_pair_of_normal_numbers_is_left_as_it_was():
+    for moved_on in (lambda: None, np.random.rand, np.random.randn):
+        draw_all(moved_on)
+
+
+def test_other_generators_of_numpy_stay(other_generator):
+    draw_all(np.random.rand)

@@ -170,6 +170,7 @@ def seen(reading: Reading, *sources: Activation, **more: Any) -> Effect:
     if reading.context:
         more["context"] = reading.context | more.get("context", 0)
         reading = reading.without_context()
+    reading = reading.canonical()
     field = reading.as_map()
     if field is None and reading.is_uneven:
         raise Unreadable("positions along one axis have read differently along another")
@@ -225,9 +226,7 @@ def further(effect: Effect, shape: Sequence[int]) -> Effect:
     if not prod(shape):
         return Effect(shape, ReceptiveField((NOTHING,) * len(effect.field.axes)))
     reading = effect.reading or Reading.of_map(effect.shape, effect.field)
-    gathered = reading.gather(range(len(effect.shape)))
-    fields = [field for part in gathered.parts for field in part.fields]
-    return Effect(shape, union_of(fields), is_global=True)
+    return Effect(shape, reading.gather(range(len(effect.shape))).field, is_global=True)
 
 
 def at(x: Tensor, dim: int) -> int:
@@ -260,8 +259,7 @@ def anywhere(sources: Sequence[Activation], shape: Sequence[int]) -> Effect:
     """
     fields = []
     for x in sources:
-        gathered = of(x).gather(range(x.dim()))
-        fields += [field for part in gathered.parts for field in part.fields]
+        fields.append(of(x).gather(range(x.dim())).field)
     return Effect(tuple(shape), union_of(fields), is_global=True)
 
 

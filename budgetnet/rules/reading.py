@@ -8,12 +8,12 @@ have read different things, maps folded into the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial, reduce
+from dataclasses import dataclass, field
+from functools import lru_cache, partial, reduce, wraps
 from itertools import pairwise
 from math import prod
 from operator import or_
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,31 @@ Dim: TypeAlias = tuple[Factor, ...]  # row-major: the last factor runs fastest
 
 class Unreadable(Exception):
     """A step that this bookkeeping cannot follow exactly; the message says which."""
+
+
+M = TypeVar("M", bound=Callable[..., Any])
+_FEW = 256  # fields; what has more is made anew, for it would fill the memory
+_MISSING, _SELF = object(), object()  # a reading that held itself would live for long
+
+
+def _remembered(method: M) -> M:
+    """A method of a reading, which never changes: what it gave is kept with the reading.
+
+    Blocks of a network repeat each other, and queries, keys and values are viewed alike.
+    """
+    name = method.__name__
+
+    @wraps(method)
+    def remember(self: Reading, *args: Any) -> Any:
+        key = (name, *[tuple(a) if type(a) is list else a for a in args]) if args else name
+        found = self._made.get(key, _MISSING)
+        if found is _MISSING:
+            found = method(self, *args)
+            if not isinstance(found, Reading) or len(found.fields) < _FEW:
+                self._made[key] = _SELF if found is self else found
+        return self if found is _SELF else found
+
+    return remember  # type: ignore[return-value]  # it is called like the method
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +79,7 @@ class Reading:
     classes: Classes
     context: int = 0
     also: tuple[Part, ...] = ()
+    _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_parts(cls, dims: tuple[Dim, ...], parts: Iterable[Part], context: int = 0) -> Reading:
@@ -66,6 +92,7 @@ class Reading:
         """All that says what was read."""
         return (Part(self.fields, self.classes), *self.also)
 
+    @_remembered
     def resolved(self) -> Reading:
         """The same in one part."""
         if self.also and prod(np.broadcast_shapes(*(p.classes.shape for p in self.parts))) > _MOST:
@@ -75,6 +102,17 @@ class Reading:
             part, left_out = part.unite(other)
             context |= left_out
         return Reading(self.dims, part.fields, part.classes, context)
+
+    @_remembered
+    def united(self, other: Reading) -> Reading:
+        """What elements have read that have read what both say, of the same dimensions."""
+        parts, context = (*self.parts, *other.parts), self.context | other.context
+        made = Reading.of_parts(self.dims, parts, context)
+        for one in (self, other):
+            alike = made.classes is one.classes and made.fields is one.fields
+            if alike and made.context == one.context and not (made.also or one.also):
+                return one  # as it is, with what is remembered of it
+        return made
 
     def says(self, other: Reading) -> bool:
         """Whether every element has read the same in both, part by part."""
@@ -86,6 +124,7 @@ class Reading:
             and all(one.says(two) for one, two in zip(mine, theirs, strict=True))
         )
 
+    @_remembered
     def without_context(self) -> Reading:
         """The same, once an effect has said what was left out."""
         return Reading(self.dims, self.fields, self.classes, 0, self.also)
@@ -109,7 +148,13 @@ class Reading:
         dims = tuple(
             ((i - 2, n),) if spatial and i >= 2 else _channel(n) for i, n in enumerate(shape)
         )
-        return cls(dims, (field,), _none(dims))
+        return _of_one(dims, field, 0)
+
+    def canonical(self) -> Reading:
+        """The same as one object for all that are equal, where all elements have read alike."""
+        if len(self.fields) > 1 or self.also:
+            return self
+        return _of_one(self.dims, self.fields[0], self.context)
 
     @classmethod
     def of_maps(cls, widths: Sequence[int], size: Sequence[int], fields: Any) -> Reading:
@@ -131,20 +176,24 @@ class Reading:
         )
 
     @property
+    @_remembered
     def shape(self) -> tuple[int, ...]:
         """Shape of the tensor."""
         return tuple(prod(n for _, n in dim) for dim in self.dims)
 
     @property
+    @_remembered
     def axes(self) -> frozenset[int]:
         """Spatial axes along which the tensor still has positions."""
         return frozenset(axis for dim in self.dims for axis, _ in dim if axis != CHANNEL)
 
     @property
+    @_remembered
     def field(self) -> ReceptiveField:
         """What all classes have read together; positions that lie among the channels too."""
         return union_of([f for part in self._placed().parts for f in part.fields])
 
+    @_remembered
     def map_like(self) -> Reading:
         """The same, with every axis in its place, where the tensor has the dimensions of a map.
 
@@ -194,6 +243,7 @@ class Reading:
         )
         return placed and any(dim[-1][0] == CHANNEL for dim in self.dims[2:])
 
+    @_remembered
     def as_map(self) -> ReceptiveField | None:
         """The field, where the tensor is a plain map of one class; else `None`."""
         if len(self.fields) > 1 or self.also:
@@ -215,12 +265,14 @@ class Reading:
         """Put a window on each of these axes."""
         return self._each(lambda part: part.then(windows))
 
+    @_remembered
     def permute(self, order: Sequence[int]) -> Reading:
         """Reorder the dimensions."""
         offsets = np.cumsum([0, *(len(_channels(dim)) for dim in self.dims)])
         axes = [k for i in order for k in range(offsets[i], offsets[i + 1])]
         return self._each(lambda part: part.transpose(axes), tuple(self.dims[i] for i in order))
 
+    @_remembered
     def reshape(self, shape: Sequence[int]) -> Reading:
         """Group the factors into new dimensions, splitting them where a boundary demands it."""
         if not shape:
@@ -302,6 +354,7 @@ class Reading:
         done = [part for part in woven if part is not None]
         return Reading.of_parts(self.dims, done, self.context) if len(done) == len(woven) else None
 
+    @_remembered
     def take(self, dim: int, start: int, step: int, count: int) -> Reading:
         """Every `step`-th of `count` positions from `start` along a dimension; step may be < 0."""
         reading = self.enumerated(dim) if len(self.dims[dim]) > 1 else self
@@ -357,6 +410,7 @@ class Reading:
         context = reading.context or any(left_out for _, left_out in done)
         return Reading.of_parts(dims, [part for part, _ in done], context)._normal_dim(dim)
 
+    @_remembered
     def select(self, dim: int, index: int) -> Reading:
         """One position along a dimension, which is dropped."""
         one = self.take(dim, index, 1, 1)
@@ -364,6 +418,7 @@ class Reading:
             one = one._settle(axis)
         return one.in_dims((*one.dims[:dim], *one.dims[dim + 1 :]))
 
+    @_remembered
     def enumerated(self, dim: int) -> Reading:
         """Make a dimension one channel factor: every position along it a class of its own."""
         reading = self
@@ -383,6 +438,7 @@ class Reading:
             reading = reading._each(spread, dims)
         return reading._normal_dim(dim)
 
+    @_remembered
     def gather(self, dims: Iterable[int]) -> Reading:
         """Every element reads what all along these dimensions have read; the sizes become 1.
 
@@ -404,6 +460,7 @@ class Reading:
         context = reduce(or_, (left_out for _, left_out in gathered), reading.context)
         return Reading.of_parts(new, [part for part, _ in gathered], context)
 
+    @_remembered
     def expand(self, shape: Sequence[int]) -> Reading:
         """Repeat along new leading dimensions and along dimensions of size 1."""
         missing = len(shape) - len(self.dims)
@@ -452,6 +509,7 @@ class Reading:
         """Axis of `classes` at which the channel factors of a dimension begin."""
         return sum(len(_channels(other)) for other in self.dims[:dim])
 
+    @_remembered
     def insert(self, dim: int) -> Reading:
         """A new dimension of size 1."""
         return self.in_dims((*self.dims[:dim], (), *self.dims[dim:]))
@@ -468,6 +526,11 @@ def _channels(dim: Dim) -> list[int]:
 def _none(dims: Iterable[Dim]) -> Classes:
     """Classes of which there is one."""
     return np.zeros([1 for dim in dims for _ in _channels(dim)], np.intp)
+
+
+@lru_cache(maxsize=512)
+def _of_one(dims: tuple[Dim, ...], field: ReceptiveField, context: int) -> Reading:
+    return Reading(dims, (field,), _none(dims), context)
 
 
 def _relaid(part: Part, start: int, stop: int, shape: tuple[int, ...]) -> Part:

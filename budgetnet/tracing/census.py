@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain, islice
-from operator import is_
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +12,6 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 
 from ..errors import UnsupportedOp, explain
 
-flat = chain.from_iterable
 _USUAL = {nn.Parameter, Tensor}
 
 
@@ -57,25 +54,28 @@ class Census:
         self.modules: dict[int, tuple[str, nn.Module]] = {}
         self.parameters: dict[int, Held] = {}
         self.buffers: dict[int, Held] = {}
-        self._tables: list[dict[str, Any]] = []  # all that a module keeps its state in
         self._walk("", "", model)
 
     def _walk(self, path: str, prefix: str, module: nn.Module) -> None:
         check_module(path, module)
         self.modules[id(module)] = (path, module)
         own = module.__dict__
-        parameters, buffers, children = own["_parameters"], own["_buffers"], own["_modules"]
-        self._tables += (own, parameters, buffers, children)
-        for table, found in ((parameters, self.parameters), (buffers, self.buffers)):
-            for name, tensor in table.items():
-                if tensor is not None and id(tensor) not in found:
-                    if type(tensor) not in _USUAL:
-                        check_tensor(tensor)
-                    found[id(tensor)] = Held(prefix + name, tensor, tensor.numel())
-        for name, child in children.items():
+        if own["_parameters"]:
+            self._hold(prefix, own["_parameters"], self.parameters)
+        if own["_buffers"]:
+            self._hold(prefix, own["_buffers"], self.buffers)
+        for name, child in own["_modules"].items():
             if child is not None and id(child) not in self.modules:
                 inner = prefix + name
                 self._walk(inner, inner + ".", child)
+
+    @staticmethod
+    def _hold(prefix: str, table: dict[str, Any], found: dict[int, Held]) -> None:
+        for name, tensor in table.items():
+            if tensor is not None and id(tensor) not in found:
+                if type(tensor) not in _USUAL:
+                    check_tensor(tensor)
+                found[id(tensor)] = Held(prefix + name, tensor, tensor.numel())
 
     @property
     def sample(self) -> Tensor:
@@ -95,28 +95,19 @@ class Census:
     def at_inference(self) -> Iterator[None]:
         """Set the training flags to inference; afterwards put every attribute back as it was."""
         # Straight into __dict__: a module's train() may be overridden, and its __setattr__ is slow.
-        keys, before = [*flat(self._tables)], self._state()
-        training = [table for table in self._tables if table.get("training")]
-        for attributes in training:
-            attributes["training"] = False
+        tables = [table for _, module in self.modules.values() for table in _tables_of(module)]
+        before = [(table, dict(table)) for table in tables]
+        for _, module in self.modules.values():
+            module.__dict__["training"] = False
         try:
             yield
         finally:
-            for attributes in training:
-                attributes["training"] = True
-            self._restore(keys, before)
+            for table, entries in before:
+                table.clear()
+                table.update(entries)
 
-    def _state(self) -> tuple[list[int], list[Any]]:
-        """Lengths and values of all tables: two flat lists, where copies would be many."""
-        return [*map(len, self._tables)], [*flat(map(dict.values, self._tables))]
 
-    def _restore(self, keys: list[str], before: tuple[list[int], list[Any]]) -> None:
-        """Put back every entry that was added, removed or replaced, by identity."""
-        lengths, values = before
-        now = self._state()
-        if lengths == now[0] and all(map(is_, values, now[1])):
-            return
-        entries = zip(keys, values, strict=True)
-        for table, length in zip(self._tables, lengths, strict=True):
-            table.clear()
-            table.update(islice(entries, length))
+def _tables_of(module: nn.Module) -> Iterator[dict[str, Any]]:
+    """All that a module keeps its state in."""
+    own = module.__dict__
+    yield from (own, own["_parameters"], own["_buffers"], own["_modules"])

@@ -7,10 +7,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ctypes import string_at
 from typing import Any
 
 import torch
 
+_MT19937_BYTES = 4 * 625  # 624 words, and the place of the next one
 # Settings that a forward can change for everybody: how each is read, and set.
 _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
@@ -60,7 +62,7 @@ def as_it_was() -> Iterator[None]:
     seed, state = torch.initial_seed(), torch.get_rng_state()
     plain = random.getstate() if alone else None
     numpy = sys.modules.get("numpy.random") if alone else None
-    drawn = numpy.get_state(legacy=False) if numpy else None
+    drawn = _read_numpy(numpy) if numpy else None
     try:
         yield
     finally:
@@ -75,14 +77,34 @@ def as_it_was() -> Iterator[None]:
             random.setstate(plain)
         if torch._C._is_any_autocast_enabled():
             torch.clear_autocast_cache()  # it holds what the run has cast
-        if numpy and drawn is not None and _moved(drawn, numpy.get_state(legacy=False)):
+        if numpy and not _alike(drawn, _read_numpy(numpy)):
             numpy.set_state(drawn)
 
 
-def _moved(one: Any, two: Any) -> bool:
-    """Whether NumPy's state has moved on."""
-    return bool(
-        one["state"]["pos"] != two["state"]["pos"]
-        or one["has_gauss"] != two["has_gauss"]
-        or (one["state"]["key"] != two["state"]["key"]).any()
-    )
+_numpy: tuple[bytes, Any] | None = None  # the memory of NumPy's generator, and its state then
+
+
+def _read_numpy(numpy: Any) -> Any:
+    """NumPy's random state; it takes long to make, so it is kept while its memory is as it was.
+
+    That memory does not tell whether half of a pair of normal numbers is left to be given out.
+    Where it was, the state is made anew.
+    """
+    global _numpy
+    generator = numpy.get_bit_generator()
+    if not isinstance(generator, numpy.MT19937):
+        return numpy.get_state(legacy=False)
+    memory = string_at(generator.ctypes.state_address, _MT19937_BYTES)
+    if _numpy is None or _numpy[0] != memory or _numpy[1]["has_gauss"]:
+        _numpy = memory, numpy.get_state(legacy=False)
+    return _numpy[1]
+
+
+def _alike(one: Any, two: Any) -> bool:
+    """Whether two of NumPy's states are the same."""
+    if one is two:
+        return True
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(_alike(one[key], two[key]) for key in one)
+    same = one == two
+    return bool(same if isinstance(same, bool) else same.all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -46,10 +47,16 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
     ) -> None:
         """Start with nothing run; `fixed_hooks` is as in `Twins`."""
         self.shortcuts = live_shortcuts() if shortcuts else {}
-        twins = Twins(census, self.shortcuts, fixed=fixed_hooks)
+        twins = Twins(census, self._called, self.shortcuts, fixed=fixed_hooks)
+        self.modules = twins.modules
         super().__init__(model, census, twins, strict)
-        self.modules = self.twins.send_calls(self.call)
         self.failed = ""  # where an exception arose
+
+    def _called(self, reference: weakref.ref[nn.Module], *args: Any, **kwargs: Any) -> Any:
+        """Answer the call of a twin, unless the run is over."""
+        module: Any = reference()
+        answer = self.call if id(module) in self.modules else _run
+        return answer(module, *args, **kwargs)
 
     def call(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         """Answer the call of a twin: by a shortcut, or by running its `forward` in a frame."""

@@ -67,14 +67,11 @@ _FIXED = {
 class _Table(dict[str, Any]):
     """A layer's parameters or buffers: aliases of them once anybody looks."""
 
-    __slots__ = ("_twins",)
-
-    def __init__(self, table: dict[str, Any], twins: Twins) -> None:
-        super().__init__(table)
-        self._twins: Twins | None = twins
+    __slots__ = ("twins",)
+    twins: Twins | None
 
     def _look(self) -> None:
-        twins, self._twins = self._twins, None
+        twins, self.twins = self.twins, None
         if twins is not None:
             with _disable_current_modes():
                 for key, value in list(dict.items(self)):
@@ -124,46 +121,44 @@ class Twins:
     Attributes:
         model: the twin of the model.
         originals: the module that a twin, or the module itself, stands for, by id.
+        modules: path, module and twin, by the id of the twin.
         tensors: ids of parameters and buffers, by the ids of their aliases.
     """
 
     def __init__(
-        self, census: Census, layers: Collection[type[nn.Module]] = (), *, fixed: bool = False
+        self,
+        census: Census,
+        call: Callable[..., Any],
+        layers: Collection[type[nn.Module]] = (),
+        *,
+        fixed: bool = False,
     ) -> None:
         """Copy what the census found, and what its modules refer to.
 
-        Those of a class in `layers` are copied the quick way. `fixed` shares tables of hooks, so
-        that one which is added raises `HookAdded`.
+        Every call of a twin runs `call(reference to the twin, ...)`: `__call__` looks `_call_impl`
+        up on the instance, so that neither class nor process change. Twins of a class in `layers`
+        are copied the quick way. `fixed` shares tables of hooks, so that one which is added raises
+        `HookAdded`.
         """
         self.tensors: dict[int, int] = {}
+        self.modules: dict[int, tuple[str, nn.Module, nn.Module]] = {}
         self._memo: dict[int, Any] = {}
         self._held: list[Any] = []  # what is keyed by id lives as long as the keys
         self._plain: list[tuple[Any, dict[str, Any]]] = []  # objects that are shared
         self._depth = 0
         self._fixed = fixed
         with torch.inference_mode(False):
-            self._pairs: list[tuple[str, nn.Module, nn.Module]] = [
-                (path, module, self._blank(path, module))
-                for path, module in census.modules.values()
-            ]
-            for _, module, twin in self._pairs:
+            for path, module in census.modules.values():
+                twin = object.__new__(type(module))
+                self._memo[id(module)] = twin
+                self.modules[id(twin)] = path, module, twin
+            for _, module, twin in self.modules.values():
                 quick = fixed and type(module) in layers
-                if not quick or not self._fill_layer(module, twin):
-                    self._fill(module, twin)
-                twin.__dict__["training"] = False
-        self.model: nn.Module = self._pairs[0][2]
-
-    def send_calls(self, call: Callable[..., Any]) -> dict[int, tuple[str, nn.Module]]:
-        """Let every call of a twin run `call(twin, ...)`; path and module by the ids of twins.
-
-        `__call__` looks `_call_impl` up on the instance, so that neither class nor process change.
-        """
-        found = {}
-        for path, module, twin in self._pairs:
-            twin.__dict__["_call_impl"] = partial(call, twin)
-            twin.__dict__["_compiled_call_impl"] = None
-            found[id(twin)] = (path, module)
-        return found
+                attributes = (quick and self._of_layer(module)) or self._of_module(module)
+                attributes["training"] = False
+                attributes["_call_impl"] = partial(call, weakref.ref(twin))
+                object.__setattr__(twin, "__dict__", attributes)
+        self.model: nn.Module = self._memo[id(next(iter(census.modules.values()))[1])]
 
     @contextmanager
     def shared_as_they_were(self) -> Iterator[None]:
@@ -185,22 +180,14 @@ class Twins:
 
     def let_go(self) -> None:
         """Give up all copies, so that what they hold goes as well."""
-        for _, _, twin in self._pairs:
-            twin.__dict__.pop("_call_impl", None)  # it holds the run, which holds all else
-        self._pairs, self._held, self._plain = [], [], []
+        self._held, self._plain = [], []
+        self.modules.clear()
         self._memo.clear()
         del self.model
 
     # ---- copies
 
-    def _blank(self, path: str, module: nn.Module) -> nn.Module:
-        cls = type(module)
-        check_module(path, module)
-        twin: nn.Module = object.__new__(cls)
-        self._memo[id(module)] = twin
-        return twin
-
-    def _fill(self, module: nn.Module, twin: nn.Module) -> None:
+    def _of_module(self, module: nn.Module) -> dict[str, Any]:
         attributes = module.__dict__.copy()
         memo = self._memo
         if any(_hooks_of(attributes)):
@@ -221,14 +208,15 @@ class Twins:
         if not simple.issuperset(map(type, map(attributes.__getitem__, own))):
             for name in own:
                 attributes[name] = self.copied(attributes[name])
-        object.__setattr__(twin, "__dict__", attributes)
+        attributes["_compiled_call_impl"] = None
         if type(module).__name__ == "OptimizedModule":  # what torch.compile wraps runs as it is
             attributes["forward"] = attributes["_modules"]["_orig_mod"]
+        return attributes
 
-    def _fill_layer(self, module: nn.Module, twin: nn.Module) -> bool:
+    def _of_layer(self, module: nn.Module) -> dict[str, Any] | None:
         """The quick way for a plain layer of torch's, whose tables change only when looked at.
 
-        False where it has more than its class gives it, such as hooks.
+        None where it has more than its class gives it, such as hooks.
         """
         attributes, cls = module.__dict__.copy(), type(module)
         if (
@@ -237,14 +225,17 @@ class Twins:
             or attributes["_forward_pre_hooks"]
             or attributes["_modules"]
         ):
-            return False
+            return None
         attributes.update(_FIXED)
         attributes["_modules"] = {}
         for name in ("_parameters", "_buffers"):
             table = attributes[name]
-            attributes[name] = _Table(table, self) if table else {}
-        object.__setattr__(twin, "__dict__", attributes)
-        return True
+            if table:
+                attributes[name] = made = _Table(table)
+                made.twins = self
+            else:
+                attributes[name] = {}
+        return attributes
 
     def copied(self, value: Any) -> Any:
         """The copy of a value: itself where nothing in it can change."""
@@ -353,8 +344,10 @@ class Twins:
 
     def _module(self, value: nn.Module) -> nn.Module:
         """A module that no parent has registered; its mode stays, as `eval()` does not reach it."""
-        twin = self._blank(type(value).__name__, value)
-        self._fill(value, twin)
+        check_module(type(value).__name__, value)
+        twin: nn.Module = object.__new__(type(value))
+        self._memo[id(value)] = twin
+        object.__setattr__(twin, "__dict__", self._of_module(value))
         return twin
 
     def _plain_object(self, value: Any) -> Any:
