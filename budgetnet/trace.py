@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from .errors import (
     BudgetnetError,
     ForwardError,
     LeftBehind,
+    RunEnded,
     UnsupportedOp,
     explain,
     located,
@@ -31,6 +33,7 @@ from .rules.core import NOTHING
 from .rules.reading import Reading
 from .tracing.answers import depends_on_values
 from .tracing.census import Census
+from .tracing.frames import place_of
 from .tracing.process import as_it_was
 from .tracing.tensors import map_tensors, tensors
 from .tracing.tracer import Tracer
@@ -63,7 +66,7 @@ def account(
             such as token ids, have positions along `L`.
         name: title of the account; the class name by default.
         strict: raise where an operation has no rule; else go on, and mark as unknown every figure
-            that depends on it.
+            that depends on it. Where values of the input decide what comes next, the account ends.
         wrt: the input that receptive fields are measured in, where there are several: its place
             among the tensors, or its name in a dict.
         shortcuts: answer for torch's own layers without running their `forward`; the account is
@@ -72,6 +75,7 @@ def account(
     Raises:
         ForwardError: the model's own `forward` raised; its exception is the cause.
         LeftBehind: the run would leave activations of its own outside the model.
+        RunEnded: values of the input decide what `forward` does next.
         ShapeError: a layer does not fit the map that it receives.
         StrideMismatch: branches of different stride are joined.
         UnsupportedOp: an operation has no rule; the message names it and the module.
@@ -94,9 +98,16 @@ def account(
 
 def _accounted(model: nn.Module, given: Inputs, name: str, **options: bool) -> Account:
     tracer = Tracer(model, Census(model), **options)
-    with running(tracer, given) as outputs:
-        result = tracer.account(name or type(model).__name__, given.told, outputs)
-    del outputs
+    title = name or type(model).__name__
+    try:
+        with running(tracer, given) as outputs:
+            result = tracer.account(title, given.told, outputs)
+        del outputs
+    except RunEnded as error:
+        if tracer.strict:
+            error.args = (f"{error} Pass strict=False for the figures up to there.",)
+            raise
+        result = tracer.account_until(error, title, given.told)
     _check_left(tracer, result.name)
     return result
 
@@ -157,9 +168,10 @@ _PROGRAM = "rule registered for HigherOrderOperator"
 
 def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> BudgetnetError:
     told = str(error).partition("\n")[0]
-    where = tracer.failed or tracer.frames[-1].where
+    where = (tracer.failed or tracer.frames[-1]).where
     if any(text in told for text in _OF_VALUES):
-        return located(depends_on_values(), where)
+        walk = reversed([*walk_tb(error.__traceback__)])
+        return located(depends_on_values(), where + place_of(walk))
     if _PROGRAM in told:
         name = told.partition(_PROGRAM)[2].split()[0]
         return UnsupportedOp(
