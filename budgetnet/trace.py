@@ -38,6 +38,7 @@ from .tracing.process import as_it_was
 from .tracing.tensors import map_tensors, tensors
 from .tracing.tracer import Tracer
 from .tracing.twins import HookAdded
+from .tracing.values import Valued, can_be_kept
 from .window import Window
 
 
@@ -61,9 +62,10 @@ def account(
         input_shape: `(C, H, W)` without the batch, `(C, L)` or `(C, D, H, W)`; for several inputs
             a tuple of shapes.
         inputs: in place of `input_shape`, an example of what `forward` takes, batch included: a
-            tensor, a tuple of arguments, or a dict of keyword arguments. Only the shapes and types
-            of its tensors count; anything else is passed on as it is. Integer tensors `(N, L)`,
-            such as token ids, have positions along `L`.
+            tensor, a tuple of arguments, or a dict of keyword arguments. The shapes and types of
+            its tensors count, and the values of integers and booleans beside the input `wrt`, such
+            as a mask, where `forward` decides by them; anything else is passed on as it is.
+            Integer tensors `(N, L)`, such as token ids, have positions along `L`.
         name: title of the account; the class name by default.
         strict: raise where an operation has no rule; else go on, and mark as unknown every figure
             that depends on it. Where values of the input decide what comes next, the account ends.
@@ -97,7 +99,7 @@ def account(
 
 
 def _accounted(model: nn.Module, given: Inputs, name: str, **options: bool) -> Account:
-    tracer = Tracer(model, Census(model), **options)
+    tracer = (Valued if given.kept else Tracer)(model, Census(model), **options)
     title = name or type(model).__name__
     try:
         with running(tracer, given) as outputs:
@@ -120,6 +122,7 @@ class Inputs(NamedTuple):
         kwargs: arguments by name.
         wrt: the place, among the tensors, of the one that fields are measured in.
         told: their shapes without the batch, as an account tells them.
+        kept: the places of those whose values `forward` may ask for, as of a mask.
         typed: whether the tensors say what type the inputs have; else it is the model's.
     """
 
@@ -128,6 +131,7 @@ class Inputs(NamedTuple):
     wrt: int
     told: tuple[Any, ...]
     typed: bool = True
+    kept: frozenset[int] = frozenset()
 
     @property
     def text(self) -> str:
@@ -241,9 +245,12 @@ def read_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> Inp
         args, kwargs = (), dict(inputs)
     else:
         args = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
-    found = [tuple(tensor.shape[1:]) for tensor in tensors((args, kwargs))]
+    every = list(tensors((args, kwargs)))
+    found = [tuple(tensor.shape[1:]) for tensor in every]
     place = _place(args, kwargs, wrt)
-    return Inputs(args, kwargs, place, found[0] if len(found) == 1 else tuple(found))
+    kept = frozenset(i for i, x in enumerate(every) if i != place and can_be_kept(x))
+    told = found[0] if len(found) == 1 else tuple(found)
+    return Inputs(args, kwargs, place, told, kept=kept)
 
 
 def _place(args: Any, kwargs: Mapping[str, Any], wrt: int | str) -> int:
@@ -275,7 +282,10 @@ def _activations(tracer: Tracer, given: Inputs) -> tuple[tuple[Any, ...], dict[s
             reads = field if len(shape) == 2 + axes else _of_positions(shape, spatial, field)
         else:
             reads = ReceptiveField((NOTHING,) * axes)
-        return tracer.input(shape, reads, place, tensor.dtype if given.typed else None)
+        out = tracer.input(shape, reads, place, tensor.dtype if given.typed else None)
+        if place in given.kept and isinstance(tracer, Valued):
+            tracer.keep(out, tensor.detach().to(tracer.device, copy=True))
+        return out
 
     args, kwargs = map_tensors(make, (tuple(given.args), dict(given.kwargs)))
     return args, kwargs

@@ -338,3 +338,8 @@ def test_convolution_by_unfold(options):
     result = account(model, (3, 9, 8))
     assert expected.receptive_field == result.receptive_field
     assert 2 * expected.macs == result.macs  # the convolution runs for its size
+
+
+def test_a_concatenation_of_what_does_not_lie_row_by_row():
+    model = Runs(lambda x: torch.cat([x.mT, x.mT]))
+    assert ((2, 8, 6),) == account(model, (2, 6, 8)).output_shapes
