@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from traceback import walk_tb
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from .receptive_field import ReceptiveField
 from .rules.core import NOTHING
 from .rules.reading import Reading
 from .tracing.answers import depends_on_values
+from .tracing.attention import REFUSED, MixedAttention, MixedDevices
 from .tracing.census import Census
 from .tracing.frames import place_of
 from .tracing.process import as_it_was
@@ -99,12 +100,18 @@ def account(
 
 
 def _accounted(
-    model: nn.Module, given: Inputs, name: str, *, again: bool = False, **options: bool
+    model: nn.Module,
+    given: Inputs,
+    name: str,
+    *,
+    again: bool = False,
+    mixed: bool = False,
+    **options: bool,
 ) -> Account:
     tracer = (Valued if given.kept else Tracer)(model, Census(model), **options)
     title = name or type(model).__name__
     try:
-        with running(tracer, given) as outputs:
+        with running(tracer, given, mixed=mixed) as outputs:
             result = tracer.account(title, given.told, outputs)
         del outputs
     except RunEnded as error:
@@ -112,9 +119,11 @@ def _accounted(
             error.args = (f"{error} Pass strict=False for the figures up to there.",)
             raise
         result = tracer.account_until(error, title, given.told)
+    except MixedDevices:
+        return _accounted(model, given, name, mixed=True, **options)
     _check_left(tracer, result.name)
     if tracer.ledger.live and not again:  # constants cached outside are no memory of later runs
-        return _accounted(model, given, name, again=True, **options)
+        return _accounted(model, given, name, again=True, mixed=mixed, **options)
     return result
 
 
@@ -146,14 +155,18 @@ class Inputs(NamedTuple):
 
 
 @contextmanager
-def running(tracer: Tracer, given: Inputs) -> Iterator[Any]:
-    """Run a model under a tracer; its outputs, and what it keeps of the run, last for the block."""
+def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[Any]:
+    """Run a model under a tracer; its outputs, and what it keeps of the run, last for the block.
+
+    `mixed` lets activations attend to constants without values; else these are `MixedDevices`.
+    """
     with (
         as_it_was(),
         tracer.twins.shared_as_they_were(),
         torch.inference_mode(False),
         torch.no_grad(),
         tracer,
+        MixedAttention(tracer.__torch_dispatch__) if mixed else nullcontext(),
     ):
         try:
             args, kwargs = _activations(tracer, given)
@@ -174,8 +187,10 @@ _OF_VALUES = (".tolist() is not supported", ".numpy() is not supported", "data i
 _PROGRAM = "rule registered for HigherOrderOperator"
 
 
-def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> BudgetnetError:
+def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> Exception:
     told = str(error).partition("\n")[0]
+    if told.startswith(REFUSED) and "meta" in told:  # cannot be where they are taken
+        return MixedDevices()
     where = (tracer.failed or tracer.frames[-1]).where
     if any(text in told for text in _OF_VALUES):
         walk = reversed([*walk_tb(error.__traceback__)])

@@ -72,7 +72,7 @@ class Constants:
             self._keep_off(targets, large)
         if self._copies:
             args, kwargs = map_tensors(self._copy_of, (args, kwargs))
-        if operation.is_random:
+        if operation.is_random and not _is_certain(operation, args, kwargs):
             out = self._draw(operation, args, kwargs, large)
         elif large or _is_huge(args):
             out = self._shape_of(operation, args, kwargs)
@@ -224,6 +224,14 @@ def targets_of(operation: Operation, args: Any, kwargs: Any) -> list[Tensor]:
         if argument.alias_info is not None and argument.alias_info.is_write:
             found.append(args[place] if place < len(args) else kwargs.get(argument.name))
     return list(tensors(found))
+
+
+def _is_certain(operation: Operation, args: Any, kwargs: Any) -> bool:
+    """Whether an attention that could drop some of its weights drops none."""
+    if "dropout_p" not in operation.names:
+        return False
+    place = operation.names.index("dropout_p")
+    return not (args[place] if place < len(args) else kwargs.get("dropout_p", 0.0))
 
 
 def _is_huge(args: Any) -> bool:
