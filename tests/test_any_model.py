@@ -377,3 +377,19 @@ def test_attention_to_constants_that_have_no_values(keys, fused, shortcuts):
     assert () == find_folds(model, (3, 8, 8))
     large = account(Pools(300, 256, keys, fused), (3, 8, 8), shortcuts=shortcuts)
     assert 3 * 256 * 9 * 36 + 2 * 36 * 256 * 300 == large.macs
+
+
+def test_where_windows_lie_in_the_batch_no_unit_has_a_region():
+    def windows(x):
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 1, 3, 5)
+        return x.reshape(-1, c, 4, 4)
+
+    model = Runs(lambda conv, x: conv(windows(x)), nn.Conv2d(3, 2, 1))
+    field = account(model, (3, 8, 8)).rows[-1].receptive_field
+    assert ((4, 4), (4, 4)) == (field.size, field.stride)
+    with pytest.raises(ArgumentError, match="no index of a unit moves along an axis"):
+        field.region(0, 0)
+    with pytest.raises(ArgumentError, match="no index of a unit moves along an axis"):
+        field.reads(0, 0)
+    assert type(field).from_dict(field.to_dict()) == field

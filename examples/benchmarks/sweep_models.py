@@ -377,6 +377,7 @@ def fields_to_check(model: nn.Module, found: budgetnet.Account) -> dict[str, Any
         and row.path in leaves
         and often[row.path] == 1
         and row.receptive_field
+        and -1 not in row.receptive_field.places  # no position of the map tells where it lies
         and not row.reused
         and len(row.output_shape) == len(row.receptive_field.axes) + 1
     ]
