@@ -176,7 +176,7 @@ def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[An
             yield outputs
         except (BudgetnetError, HookAdded):
             raise
-        except Exception as error:
+        except Exception as error:  # whatever forward may raise
             raise _forward_failed(tracer, given, error) from error
         finally:
             tracer.twins.let_go()

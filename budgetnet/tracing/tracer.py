@@ -90,7 +90,7 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
                     out = _run(module, *args, **kwargs)
             else:
                 out = _run(module, *args, **kwargs)
-        except Exception:
+        except Exception:  # whatever it is: only the place is noted
             self.failed = self.failed or frame
             raise
         finally:
