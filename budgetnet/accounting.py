@@ -26,7 +26,8 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
     Attributes:
         path: the module's name as `state_dict` spells it; "" is the model itself.
         kind: the module's class, or the operation's name.
-        output_shape: without the batch, `(C, H, W)` for a map and `(C,)` after a global read.
+        output_shape: without the batch, `(C, H, W)` for a map and `(C,)` after a global read; ()
+            where the run ends at this row.
         params: parameters that this row is the first to use.
         macs: multiply-accumulates for one input; `None` if unknown.
         receptive_field: what one output unit reads of the network's input; `None` if unknown.
@@ -76,7 +77,7 @@ class Account:
     Attributes:
         name: what was accounted for, as a title.
         input_shape: `(C, H, W)`, without the batch; a tuple of shapes for several inputs.
-        output_shapes: of every output, without the batch.
+        output_shapes: of every output, without the batch; `None` if unknown.
         rows: one per layer call.
         receptive_field: of the last spatial map that the first output depends on, before the whole
             map is read at once; `None` if unknown. This is the number that the literature quotes;
@@ -86,20 +87,22 @@ class Account:
         buffers: elements of all buffers, such as running statistics.
         weight_bytes_by_type: bytes of all parameters and buffers, by type.
         peak_activation_bytes: most bytes of activations that live at once in eager inference at
-            batch 1, the input included; workspace inside an operation does not count.
-        unused: names of parameters that no operation read.
+            batch 1, the input included; workspace inside an operation does not count; `None` if
+            unknown.
+        unused: names of parameters that no operation read; none are told if the run has ended
+            before `forward` did.
     """
 
     name: str
     input_shape: tuple[Any, ...]
-    output_shapes: tuple[tuple[int, ...], ...]
+    output_shapes: tuple[tuple[int, ...], ...] | None
     rows: tuple[Row, ...]
     receptive_field: ReceptiveField | None
     params: int
     trainable_params: int
     buffers: int
     weight_bytes_by_type: tuple[tuple[str, int], ...]
-    peak_activation_bytes: int
+    peak_activation_bytes: int | None
     unused: tuple[str, ...] = ()
 
     @property
@@ -123,9 +126,18 @@ class Account:
         return None if None in counts else sum(map(bool, counts))
 
     @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Shape of the first output without the batch."""
-        return self.output_shapes[0]
+    def output_shape(self) -> tuple[int, ...] | None:
+        """Shape of the first output without the batch; `None` if unknown."""
+        return None if self.output_shapes is None else self.output_shapes[0]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `forward` ran to its end.
+
+        Else the last row says where it ended and why, the rows before it are exact, and no total is
+        known that the rest would add to.
+        """
+        return self.output_shapes is not None
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -183,9 +195,10 @@ class Account:
             Column("MACs", numeric=True),
         )
         layers = self.layers() if depth is None else self.fold(depth)
-        field, outputs = self.receptive_field, " + ".join(map(_shape, self.output_shapes))
+        field = self.receptive_field
         totals = (
-            *("Total", "", "", outputs, _known(field), _known(field and compact(field.stride))),
+            *("Total", "", "", self.output_text),
+            *(_known(field), _known(field and compact(field.stride))),
             *(f"{self.params:,}", "100.0 %" if self.params else "", _count(self.macs)),
         )
         return Table(
@@ -244,10 +257,11 @@ class Account:
                 )
             )
         try:
+            shapes = data["output_shapes"]
             return cls(
                 name=data["name"],
                 input_shape=as_tuples(data["input_shape"]),
-                output_shapes=as_tuples(data["output_shapes"]),
+                output_shapes=shapes if shapes is None else as_tuples(shapes),
                 rows=tuple(_row_from_dict(row) for row in data["rows"]),
                 receptive_field=_field_from_dict(data["receptive_field"]),
                 params=data["params"],
@@ -289,6 +303,12 @@ class Account:
         shapes = self.input_shape if self._has_several else (self.input_shape,)
         return " + ".join(map(_shape, shapes))
 
+    @property
+    def output_text(self) -> str:
+        """Shapes of the outputs, as people write them."""
+        shapes = self.output_shapes
+        return "unknown" if shapes is None else " + ".join(map(_shape, shapes))
+
     def _cells(self, row: Row) -> tuple[str, ...]:
         share = f"{100 * row.params / self.params:.1f} %" if row.params else ""
         field = _known(row.receptive_field)
@@ -312,7 +332,7 @@ class Account:
     def _notes(self, layers: Iterable[Row]) -> tuple[str, ...]:
         fixed = self.params - self.trainable_params
         weights = f"{self.weight_bytes:,} bytes of weights and buffers"
-        weights += f", at most {self.peak_activation_bytes:,} bytes of activations at once"
+        weights += f", at most {_count(self.peak_activation_bytes)} bytes of activations at once"
         notes = [weights + (f", {fixed:,} parameters frozen" if fixed else "")]
         contexts = {row.context for row in layers}
         if "+all" in contexts:

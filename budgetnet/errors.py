@@ -11,6 +11,7 @@ __all__ = [
     "FormatError",
     "ForwardError",
     "LeftBehind",
+    "RunEnded",
     "SearchStopped",
     "ShapeError",
     "SpecError",
@@ -43,7 +44,9 @@ class BudgetnetError(Exception):
 
 def located(error: BudgetnetError, where: str) -> BudgetnetError:
     """The same error with a place in front, for callers that know where it arose."""
-    return type(error)(f"{where}: {error}")
+    made = type(error)(f"{where}: {error}")
+    made.__dict__.update(error.__dict__)
+    return made
 
 
 class ArgumentError(BudgetnetError, ValueError):
@@ -88,3 +91,21 @@ class SearchStopped(BudgetnetError, TimeoutError):
 
 class UnsupportedOp(BudgetnetError, NotImplementedError):
     """An operation on a tracked activation has no accounting rule."""
+
+
+class RunEnded(UnsupportedOp):
+    """A run cannot go on: what comes next depends on values, or has a shape that torch cannot tell.
+
+    With `strict=False`, `account` gives the figures up to there.
+
+    Attributes:
+        operation: at which it ends.
+        reads: the rows that its operands come from, as in `Row.reads`.
+    """
+
+    def __init__(
+        self, text: str, *, operation: str = "forward", reads: tuple[int, ...] = ()
+    ) -> None:
+        """Keep what the last row of an account says beside the text."""
+        super().__init__(text)
+        self.operation, self.reads = operation, reads

@@ -153,7 +153,8 @@ def _difference(account: Account, wider: Account) -> dict[str, Any]:
         "more_params": wider.params - account.params,
         "more_macs": (wider.macs or 0) - (account.macs or 0),
         "more_weight_bytes": wider.weight_bytes - account.weight_bytes,
-        "more_peak_bytes": wider.peak_activation_bytes - account.peak_activation_bytes,
+        "more_peak_bytes": (wider.peak_activation_bytes or 0)
+        - (account.peak_activation_bytes or 0),
     }
 
 

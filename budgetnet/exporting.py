@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import onnx_model
 from .accounting import Account
-from .errors import ExportError, explain
+from .errors import ExportError, RunEnded, explain
 from .files import write_whole
 from .inference import fold_batchnorm
 from .onnx_model import quietly, refused
@@ -100,6 +100,8 @@ def to_onnx(
     _check_weights(model)
     ready = _at_inference(model, input_shape, fold).cpu()
     result = account(ready, input_shape, name=name or type(model).__name__, strict=False)
+    if not result.is_complete:
+        raise RunEnded(result.unknown[-1])
     program = _export(ready, input_shape)
     content = onnx_model.to_bytes(program, result, spec=spec, optimize=fold)
     shapes, session = read_shapes(input_shape), onnx_model.open_session(content, result.name)

@@ -70,7 +70,7 @@ def find_folds(model: nn.Module, input_shape: Sequence[Any]) -> tuple[Fold, ...]
 
     Raises:
         ShapeError: a layer does not fit the map that it receives.
-        UnsupportedOp: the control flow depends on a value of the input.
+        RunEnded: the control flow depends on a value of the input.
 
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
@@ -111,7 +111,7 @@ def fold_batchnorm(
     Raises:
         ArgumentError: `strict`, and a BatchNorm cannot be folded; or the model cannot be copied.
         ShapeError: a layer does not fit the map that it receives.
-        UnsupportedOp: the control flow depends on a value of the input.
+        RunEnded: the control flow depends on a value of the input.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference", 2017, arXiv:1712.05877, section 3.2.

@@ -166,6 +166,8 @@ class Require:
     def __call__(self, account: Account) -> Finding:
         """Judge an account."""
         found = _matching(account, self.pattern)
+        if not found and not account.is_complete:
+            return _unseen(f"require {self.pattern}", "at least one", account)
         verdict = "within" if found else "under"
         reason = "" if found else f"no layer matches {self.pattern}"
         return Finding(
@@ -182,9 +184,16 @@ class Forbid:
     def __call__(self, account: Account) -> Finding:
         """Judge an account."""
         found = _matching(account, self.pattern)
+        if not found and not account.is_complete:
+            return _unseen(f"forbid {self.pattern}", "none", account)
         verdict = "over" if found else "within"
         reason = f"take out {', '.join(found[:3])}" if found else ""
         return Finding(f"forbid {self.pattern}", verdict, _places(found), "none", reason=reason)
+
+
+def _unseen(name: str, limit: str, account: Account) -> Finding:
+    """Finding of a kind that may come in the part of a network that did not run."""
+    return Finding(name, "unknown", None, limit, reason="; ".join(account.unknown))
 
 
 def _matching(account: Account, pattern: str) -> list[str]:

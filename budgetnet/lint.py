@@ -72,7 +72,7 @@ def _bias(row: Row) -> int:
 
 def _activation_on_logits(account: Account) -> Iterator[Hint]:
     for row in reversed(account.rows):
-        if row.kind in _ACTIVATIONS and len(account.output_shape) == 1:
+        if row.kind in _ACTIVATIONS and len(account.output_shape or ()) == 1:
             yield Hint(
                 "activation-on-logits",
                 row.path or row.kind,

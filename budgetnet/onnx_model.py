@@ -141,7 +141,7 @@ def _convert(program: ExportedProgram, result: Account, optimize: bool) -> Any:
             optimize=optimize,
             opset_version=OPSET,
             input_names=_numbered("input", len(result.input_shape) if several else 1),
-            output_names=_numbered("output", len(result.output_shapes)),
+            output_names=_numbered("output", len(result.output_shapes or ())),
         )
     assert written is not None
     return written.model_proto

@@ -27,7 +27,8 @@ class ReceptiveField:
     Attributes:
         axes: by axis of the input.
         places: for every axis, which index of a unit moves along it, where the map's own axes lie
-            in another order than the input's, as after a transpose; () where they do not.
+            in another order than the input's, as after a transpose; () where they do not. -1 where
+            none does, as where windows of attention lie in the batch: `region` is refused.
 
     Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
     Networks", Distill 2019, doi:10.23915/distill.00021.
@@ -72,6 +73,15 @@ class ReceptiveField:
                 )
             )
         places = self.places or range(len(self.axes))
+        if -1 in places:
+            raise ArgumentError(
+                explain(
+                    "no index of a unit moves along an axis of the input",
+                    numbers={"axis": places.index(-1)},
+                    remedy="Windows lie in the batch there: size and stride are those of all units "
+                    "of a window together.",
+                )
+            )
         return [(window, unit[place]) for window, place in zip(self.axes, places, strict=True)]
 
     def then(self, windows: tuple[Window, ...]) -> ReceptiveField:

@@ -184,7 +184,7 @@ def _proven_account(net: nn.Module, name: str, reference: Reference) -> Account:
 def _check_meta(meta: Mapping[str, Any], accuracies: Mapping[int, float], net: Reference) -> None:
     """Hold the fields against each other, before anything is computed."""
     settings, shape = meta["preprocessing"], net.input_shape
-    classes = plan(net.spec, shape).output_shape[0]
+    classes = plan(net.spec, shape).rows[-1].output_shape[0]
     chosen = median_run(accuracies)
     facts = {
         "preprocessing fits the network's input": shape

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from .errors import (
     BudgetnetError,
     ForwardError,
     LeftBehind,
+    RunEnded,
     UnsupportedOp,
     explain,
     located,
@@ -30,11 +32,14 @@ from .receptive_field import ReceptiveField
 from .rules.core import NOTHING
 from .rules.reading import Reading
 from .tracing.answers import depends_on_values
+from .tracing.attention import REFUSED, MixedAttention, MixedDevices
 from .tracing.census import Census
+from .tracing.frames import place_of
 from .tracing.process import as_it_was
 from .tracing.tensors import map_tensors, tensors
 from .tracing.tracer import Tracer
 from .tracing.twins import HookAdded
+from .tracing.values import Valued, can_be_kept
 from .window import Window
 
 
@@ -58,12 +63,13 @@ def account(
         input_shape: `(C, H, W)` without the batch, `(C, L)` or `(C, D, H, W)`; for several inputs
             a tuple of shapes.
         inputs: in place of `input_shape`, an example of what `forward` takes, batch included: a
-            tensor, a tuple of arguments, or a dict of keyword arguments. Only the shapes and types
-            of its tensors count; anything else is passed on as it is. Integer tensors `(N, L)`,
-            such as token ids, have positions along `L`.
+            tensor, a tuple of arguments, or a dict of keyword arguments. The shapes and types of
+            its tensors count, and the values of integers and booleans beside the input `wrt`, such
+            as a mask, where `forward` decides by them; anything else is passed on as it is.
+            Integer tensors `(N, L)`, such as token ids, have positions along `L`.
         name: title of the account; the class name by default.
         strict: raise where an operation has no rule; else go on, and mark as unknown every figure
-            that depends on it.
+            that depends on it. Where values of the input decide what comes next, the account ends.
         wrt: the input that receptive fields are measured in, where there are several: its place
             among the tensors, or its name in a dict.
         shortcuts: answer for torch's own layers without running their `forward`; the account is
@@ -72,6 +78,7 @@ def account(
     Raises:
         ForwardError: the model's own `forward` raised; its exception is the cause.
         LeftBehind: the run would leave activations of its own outside the model.
+        RunEnded: values of the input decide what `forward` does next.
         ShapeError: a layer does not fit the map that it receives.
         StrideMismatch: branches of different stride are joined.
         UnsupportedOp: an operation has no rule; the message names it and the module.
@@ -92,12 +99,31 @@ def account(
         return _accounted(model, given, name, **options)
 
 
-def _accounted(model: nn.Module, given: Inputs, name: str, **options: bool) -> Account:
-    tracer = Tracer(model, Census(model), **options)
-    with running(tracer, given) as outputs:
-        result = tracer.account(name or type(model).__name__, given.told, outputs)
-    del outputs
+def _accounted(
+    model: nn.Module,
+    given: Inputs,
+    name: str,
+    *,
+    again: bool = False,
+    mixed: bool = False,
+    **options: bool,
+) -> Account:
+    tracer = (Valued if given.kept else Tracer)(model, Census(model), **options)
+    title = name or type(model).__name__
+    try:
+        with running(tracer, given, mixed=mixed) as outputs:
+            result = tracer.account(title, given.told, outputs)
+        del outputs
+    except RunEnded as error:
+        if tracer.strict:
+            error.args = (f"{error} Pass strict=False for the figures up to there.",)
+            raise
+        result = tracer.account_until(error, title, given.told)
+    except MixedDevices:
+        return _accounted(model, given, name, mixed=True, **options)
     _check_left(tracer, result.name)
+    if tracer.ledger.live and not again:  # constants cached outside are no memory of later runs
+        return _accounted(model, given, name, again=True, mixed=mixed, **options)
     return result
 
 
@@ -109,6 +135,7 @@ class Inputs(NamedTuple):
         kwargs: arguments by name.
         wrt: the place, among the tensors, of the one that fields are measured in.
         told: their shapes without the batch, as an account tells them.
+        kept: the places of those whose values `forward` may ask for, as of a mask.
         typed: whether the tensors say what type the inputs have; else it is the model's.
     """
 
@@ -117,6 +144,7 @@ class Inputs(NamedTuple):
     wrt: int
     told: tuple[Any, ...]
     typed: bool = True
+    kept: frozenset[int] = frozenset()
 
     @property
     def text(self) -> str:
@@ -127,14 +155,18 @@ class Inputs(NamedTuple):
 
 
 @contextmanager
-def running(tracer: Tracer, given: Inputs) -> Iterator[Any]:
-    """Run a model under a tracer; its outputs, and what it keeps of the run, last for the block."""
+def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[Any]:
+    """Run a model under a tracer; its outputs, and what it keeps of the run, last for the block.
+
+    `mixed` lets activations attend to constants without values; else these are `MixedDevices`.
+    """
     with (
         as_it_was(),
         tracer.twins.shared_as_they_were(),
         torch.inference_mode(False),
         torch.no_grad(),
         tracer,
+        MixedAttention(tracer.__torch_dispatch__) if mixed else nullcontext(),
     ):
         try:
             args, kwargs = _activations(tracer, given)
@@ -144,7 +176,7 @@ def running(tracer: Tracer, given: Inputs) -> Iterator[Any]:
             yield outputs
         except (BudgetnetError, HookAdded):
             raise
-        except Exception as error:
+        except Exception as error:  # whatever forward may raise
             raise _forward_failed(tracer, given, error) from error
         finally:
             tracer.twins.let_go()
@@ -155,11 +187,14 @@ _OF_VALUES = (".tolist() is not supported", ".numpy() is not supported", "data i
 _PROGRAM = "rule registered for HigherOrderOperator"
 
 
-def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> BudgetnetError:
+def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> Exception:
     told = str(error).partition("\n")[0]
-    where = tracer.failed or tracer.frames[-1].where
+    if told.startswith(REFUSED) and "meta" in told:  # cannot be where they are taken
+        return MixedDevices()
+    where = (tracer.failed or tracer.frames[-1]).where
     if any(text in told for text in _OF_VALUES):
-        return located(depends_on_values(), where)
+        walk = reversed([*walk_tb(error.__traceback__)])
+        return located(depends_on_values(), where + place_of(walk))
     if _PROGRAM in told:
         name = told.partition(_PROGRAM)[2].split()[0]
         return UnsupportedOp(
@@ -181,7 +216,10 @@ def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> Budgetne
 
 
 def _check_left(tracer: Tracer, name: str) -> None:
-    """Raise where something outside the model still holds activations of the run."""
+    """Raise where something outside the model still holds what no real run would leave there.
+
+    Constants may stay, as in a cache of positions.
+    """
     ledger = tracer.ledger
     if ledger.constants is not None:
         ledger.constants.count()
@@ -189,12 +227,13 @@ def _check_left(tracer: Tracer, name: str) -> None:
         gc.collect()  # what only a cycle holds goes
         if ledger.constants is not None:
             ledger.constants.count()
-    if ledger.live:
+    left = ledger.live - (ledger.constants.kept() if ledger.constants is not None else 0)
+    if left:
         raise LeftBehind(
             explain(
                 "forward or a hook keeps tensors in something that is not part of the model",
                 where=name,
-                numbers={"bytes still held": f"{ledger.live:,}"},
+                numbers={"bytes still held": f"{left:,}"},
                 remedy="Remove the hook, or keep them in an attribute of a module.",
             )
         )
@@ -229,9 +268,12 @@ def read_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> Inp
         args, kwargs = (), dict(inputs)
     else:
         args = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
-    found = [tuple(tensor.shape[1:]) for tensor in tensors((args, kwargs))]
+    every = list(tensors((args, kwargs)))
+    found = [tuple(tensor.shape[1:]) for tensor in every]
     place = _place(args, kwargs, wrt)
-    return Inputs(args, kwargs, place, found[0] if len(found) == 1 else tuple(found))
+    kept = frozenset(i for i, x in enumerate(every) if i != place and can_be_kept(x))
+    told = found[0] if len(found) == 1 else tuple(found)
+    return Inputs(args, kwargs, place, told, kept=kept)
 
 
 def _place(args: Any, kwargs: Mapping[str, Any], wrt: int | str) -> int:
@@ -263,7 +305,10 @@ def _activations(tracer: Tracer, given: Inputs) -> tuple[tuple[Any, ...], dict[s
             reads = field if len(shape) == 2 + axes else _of_positions(shape, spatial, field)
         else:
             reads = ReceptiveField((NOTHING,) * axes)
-        return tracer.input(shape, reads, place, tensor.dtype if given.typed else None)
+        out = tracer.input(shape, reads, place, tensor.dtype if given.typed else None)
+        if place in given.kept and isinstance(tracer, Valued):
+            tracer.keep(out, tensor.detach().to(tracer.device, copy=True))
+        return out
 
     args, kwargs = map_tensors(make, (tuple(given.args), dict(given.kwargs)))
     return args, kwargs

@@ -1,3 +1,4 @@
+import importlib
 import os
 import sys
 from contextlib import contextmanager
@@ -42,17 +43,26 @@ def _untouched(request, monkeypatch):
     running = trace.running
 
     @contextmanager
-    def checked(tracer, given):
+    def checked(tracer, given, **options):
         model = tracer.frames[0].module
         before = Digest(model, whole=False)
         try:
-            with running(tracer, given) as outputs:
+            with running(tracer, given, **options) as outputs:
                 yield outputs
         finally:
             changes = before.changes(Digest(model, whole=False))
             assert not changes, f"account has changed {changes}"
 
     monkeypatch.setattr(trace, "running", checked)
+
+
+@pytest.fixture
+def of_database(monkeypatch):
+    """Imports a script of examples/benchmarks that reads one of PyTorch's own databases."""
+    pytest.importorskip("expecttest", reason="expecttest is not installed; the databases need it")
+    benchmarks = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    return importlib.import_module
 
 
 CHROMIUM_ARGUMENTS = [

@@ -320,7 +320,12 @@ def test_no_configuration_at_all(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("target", "limit", "code"),
-    [("Inverse", "macs", 3), ("Inverse", "params", 0), ("ByValue", "params", 3)],
+    [
+        ("Inverse", "macs", 3),
+        ("Inverse", "params", 0),
+        ("ByValue", "macs", 3),
+        ("ByValue", "params", 0),
+    ],
 )
 def test_what_cannot_be_determined_exits_3(target, limit, code, project, capsys):
     project("")

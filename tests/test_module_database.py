@@ -17,12 +17,8 @@ FAST = {f"nn.{cls.__name__}" for cls in SHORTCUTS} & STATED.keys()
 
 
 @pytest.fixture
-def modules(monkeypatch):
-    pytest.importorskip("expecttest", reason="expecttest is not installed; the database needs it")
-    monkeypatch.syspath_prepend(str(ROOT / "examples" / "benchmarks"))
-    import modules
-
-    return modules
+def modules(of_database):
+    return of_database("modules")
 
 
 @functools.cache

@@ -36,12 +36,8 @@ PLAIN = {"most": 3, "types": 1, "largest": (64, 200, 512)}  # in a plain run
 
 
 @pytest.fixture
-def operators(monkeypatch):
-    pytest.importorskip("expecttest", reason="expecttest is not installed; the database needs it")
-    monkeypatch.syspath_prepend(str(ROOT / "examples" / "benchmarks"))
-    import operators
-
-    return operators
+def operators(of_database):
+    return of_database("operators")
 
 
 @functools.cache

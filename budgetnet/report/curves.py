@@ -56,7 +56,9 @@ def curves_of(account: Account, layers: Sequence[Row]) -> tuple[Curve, ...]:
 def is_map(row: Row) -> bool:
     """Whether a layer has a plain map whose units have regions."""
     field = row.receptive_field
-    return field is not None and not row.is_global and len(row.output_shape) == 1 + len(field.axes)
+    if field is None or row.is_global or -1 in field.places:
+        return False
+    return len(row.output_shape) == 1 + len(field.axes)
 
 
 def _input_size(account: Account) -> tuple[int, ...]:

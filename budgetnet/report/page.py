@@ -101,14 +101,13 @@ def _document(account: Account, body: Markup, view: Mapping[str, Any]) -> str:
 
 
 def _header(account: Account) -> Markup:
-    outputs = " + ".join("x".join(map(str, shape)) for shape in account.output_shapes)
     field = account.receptive_field
     facts = (
         f"{account.params:,} parameters",
         "unknown MACs" if account.macs is None else f"{account.macs:,} MACs",
         f"receptive field {'unknown' if field is None else field}",
         f"input {account.input_text}",
-        f"output {outputs}",
+        f"output {account.output_text}",
     )
     return tag(
         "header",

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, explain
+from ..errors import RunEnded, ShapeError, explain
+from ..geometry import compact
 from .core import (
     Activation,
     Effect,
     Operand,
     anywhere,
     at,
-    no_rule,
     nothing,
     of,
     rule,
@@ -117,7 +117,12 @@ def expanded(indices: Sequence[Operand], x: Tensor) -> tuple[list[tuple[int, Ten
             dim += 1
         elif value.dtype in (torch.bool, torch.uint8):
             if isinstance(value, Activation):
-                raise no_rule("a choice whose size depends on values of the input", x)
+                raise RunEnded(
+                    explain(
+                        "a choice whose size depends on values of the input",
+                        numbers={"input": compact(x.shape)},
+                    )
+                )
             if value.is_meta:
                 raise Unreadable("its mask is on the meta device, or too large")
             given += [(dim + k, place) for k, place in enumerate(value.nonzero(as_tuple=True))]

@@ -185,10 +185,15 @@ def seen(reading: Reading, *sources: Activation, **more: Any) -> Effect:
 
 
 def _places(reading: Reading) -> tuple[int, ...]:
-    """Where the axes of a map lie that are in another order than the input's, else ()."""
+    """Where the axes of a map lie that are in another order than the input's, else ().
+
+    -1 where some lie in the batch.
+    """
     axes = len(reading.fields[0].axes)
     if len(reading.dims) != 2 + axes:
         return ()
+    if any(axis != CHANNEL for axis, _ in reading.dims[0]):
+        return (-1,) * axes
     order = [dim[0][0] for dim in reading.dims[2:] if len(dim) == 1]
     if sorted(order) != list(range(axes)):
         return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -114,38 +114,28 @@ def lstm(
     return _sequence(x, hx, params, bidirectional, batch_first)
 
 
-@rule("gru")
-def gru(
-    x: Operand,
-    hx: Operand,
-    params: Sequence[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> Effect:
-    """GRU layers; the last hidden state is a further result."""
-    _check_weights(x, [hx], params, (3, has_biases, num_layers, bidirectional))
-    return _sequence(x, [hx], params, bidirectional, batch_first)
+def _of_one_state(gates: int) -> Callable[..., Effect]:
+    """Rule of layers with so many gates; the last hidden state is a further result."""
+
+    def layers(
+        x: Operand,
+        hx: Operand,
+        params: Sequence[Tensor],
+        has_biases: bool,
+        num_layers: int,
+        dropout: float,
+        train: bool,
+        bidirectional: bool,
+        batch_first: bool,
+    ) -> Effect:
+        _check_weights(x, [hx], params, (gates, has_biases, num_layers, bidirectional))
+        return _sequence(x, [hx], params, bidirectional, batch_first)
+
+    return layers
 
 
-@rule("rnn_tanh", "rnn_relu")
-def rnn(
-    x: Operand,
-    hx: Operand,
-    params: Sequence[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> Effect:
-    """Plain recurrent layers; the last hidden state is a further result."""
-    _check_weights(x, [hx], params, (1, has_biases, num_layers, bidirectional))
-    return _sequence(x, [hx], params, bidirectional, batch_first)
+rule("gru")(_of_one_state(3))
+rule("rnn_tanh", "rnn_relu")(_of_one_state(1))
 
 
 @rule("mkldnn_rnn_layer")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedOp, explain
+from ..errors import RunEnded, explain
 from ..geometry import compact
 from ..window import Window
 from .choices import all_of
@@ -105,11 +105,10 @@ def _regions(x: Operand, rois: Operand, shape: tuple[int, ...], mixed: bool = Fa
 @rule("torchvision::nms")
 def nms(boxes: Operand, scores: Operand, *_: Any) -> Effect:
     """Refused: how many boxes are kept depends on their values."""
-    raise UnsupportedOp(
+    raise RunEnded(
         explain(
             "torchvision.ops.nms keeps as many boxes as values of the input decide",
             numbers={"boxes": compact(boxes.shape)},
-            remedy="Account for what comes before, such as the backbone and the heads.",
         )
     )
 

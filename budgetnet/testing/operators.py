@@ -145,7 +145,7 @@ def judge(
         for layout in _layouts(call, place, layouts):
             try:
                 claim = trace_operator(call, place, layout)
-            except Exception as error:
+            except Exception as error:  # whatever it is, it is a verdict
                 if raises:
                     raise
                 yield Verdict(call.paths[place], layout, *_failed(error))
@@ -219,7 +219,7 @@ class Call:
         try:
             with torch.no_grad():
                 found = flat(self(fresh))
-        except Exception as error:
+        except Exception as error:  # a sample that the operator itself refuses
             raise CannotRun(f"{type(error).__name__}: {error}") from error
         outs = [out if isinstance(out, Tensor) else torch.tensor(out) for out in found]
         if any(out.layout != torch.strided or out.is_nested for out in outs):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from traceback import walk_stack
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import BudgetnetError, StrideMismatch, UnsupportedOp, explain
+from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, located
 from ..geometry import compact
 from ..rules import RULES, Activation, Effect
 from ..rules.core import REMEDY, further, nothing, spoken_of
@@ -17,7 +18,7 @@ from ..rules.reading import Reading, Unreadable
 from .activations import Activations, unfollowed
 from .constants import SMALL, targets_of
 from .decompositions import decomposition_of
-from .frames import Frame
+from .frames import Frame, place_of
 from .layouts import further_results, strides_of, views_of
 from .operations import Operation, operation_of
 from .tensors import map_tensors, offset_of, on_meta, sources, tensors
@@ -27,14 +28,11 @@ _CONSTANTS = {
     "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "empty_like",
     "full_like", "rand_like", "randn_like", "randint_like", "new_empty_strided",
 }  # fmt: skip
-_DECIDING = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique"}
+_SIZED = torch.Tag.dynamic_output_shape  # as many elements as values decide
+_DECIDING = {_SIZED, torch.Tag.data_dependent_output}
 _UNEXPECTED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 _TYPING = {torch.dtype, complex}  # arguments that a result's type turns on
 _TYPES: dict[tuple[Any, torch.dtype], torch.dtype] = {}
-_NO_SHAPE = (
-    "Not even the shape of its output is known, so strict=False cannot go on. Register a rule with "
-    "budgetnet.rule, or tell torch its shape with register_fake."
-)
 
 
 class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
@@ -308,11 +306,15 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
     ) -> Any:
         """Raise, or go on with what follows from the shapes alone."""
         cause = error.__cause__
+        if operation.base not in RULES and not _DECIDING.isdisjoint(operation.func.tags):
+            error = _of_values(operation, tracked)
+        if isinstance(error, RunEnded):
+            raise self._ended(error, operation, reads) from cause
         if isinstance(error, Unreadable):
             error = unfollowed(str(operation.func), error, tracked)
         assert isinstance(error, BudgetnetError)
         error = self._located(error)
-        if self.strict or operation.base in _DECIDING:
+        if self.strict:
             raise error from cause
         reason = str(error).removesuffix(f". {REMEDY}")
         if operation.is_mutable:
@@ -328,8 +330,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         try:
             twin = on_meta(operation.func, args, kwargs)
         except Exception:  # whatever a kernel says of shapes, the missing rule is the reason
-            told = str(error).removesuffix(REMEDY)
-            raise UnsupportedOp(f"{told}{_NO_SHAPE}") from None
+            raise _shapeless(operation, reason, reads) from None
         several = isinstance(twin, list | tuple)
         outs = [
             self._blank(operation, value, tracked, reason)
@@ -339,6 +340,13 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
             effect = Effect(tuple(outs[0].shape), outs[0].field, macs=-1)
             self._record(operation.name, effect, args, reads, reason)
         return type(twin)(outs) if several else outs[0]
+
+    def _ended(
+        self, error: RunEnded, operation: Operation, reads: tuple[int, ...]
+    ) -> BudgetnetError:
+        """The error of a run that cannot go on, with the operation and the line of code."""
+        error.operation, error.reads = operation.name, reads
+        return located(error, self.frames[-1].where + place_of(walk_stack(None)))
 
     def _from_shapes(self, operation: Operation, args: Any, kwargs: Any) -> Any:
         """What a rule says of plain maps of these shapes: size and cost, if not what is read."""
@@ -369,7 +377,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         """What a write targets that is not followed: unknown from now on, with all its views."""
         targets = targets_of(operation, given, kwargs)
         if not _keeps_shapes(operation, args, kwargs, targets):
-            raise UnsupportedOp(f"{reason}. {_NO_SHAPE}")
+            raise _shapeless(operation, reason, reads)
         plain = {key: value for key, value in kwargs.items() if key != "out"}
         found = self._from_shapes(operation, args, plain)
         macs = found.macs if isinstance(found, Effect) else -1
@@ -450,19 +458,34 @@ def _is_said(effect: Effect, x: Activation) -> bool:
     return effect.reading is x.reading or effect.reading.says(x.reading)
 
 
-def depends_on_values() -> UnsupportedOp:
+def _shapeless(operation: Operation, reason: str, reads: tuple[int, ...]) -> RunEnded:
+    """Error of an operation without a rule of which torch cannot tell even the shape."""
+    return RunEnded(
+        f"{reason}. Not even the shape of its output is known: register a rule with "
+        "budgetnet.rule, or tell torch its shape with register_fake.",
+        operation=operation.name,
+        reads=reads,
+    )
+
+
+def depends_on_values() -> RunEnded:
     """Error of a forward that asks for the values of an activation."""
-    return UnsupportedOp(
+    return RunEnded(explain("the control flow depends on a value of the input"))
+
+
+def _of_values(operation: Operation, tracked: Sequence[Activation]) -> RunEnded:
+    """Error of an operation whose results only values tell."""
+    if _SIZED not in operation.func.tags:
+        return depends_on_values()
+    return RunEnded(
         explain(
-            "the control flow depends on a value of the input",
-            remedy="An account holds for every input of a shape: take it out of forward.",
+            f"the size of what {operation.func} gives depends on values of the input",
+            numbers={"input shapes": ", ".join(compact(x.shape) for x in tracked)},
         )
     )
 
 
 def _no_rule(func: Any, args: Any) -> UnsupportedOp:
-    if func._schema.name == "aten::_local_scalar_dense":
-        return depends_on_values()
     shapes = [compact(value.shape) for value in tensors(args)]
     return UnsupportedOp(
         explain(

@@ -33,10 +33,11 @@ class Constants:
         self.census, self.ledger = census, ledger
         self.left: dict[int, Held] = dict(census.parameters)
         self.origin = twins.tensors
-        # Storages by their identity: those made in the run with their sizes, copies of those
+        # Storages by their identity: those made in the run, each with its size and whether what it
+        # holds is what a real run would have put there; copies of those
         # that the run would write to, and what has been written into others by activations.
         # A weak reference keeps an identity from being given away again.
-        self._made: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._made: dict[int, tuple[StorageWeakRef, int, bool]] = {}
         self._copies: dict[int, tuple[StorageWeakRef, Tensor]] = {}
         self.written: dict[int, tuple[StorageWeakRef, Storage]] = {}
         # Tensors made of parameters, by id; held weakly, since their memory counts.
@@ -71,7 +72,7 @@ class Constants:
             self._keep_off(targets, large)
         if self._copies:
             args, kwargs = map_tensors(self._copy_of, (args, kwargs))
-        if operation.is_random:
+        if operation.is_random and not _is_certain(operation, args, kwargs):
             out = self._draw(operation, args, kwargs, large)
         elif large or _is_huge(args):
             out = self._shape_of(operation, args, kwargs)
@@ -166,13 +167,13 @@ class Constants:
             storage = tensor.untyped_storage()
             key, size = storage._cdata, storage.nbytes()
             if key not in self._made:
-                self._made[key] = (_weakly(storage), size)
+                self._made[key] = (_weakly(storage), size, not tensor.is_meta)
                 self.ledger.take(size)
         self.ledger.constants = self if self._made else None
 
     def count(self) -> None:
         """Give back the memory of constants that nobody holds any more."""
-        gone = [key for key, (ref, _) in self._made.items() if _is_gone(ref)]
+        gone = [key for key, (ref, *_) in self._made.items() if _is_gone(ref)]
         for key in gone:
             self.ledger.live -= self._made.pop(key)[1]
         for table in (self.written, self._copies):
@@ -180,6 +181,15 @@ class Constants:
                 del table[key]
         if gone and not self._made:
             self.ledger.constants = None
+
+    def kept(self) -> int:
+        """Bytes of constants that outlive the run and are what a real run would have left."""
+        if self._generator is not None:  # random numbers would be others
+            return 0
+        altered = self.written.keys() | self._copies.keys()  # what they hold, only the run knows
+        return sum(
+            size for key, (_, size, real) in self._made.items() if real and key not in altered
+        )
 
     # ---- parameters
 
@@ -214,6 +224,14 @@ def targets_of(operation: Operation, args: Any, kwargs: Any) -> list[Tensor]:
         if argument.alias_info is not None and argument.alias_info.is_write:
             found.append(args[place] if place < len(args) else kwargs.get(argument.name))
     return list(tensors(found))
+
+
+def _is_certain(operation: Operation, args: Any, kwargs: Any) -> bool:
+    """Whether an attention that could drop some of its weights drops none."""
+    if "dropout_p" not in operation.names:
+        return False
+    place = operation.names.index("dropout_p")
+    return not (args[place] if place < len(args) else kwargs.get("dropout_p", 0.0))
 
 
 def _is_huge(args: Any) -> bool:

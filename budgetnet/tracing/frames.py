@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
+from pathlib import Path
+from types import FrameType
 
+import torch
 from torch import nn
 
 from ..accounting import Row
@@ -30,6 +35,25 @@ class Frame:
     def where(self) -> str:
         """The module, for messages."""
         return f"{self.path or 'the model'} ({type(self.module).__name__})"
+
+
+_OWN = f"{Path(__file__).parents[1]}{os.sep}"
+_TORCH = f"{Path(torch.__file__).parent}{os.sep}"
+
+
+def place_of(walk: Iterable[tuple[FrameType, int]]) -> str:
+    """The line of a model's own code that runs, as " at file:line"; `walk` begins at the innermost.
+
+    "" where a module of torch's is called by none but torch.
+    """
+    for frame, line in walk:
+        file = frame.f_code.co_filename
+        if frame.f_code.co_name == "running" and file.startswith(_OWN):
+            return ""
+        if not file.startswith((_OWN, _TORCH, "<")):  # the last is code without a file
+            depth = frame.f_globals.get("__name__", "").count(".") + 1
+            return f" at {'/'.join(Path(file).parts[-depth:])}:{line}"
+    return ""
 
 
 def kind_of(module: nn.Module) -> str:

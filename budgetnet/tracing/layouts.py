@@ -83,8 +83,9 @@ def strides_of(
         return None
     if base == "convolution":
         return _of_convolution(args[0], args[1], shape)
-    if len(args) == 1 and not kwargs and tuple(args[0].shape) == shape:
-        return _laid_out_like(shape, args[0].stride())
+    only = args[0] if len(args) == 1 and not kwargs else None
+    if isinstance(only, Tensor) and tuple(only.shape) == shape:
+        return _laid_out_like(shape, only.stride())
     try:
         found = next(tensors((on_meta(operation.func, args, kwargs),)))
     except Exception:  # a kernel that says nothing of shapes, or a library's own operation

@@ -44,7 +44,7 @@ class Storage:
             `version` has moved on.
     """
 
-    __slots__ = ("ledger", "root", "shared", "size", "version", "written")
+    __slots__ = ("__weakref__", "ledger", "root", "shared", "size", "version", "written")
 
     def __init__(self, ledger: Ledger, size: int) -> None:
         """Take `size` bytes."""

@@ -54,8 +54,8 @@ def as_it_was() -> Iterator[None]:
     """Put back settings and random states that a run has changed.
 
     Random operations on tensors draw from a generator of the run's own, so torch's state changes
-    only where `forward` seeds it. Python's and NumPy's cannot be told apart by thread: they are put
-    back where no other thread runs.
+    only where `forward` seeds it. Python's and NumPy's, and torch's where its seed is the same as
+    before, cannot be told apart by thread: they are put back where no other thread runs.
     """
     settings = [read() for read, _ in _SETTINGS]
     alone = threading.active_count() == 1

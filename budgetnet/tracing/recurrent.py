@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 _CELLS = {
     getattr(torch._C._VariableFunctions, name): getattr(torch.ops.aten, name).default
@@ -37,4 +38,5 @@ class Recurrent(TorchFunctionMode):
             operation = _LAYERS[func]
         if operation is None:
             return func(*args, **kwargs)
-        return self.answer(operation, types, args, kwargs)
+        with _disable_current_modes():  # as where torch itself asks for an answer
+            return self.answer(operation, types, args, kwargs)

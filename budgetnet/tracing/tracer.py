@@ -12,12 +12,19 @@ from torch.nn.modules.module import _global_forward_hooks as _hooks
 from torch.nn.modules.module import _global_forward_pre_hooks as _pre_hooks
 
 from ..accounting import Account
-from ..errors import BudgetnetError, StrideMismatch, UnsupportedOp, explain, located
+from ..errors import (
+    BudgetnetError,
+    RunEnded,
+    StrideMismatch,
+    UnsupportedOp,
+    explain,
+    located,
+)
 from ..rules import Activation, Effect
 from ..rules.reading import Unreadable
 from .answers import Answers
 from .census import Census
-from .frames import Frame, is_parametrized
+from .frames import Frame, is_parametrized, kind_of, row_of
 from .layers import live_shortcuts, returns_input
 from .layouts import laid_out
 from .recurrent import KINDS as RECURRENT
@@ -50,7 +57,7 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
         twins = Twins(census, self._called, self.shortcuts, fixed=fixed_hooks)
         self.modules = twins.modules
         super().__init__(model, census, twins, strict)
-        self.failed = ""  # where an exception arose
+        self.failed: Frame | None = None  # where an exception arose
 
     def _called(self, reference: weakref.ref[nn.Module], *args: Any, **kwargs: Any) -> Any:
         """Answer the call of a twin, unless the run is over."""
@@ -90,8 +97,8 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
                     out = _run(module, *args, **kwargs)
             else:
                 out = _run(module, *args, **kwargs)
-        except Exception:
-            self.failed = self.failed or frame.where
+        except Exception:  # whatever it is: only the place is noted
+            self.failed = self.failed or frame
             raise
         finally:
             self.frames.pop()
@@ -140,8 +147,6 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
 
     def account(self, name: str, shape: tuple[Any, ...], outputs: Any) -> Account:
         """The account of what has run."""
-        parameters = self.census.parameters.values()
-        by_type = self.census.weight_bytes()
         outs = [self._renewed(x) for x in activations([self.current(found_tensors(outputs))])]
         if not outs:
             raise UnsupportedOp(
@@ -152,16 +157,40 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
                     remedy="Return tensors, or containers or dataclasses of them.",
                 )
             )
-        return Account(
+        return self._account(
             name=name,
             input_shape=shape,
             output_shapes=tuple(tuple(out.shape[1:]) for out in outs),
+            receptive_field=outs[0].trunk[1],
+            peak_activation_bytes=self.ledger.peak,
+            unused=tuple(held.path for held in self.constants.left.values()),
+        )
+
+    def account_until(self, error: RunEnded, name: str, shape: tuple[Any, ...]) -> Account:
+        """The account of a run that has ended early, at a last row that says why."""
+        frame = self.failed or self.frames[-1]
+        kind = kind_of(frame.module) if frame.is_leaf else error.operation
+        reason = f"the run ends at {error.operation}: {str(error).removesuffix('.')}"
+        reads = tuple(i for i in dict.fromkeys((*frame.reads, *error.reads)) if i < len(self.rows))
+        last = Effect((1,), self.nothing, macs=-1)
+        self.rows.append(row_of(frame.path, kind, last, reads, frame.params, reason))
+        return self._account(
+            name=name,
+            input_shape=shape,
+            output_shapes=None,
+            receptive_field=None,
+            peak_activation_bytes=None,
+        )
+
+    def _account(self, **figures: Any) -> Account:
+        """An account with what the model owns, which no run changes."""
+        parameters = self.census.parameters.values()
+        by_type = self.census.weight_bytes()
+        return Account(
             rows=tuple(self.rows),
-            receptive_field=outs[0].trunk[1] if outs else None,
             params=sum(held.numel for held in parameters),
             trainable_params=sum(held.numel for held in parameters if held.tensor.requires_grad),
             buffers=sum(held.numel for held in self.census.buffers.values()),
             weight_bytes_by_type=tuple(sorted(by_type.items())),
-            peak_activation_bytes=self.ledger.peak,
-            unused=tuple(held.path for held in self.constants.left.values()),
+            **figures,
         )

@@ -64,6 +64,37 @@ def measured(model: nn.Module, inputs: Inputs) -> Measured:
     )
 
 
+def macs_by_module(model: nn.Module, inputs: Inputs) -> dict[str, tuple[int, int]]:
+    """Multiply-accumulates of every module with those below it, and how many are of constants."""
+    counter = _Counter([*tensors(inputs)])
+    found: dict[str, tuple[int, int]] = {}
+    started: list[tuple[int, int]] = []
+
+    def before(*_: Any) -> None:
+        started.append((counter.flops, counter.constant_flops))
+
+    def after(path: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            (flops, constant), (all_before, constant_before) = (
+                found.get(path, (0, 0)),
+                started.pop(),
+            )
+            found[path] = (
+                flops + (counter.flops - all_before) // 2,
+                constant + (counter.constant_flops - constant_before) // 2,
+            )
+
+        return hook
+
+    with ExitStack() as stack:
+        for path, module in model.named_modules():
+            stack.callback(module.register_forward_pre_hook(before).remove)
+            stack.callback(module.register_forward_hook(after(path)).remove)
+        with at_inference(), counter:
+            model(*inputs[0], **inputs[1])
+    return found
+
+
 @contextmanager
 def at_inference() -> Iterator[None]:
     """No gradients, and every fused kernel as the products that it is made of."""

@@ -9,7 +9,9 @@ memory ends the sweep. Outcomes:
 - accounted: and all figures agree with a count that shares no code with budgetnet, see
   `model_checks`; `constants` are multiply-accumulates whose factors do not depend on the input,
   which cost nothing by the convention that docs/accounting.md states.
-- refused: by an error of budgetnet's own, which names an operation.
+- refused: by an error of budgetnet's own, which names an operation. Where values decide what comes
+  next, `up_to` says what `strict=False` knows of what ran before; where that is soon done, counts of
+  the modules that had run judge it.
 - crashed: any other exception, or no answer in time.
 - wrong: a figure differs, the call left something changed, or the account or refusal is another at
   a second call or without shortcuts; `answer` is what the outcome would be else.
@@ -73,15 +75,15 @@ class NeedsInputs(BudgetnetError):
 
 
 def account_for(
-    model: nn.Module, inputs: Shapes | Example, *, shortcuts: bool = True
+    model: nn.Module, inputs: Shapes | Example, *, shortcuts: bool = True, strict: bool = True
 ) -> budgetnet.Account:
     """The one place that calls budgetnet; shapes for images, tensors by name for all else."""
     if not isinstance(inputs, dict):
         shape = inputs[0] if len(inputs) == 1 else inputs
-        return budgetnet.account(model, shape, shortcuts=shortcuts)
+        return budgetnet.account(model, shape, shortcuts=shortcuts, strict=strict)
     if not KNOWS_INPUTS:
         raise NeedsInputs("inputs=: the forward takes tensors by name, not floats of a shape.")
-    return budgetnet.account(model, inputs=inputs, shortcuts=shortcuts)
+    return budgetnet.account(model, inputs=inputs, shortcuts=shortcuts, strict=strict)
 
 
 # ---- one network
@@ -113,6 +115,8 @@ def examine(case: Case, *, fields: bool) -> Result:
             faults += judge(case, model, inputs, found, result, fields=fields)
         else:
             faults += again(model, inputs, None)
+            if result.get("error", "").startswith("RunEnded"):
+                faults += up_to_there(case, model, inputs, result)
             if not result.get("operation", "").startswith(("aten", "inputs=")):
                 must_run(case, model, inputs)
                 if result.get("operation", "").startswith("ShapeError"):
@@ -243,6 +247,31 @@ def judge(
         faults += changed
     if fields and result["device"] == "cpu" and (found.macs or 0) <= FIELDS_MACS:
         faults += beyond_fields(fresh, inputs, found, result)
+    return faults
+
+
+def up_to_there(
+    case: Case, model: nn.Module, inputs: Shapes | Example, result: Result
+) -> list[str]:
+    """What is wrong about the figures of a run that ends where values decide."""
+    try:
+        found = account_for(model, inputs, strict=False)
+    except Exception as error:
+        return [f"strict=False fails: {told(error)}"]
+    faults = []
+    if found.is_complete or found.macs is not None or found.peak_activation_bytes is not None:
+        faults.append("strict=False claims figures of what did not run")
+    if found.params != result["params"]:
+        faults.append(f"params: {found.params} is {result['params']} in truth")
+    known = {path: row.macs for path, row in found.by_module().items() if row.macs is not None}
+    total, truth = sum(row.macs or 0 for row in found.rows), {}
+    if total <= MOST_MACS:
+        truth = model_checks.macs_by_module(real(case), real_inputs(inputs))
+    for path in known.keys() & truth.keys():
+        macs, constant = truth[path]
+        if known[path] not in (macs, macs - constant):
+            faults.append(f"macs of {path}: {known[path]} is {macs} in truth, {constant} constant")
+    result["up_to"] = {"macs": total, "modules_checked": len(known.keys() & truth.keys())}
     return faults
 
 
@@ -377,6 +406,7 @@ def fields_to_check(model: nn.Module, found: budgetnet.Account) -> dict[str, Any
         and row.path in leaves
         and often[row.path] == 1
         and row.receptive_field
+        and -1 not in row.receptive_field.places  # no position of the map tells where it lies
         and not row.reused
         and len(row.output_shape) == len(row.receptive_field.axes) + 1
     ]
@@ -473,6 +503,10 @@ def _of_library(library: str, results: list[Result]) -> list[str]:
         parts += f"; of the wrong, {of_wrong}"
     lines = [f"{library}: {total} networks: {parts}"]
     lines += _blockers(results, "  refused by ")
+    ended = [r for r in results if "up_to" in r]
+    if ended:
+        checked = sum(r["up_to"]["modules_checked"] for r in ended)
+        lines.append(f"  known up to there: {len(ended)} networks, {checked} modules checked")
     for outcome in ("crashed", "wrong", "not judged", "not built"):
         for r in (r for r in results if r["outcome"] == outcome):
             reason = "; ".join(r.get("faults", [])) or r["error"]
