@@ -10,8 +10,8 @@ memory ends the sweep. Outcomes:
   `model_checks`; `constants` are multiply-accumulates whose factors do not depend on the input,
   which cost nothing by the convention that docs/accounting.md states.
 - refused: by an error of budgetnet's own, which names an operation. Where values decide what comes
-  next, `up_to` says what `strict=False` knows of what ran before; where that is soon done, counts of
-  the modules that had run judge it.
+  next, `up_to` says what `strict=False` knows of what ran before, held against counts of modules
+  that had run where these are quick.
 - crashed: any other exception, or no answer in time.
 - wrong: a figure differs, the call left something changed, or the account or refusal is another at
   a second call or without shortcuts; `answer` is what the outcome would be else.
