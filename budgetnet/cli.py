@@ -82,9 +82,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Everything that can be typed."""
-    parser = Parser(
-        prog="budgetnet", description="Parameters, MACs and receptive field, exactly."
-    )
+    parser = Parser(prog="budgetnet", description="Parameters, MACs and receptive field, exactly.")
     parser.set_defaults(debug=False)
     _add_debug(parser)
     parser.add_argument("--version", action="version", version=f"budgetnet {__version__}")

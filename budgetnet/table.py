@@ -176,7 +176,9 @@ class Table:
         writer.writerow([column.name for column in shown.columns])
         for row in shown.rows:
             pairs = zip(row, texts, strict=True)
-            writer.writerow([f"'{c}" if text and c.startswith(_FORMULA) else c for c, text in pairs])
+            writer.writerow(
+                [f"'{c}" if text and c.startswith(_FORMULA) else c for c, text in pairs]
+            )
         return out.getvalue()
 
     def to_html(self) -> str:
