@@ -5,8 +5,8 @@ have a `helper` beside it whose name another folder uses too. Putting all of tha
 process cannot be complete (`os._exit` alone ends it), so none of it happens in this one. A process
 that ends without an account, however it ends, is an error here, and what is judged is judged here.
 
-Importing torch takes a second or two, so one process, the nursery, does so once, and forks for every
-target. It starts no threads and runs nobody's code, which is what makes forking it safe where
+Importing torch takes a second or two, so one process, the nursery, does so once, and forks for
+every target. It starts no threads and runs nobody's code, which is what makes forking it safe where
 forking a caller is not. It does so on Linux; elsewhere libraries of the system do not survive a
 fork, and every target has a process from the start.
 """
@@ -36,7 +36,10 @@ from .errors import ArgumentError, BudgetnetError, explain, told
 
 FORKS = sys.platform == "linux"
 TOLD = 100_000  # bytes of what a target prints that are passed on
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from budgetnet.isolation import serve; serve()"
+_PROGRAM = """
+import sys; sys.path[:] = {path!r}
+from budgetnet.isolation import serve; serve(forks={forks!r})
+"""
 
 
 def account_alone(
@@ -133,7 +136,7 @@ class _Nursery:
         # Ctrl-C reaches this process alone, which then ends the others.
         group: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
         return subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM.format(path=sys.path)],
+            [sys.executable, "-P", "-c", _PROGRAM.format(path=sys.path, forks=FORKS)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="ascii", **group,
         )  # fmt: skip
 
@@ -170,7 +173,7 @@ def _how(code: int) -> str:
 # ---------------------------------------------------------------- in the other process
 
 
-def serve() -> None:
+def serve(*, forks: bool) -> None:
     """Do the jobs whose folders are named on stdin, each in a fork of this process or in itself."""
     jobs, answers = os.dup(0), os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -180,7 +183,7 @@ def serve() -> None:
     with os.fdopen(jobs, encoding="ascii") as lines:
         while line := lines.readline():
             folder = Path(json.loads(line))
-            if not FORKS:
+            if not forks:
                 _work(folder)
             with warnings.catch_warnings():  # numpy's idle threads are ready for a fork
                 warnings.simplefilter("ignore", DeprecationWarning)

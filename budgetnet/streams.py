@@ -1,8 +1,8 @@
 """Where text leaves a command: stdout and stderr, whatever they are and whoever reads them.
 
-What a check has found is its status, which must not hang on a reader that leaves or on the encoding
-of a console: see `readable` and `tell`. What comes from a model, such as the names of its layers, is
-made harmless where a line is made of it: see `table.visible`.
+What a check has found is its status, which must not hang on a reader that leaves or on the
+encoding of a console: see `readable` and `tell`. What comes from a model, such as the names of its
+layers, is made harmless where a line is made of it: see `table.visible`.
 """
 
 from __future__ import annotations

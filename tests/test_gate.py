@@ -1,4 +1,4 @@
-"""The gate never fails open: whatever a target, a reader or an encoding does, a status means one thing."""
+"""The gate never fails open: a status means one thing, whatever targets and readers do."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from budgetnet import isolation
 from budgetnet.cli import main
 from budgetnet.table import visible
 
@@ -101,14 +102,12 @@ class Prints(nn.Module):
         return self.conv(x)
 
 
-NAMES = ("\\x1b]0;title\\x07", "a\\n::error::forged", "=1+1", "@sum", "-1+1", "##[error]x", "\\u202e")
+NAMES = (
+    "\\x1b]0;title\\x07", "a\\n::error::forged", "=1+1", "@sum", "-1+1", "##[error]x", "\\u202e",
+)
 
 
 def named():
-    return nn.Sequential(*[]) if not NAMES else _named()
-
-
-def _named():
     made = nn.Sequential()
     for name in NAMES:
         made.add_module(name, nn.Conv2d(1, 1, 1))
@@ -253,6 +252,17 @@ def test_a_file_that_has_changed_is_read_again(project, tmp_path):
         os.utime(net, (stamp, stamp))
         for target in ("net.py:make", "net:make"):
             assert code == main(["check", target, "--input", "1x8x8", "--params", "4"])
+
+
+def test_where_nothing_forks_every_target_has_a_process_from_the_start(project, monkeypatch):
+    project(section("evil.py:leaves"), section("evil.py:net", params=2, name='"after"'))
+    isolation._nursery.stop()
+    monkeypatch.setattr(isolation, "FORKS", False)
+    try:
+        for code in (2, 0):
+            assert code == main(["check", *(["--only", "after"] if code == 0 else [])])
+    finally:
+        isolation._nursery.stop()
 
 
 def test_this_process_stays_as_it_was(project, monkeypatch):

@@ -153,7 +153,7 @@ def _to_dict(outcome: Outcome) -> dict[str, Any]:
 
 
 def _data(text: str) -> str:
-    """As GitHub reads the message of a command: percent-encoded, what else it could obey escaped."""
+    """As GitHub reads the message of a command: percent-encoded, all else that commands escaped."""
     text = "\n".join(map(visible, text.split("\n")))
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
