@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArgumentError, explain
-from .streams import complain, note, tell, tell_raw
+from .streams import complain, note, note_raw, tell, tell_raw
 from .table import visible_lines
 
 if TYPE_CHECKING:
@@ -116,15 +116,16 @@ def check(args: argparse.Namespace) -> int:
             if outcome.error is not None:
                 note("".join(traceback.format_exception(outcome.error)))
     if args.github:
-        _tell_github(
-            verdicts.to_annotations(outcomes), verdicts.to_markdown(outcomes, why=args.why)
-        )
+        # JSON stays JSON: GitHub reads annotations from either stream.
+        if annotations := verdicts.to_annotations(outcomes):
+            (note_raw if args.json else tell_raw)(annotations)
+        _append_summary(verdicts.to_markdown(outcomes, why=args.why))
     if args.update and folder:
         if code > 1:
             complain("the baseline was not written, see above")
         else:
             write_baseline(folder / NAME, outcomes)
-            tell(f"wrote {folder / NAME}; commit it")
+            (note if args.json else tell)(f"wrote {folder / NAME}; commit it")
     return code
 
 
@@ -182,9 +183,8 @@ def _find_config() -> Path:
     )
 
 
-def _tell_github(annotations: str, summary: str) -> None:
-    if annotations:
-        tell_raw(annotations)
+def _append_summary(summary: str) -> None:
+    """Write the job summary of a GitHub workflow, if there is one."""
     file = os.environ.get("GITHUB_STEP_SUMMARY")
     if file:
         try:

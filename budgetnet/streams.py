@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from .errors import ArgumentError, explain
-from .table import Table, show, visible
+from .table import Table, show, visible, visible_lines
 
 LONGEST = 2_000  # characters of an error: a line that one can read
 _PLAIN = str.maketrans({
@@ -124,10 +124,14 @@ def _discard(stream: TextIO) -> None:
 
 def note(text: str) -> None:
     """Print lines beside the result, on stderr; where that cannot be written, they are lost."""
-    try:
-        _write(sys.stderr, text)
-    except ArgumentError:
-        return
+    with suppress(ArgumentError):
+        _write(sys.stderr, visible_lines(text), raw=True)
+
+
+def note_raw(text: str) -> None:
+    """The same for what has an escaping of its own."""
+    with suppress(ArgumentError):
+        _write(sys.stderr, text, raw=True)
 
 
 def complain(text: str) -> None:

@@ -296,6 +296,15 @@ def test_what_a_target_prints_goes_to_stderr(form, project, capfd):
     assert "\x1b" not in captured.err
 
 
+def test_json_is_json_beside_annotations_and_baselines(project, capsys):
+    project(BROKEN)
+    assert 1 == main(["check", "--json", "--github", "--update"])
+    captured = capsys.readouterr()
+    assert 1 == json.loads(captured.out)["exit_code"]
+    assert captured.err.startswith("::error file=pyproject.toml,line=4,title=budgetnet")
+    assert "wrote budgetnet-baseline.json" in captured.err
+
+
 @pytest.mark.parametrize("name", ["export", "report"])
 def test_so_it_does_where_the_model_itself_is_needed(name, project, capsys):
     pytest.importorskip("onnxruntime") if name == "export" else None
