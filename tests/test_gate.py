@@ -254,6 +254,7 @@ def test_a_file_that_has_changed_is_read_again(project, tmp_path):
             assert code == main(["check", target, "--input", "1x8x8", "--params", "4"])
 
 
+@pytest.mark.deep
 def test_where_nothing_forks_every_target_has_a_process_from_the_start(project, monkeypatch):
     project(section("evil.py:leaves"), section("evil.py:net", params=2, name='"after"'))
     isolation._nursery.stop()
@@ -418,7 +419,9 @@ def test_a_full_disk_is_an_error(arguments, buffered):
         assert 2 == start("check", "s7", stderr=full, stdout=full).wait()
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", [">&-", "2>&-", "<&-", pytest.param("<&- >&- 2>&-", marks=pytest.mark.deep)]
+)
 def test_descriptors_that_are_closed_change_nothing(closed, project):
     project()
     target, limits = "s6", ("20k", 1)

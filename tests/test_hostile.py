@@ -3,8 +3,8 @@
 import pytest
 from hostile import KINDS, attempt
 
-FEW = {"targets": 2, "encodings": 4, "readers": 4, "arguments": 100}
-MANY = {"targets": 60, "encodings": 60, "readers": 60, "arguments": 1500}
+FEW = {"targets": 1, "encodings": 4, "readers": 4, "arguments": 100}
+MANY = {"targets": 40, "encodings": 60, "readers": 60, "arguments": 1500}
 
 
 def fallen(kind, seeds):
