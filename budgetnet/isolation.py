@@ -125,7 +125,7 @@ class _Nursery:
                 answer = self.process.stdout.readline()
                 done = FORKS and bool(answer)
                 return _how(int(answer)) if answer else _how(self.process.wait())
-            except BrokenPipeError:
+            except BrokenPipeError:  # it ended between two jobs
                 return "no reason given"
             finally:
                 if not done:  # Ctrl-C ends what runs, too

@@ -306,7 +306,8 @@ def test_json_is_json_beside_annotations_and_baselines(project, capsys):
     assert "wrote budgetnet-baseline.json" in captured.err
 
 
-@pytest.mark.parametrize("name", ["export", "report"])
+@pytest.mark.filterwarnings("ignore:warned")
+@pytest.mark.parametrize("name", [pytest.param("export", marks=pytest.mark.deep), "report"])
 def test_so_it_does_where_the_model_itself_is_needed(name, project, capsys):
     pytest.importorskip("onnxruntime") if name == "export" else None
     more = ["-o", "net.onnx"] if name == "export" else ["-o", "net.html", "--footprints"]
