@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from . import __version__
 from . import commands as run
-from .errors import BudgetnetError, UnsupportedOp
+from .errors import BudgetnetError, UnsupportedOp, explain, told
+from .streams import complain, finish, note, readable, tell_raw
 
 FORMATS = ("table", "markdown", "csv", "json")
 EXPORTED = "a listed model, a spec in quotes, package.module:callable or file.py:callable"
@@ -23,28 +26,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
     0: done, and within budget; 1: over budget, or no network is within it; 2: the call, the
-    configuration or the model is wrong; 3: a figure could not be determined.
+    configuration or the model is wrong, or whatever else went wrong; 3: a figure could not be
+    determined; 130: stopped by Ctrl-C.
     """
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    with readable():
+        return finish(_run(words, debug="--debug" in words))
+
+
+def _run(words: Sequence[str], *, debug: bool) -> int:
+    """The exit code of a call; what nobody expected is none of the answers."""
     try:
+        try:
+            args = parser().parse_args(words)
+        except SystemExit as stop:  # after --help and --version, or what cannot be typed
+            return stop.code if isinstance(stop.code, int) else 0
         code: int = args.run(args)
-    except BudgetnetError as error:
-        print(f"budgetnet: {error}", file=sys.stderr)
-        return 3 if isinstance(error, UnsupportedOp) else 1 if error.is_verdict else 2
+        return code
     except KeyboardInterrupt:
-        print("budgetnet: stopped", file=sys.stderr)
+        complain("stopped")
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has enough
-        sys.stderr.close()
-        return 0
-    return code
+    except BudgetnetError as error:
+        _show(error, debug=debug)
+        if error.is_verdict:
+            note(f"budgetnet: {error}")
+            return 1
+        complain(told(error))
+        return 3 if isinstance(error, UnsupportedOp) else 2
+    except BaseException as error:
+        _show(error, debug=debug)
+        what = "this was not expected"
+        remedy = "" if debug else "Add --debug to see where it was raised."
+        complain(explain(what, numbers={type(error).__name__: told(error)}, remedy=remedy))
+        return 2
+
+
+def _show(error: BaseException, *, debug: bool) -> None:
+    if debug:
+        with suppress(BaseException):  # what an exception says of itself may raise
+            note("".join(traceback.format_exception(error)))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what cannot be typed, and exit with 2."""
+        complain(f"{message}. See {self.prog} --help.")
+        raise SystemExit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help and version, where argparse itself would not mind that nobody can read it."""
+        tell_raw(message.rstrip("\n"))
 
 
 def parser() -> argparse.ArgumentParser:
     """Everything that can be typed."""
-    parser = argparse.ArgumentParser(
-        prog="budgetnet", description="Parameters, MACs and receptive field, exactly."
-    )
+    parser = Parser(prog="budgetnet", description="Parameters, MACs and receptive field, exactly.")
+    parser.set_defaults(debug=False)
+    _add_debug(parser)
     parser.add_argument("--version", action="version", version=f"budgetnet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_account(commands)
@@ -56,7 +96,15 @@ def parser() -> argparse.ArgumentParser:
     _add_export(commands)
     models = commands.add_parser("models", help="list the named networks and where they come from")
     models.set_defaults(run=run.models)
+    for command in commands.choices.values():
+        _add_debug(command)
     return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
+    )
 
 
 def _add_account(commands: Any) -> None:
@@ -129,7 +177,8 @@ def _add_check(commands: Any) -> None:
         help="hold networks to their budgets",
         description="""Check every [[tool.budgetnet.check]] of pyproject.toml, or one TARGET with
             limits given here. Exit code 0: within; 1: over; 2: the call, the configuration or the
-            model is wrong; 3: a figure could not be determined.""",
+            model is wrong, or whatever else went wrong; 3: a figure could not be determined. Each
+            model runs in a process of its own; what it prints goes to stderr.""",
         epilog="""examples: budgetnet check;
             budgetnet check s6 --params 20k --receptive-field 22;
             budgetnet check account.json --weight-bytes "60 KiB" --why""",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ArgumentError, explain
+from .streams import complain, note, note_raw, tell, tell_raw
+from .table import visible_lines
 
 if TYPE_CHECKING:
     from .table import Table
@@ -27,7 +29,7 @@ def account(args: argparse.Namespace) -> int:
     elif args.format == "csv":
         content = account.to_csv(args.depth).rstrip("\n")
     elif args.format == "json":
-        content = account.to_json(indent=2)
+        content = _json(account.to_json(indent=2))
     else:
         content = account.to_table(args.depth)
     _deliver(content, args.output)
@@ -35,16 +37,21 @@ def account(args: argparse.Namespace) -> int:
 
 
 def _deliver(content: Table | str, output: str | None) -> None:
+    """Write what a command is asked for; text is of a format with an escaping of its own."""
     from .files import write_whole
-    from .table import show
 
     if output:
         text = content if isinstance(content, str) else content.to_text()
         write_whole(Path(output), text + "\n")
     elif isinstance(content, str):
-        print(content)
+        tell_raw(content)
     else:
-        show(sys.stdout, content)
+        tell(content)
+
+
+def _json(text: str) -> str:
+    """JSON in which no text passes for a command to the log of a CI, which may stand anywhere."""
+    return text.replace("##", "#\\u0023")
 
 
 def design(args: argparse.Namespace) -> int:
@@ -69,16 +76,16 @@ def export(args: argparse.Namespace) -> int:
         written = to_onnx(model, shape, args.output, fold=folds, name=args.target, spec=spec)
         found = find_folds(model, shape) if folds else ()
     macs = "unknown" if written.macs is None else f"{written.macs:,}"
-    print(
+    tell(
         f"wrote {args.output}: {written.name} on {written.input_text}, {written.params:,} "
         f"parameters, {macs} MACs, receptive field {written.receptive_field or 'unknown'}, "
         f"{Path(args.output).stat().st_size:,} bytes"
     )
     left = [fold for fold in found if fold.layer is None]
     if left:
-        print(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
+        tell(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
     if spec is not None and args.weights is None:
-        print("its weights are random: nothing has trained them")
+        tell("its weights are random: nothing has trained them")
     return 0
 
 
@@ -87,7 +94,6 @@ def check(args: argparse.Namespace) -> int:
     from .checking import verdicts
     from .checking.baseline import NAME, read_baseline, write_baseline
     from .checking.checks import run_check
-    from .table import show
 
     checks = _checks(args)
     folder = checks[0].file.parent if checks[0].file else None
@@ -100,21 +106,26 @@ def check(args: argparse.Namespace) -> int:
     outcomes = [run_check(check, known.get(check.name)) for check in checks]
     code = verdicts.exit_code(outcomes)
     if args.json:
-        print(verdicts.to_json(outcomes))
+        tell_raw(_json(verdicts.to_json(outcomes)))
     elif args.markdown:
-        print(verdicts.to_markdown(outcomes, why=args.why))
+        tell_raw(verdicts.to_markdown(outcomes, why=args.why))
     else:
-        show(sys.stdout, *verdicts.to_parts(outcomes, why=args.why))
+        tell(*verdicts.to_parts(outcomes, why=args.why))
+    if args.debug:
+        for outcome in outcomes:
+            if outcome.error is not None:
+                note("".join(traceback.format_exception(outcome.error)))
     if args.github:
-        _tell_github(
-            verdicts.to_annotations(outcomes), verdicts.to_markdown(outcomes, why=args.why)
-        )
+        # JSON stays JSON: GitHub reads annotations from either stream.
+        if annotations := verdicts.to_annotations(outcomes):
+            (note_raw if args.json else tell_raw)(annotations)
+        _append_summary(verdicts.to_markdown(outcomes, why=args.why))
     if args.update and folder:
         if code > 1:
-            print("budgetnet: the baseline was not written, see above", file=sys.stderr)
+            complain("the baseline was not written, see above")
         else:
             write_baseline(folder / NAME, outcomes)
-            print(f"wrote {folder / NAME}; commit it")
+            (note if args.json else tell)(f"wrote {folder / NAME}; commit it")
     return code
 
 
@@ -154,7 +165,12 @@ def _checks(args: argparse.Namespace) -> list[Any]:
 
 def _find_config() -> Path:
     """pyproject.toml here or in a folder above, as other tools look for it."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise ArgumentError(
+            explain("the working directory cannot be read", numbers={"reason": error})
+        ) from error
     for folder in (here, *here.parents):
         file = folder / "pyproject.toml"
         if file.is_file():
@@ -167,9 +183,8 @@ def _find_config() -> Path:
     )
 
 
-def _tell_github(annotations: str, summary: str) -> None:
-    if annotations:
-        print(annotations)
+def _append_summary(summary: str) -> None:
+    """Write the job summary of a GitHub workflow, if there is one."""
     file = os.environ.get("GITHUB_STEP_SUMMARY")
     if file:
         try:
@@ -192,7 +207,7 @@ def init(args: argparse.Namespace) -> int:
     account = account_target(args.target, shape, options, strict=False)
     name = args.name or args.target
     line = add_check(file, name, args.target, args.input, options, account)
-    print(f"added the check {name!r} at {file}:{line}")
+    tell(f"added the check {name!r} at {file}:{line}")
     return 0
 
 
@@ -200,7 +215,7 @@ def report(args: argparse.Namespace) -> int:
     """Write the HTML report of a network."""
     from .report.command import report
 
-    print(report(args))
+    tell(report(args))
     return 0
 
 
@@ -208,7 +223,7 @@ def draw(args: argparse.Namespace) -> int:
     """Draw a network."""
     from .report.command import draw
 
-    _deliver(draw(args).rstrip("\n"), args.output)
+    _deliver(visible_lines(draw(args).rstrip("\n")), args.output)
     return 0
 
 
@@ -216,7 +231,7 @@ def models(args: argparse.Namespace) -> int:
     """Print the listed networks."""
     from .models import get_reference, list_models
     from .spec import plan
-    from .table import Column, Table, show
+    from .table import Column, Table
 
     rows = []
     for name in list_models():
@@ -225,5 +240,5 @@ def models(args: argparse.Namespace) -> int:
         field = str(account.receptive_field)
         rows.append((name, f"{account.params:,}", field, reference.origin, str(reference.spec)))
     columns = (Column("Model"), Column("Params", numeric=True), Column("RF", numeric=True))
-    show(sys.stdout, Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)))
+    tell(Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)))
     return 0

@@ -49,6 +49,14 @@ def located(error: BudgetnetError, where: str) -> BudgetnetError:
     return made
 
 
+def told(error: BaseException) -> str:
+    """What an exception says, as one line."""
+    try:
+        return " ".join(line.strip() for line in str(error).splitlines()) or "no message"
+    except BaseException:  # whoever wrote it may have made a mistake
+        return "no message"
+
+
 class ArgumentError(BudgetnetError, ValueError):
     """An argument has a value that cannot be meant; the message names it and the remedy."""
 

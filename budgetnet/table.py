@@ -4,12 +4,38 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, TextIO
 
 __all__ = ["Column", "Table"]
+
+# What a terminal obeys instead of showing it: control characters, and marks that turn the direction
+# of writing; line separators; halves of characters, which no encoding has.
+_OBEYED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# What a log of GitHub or Azure obeys: `::error::` at the start of a line, `##[error]` anywhere.
+_COMMANDS = re.compile(r"(?<!\S)::|(?<=#)#(?=\w*\[)")
+# With what a spreadsheet takes a cell for a formula; tabs and ends of lines are escaped before.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def visible(text: str) -> str:
+    r"""Text of whoever, such as the name of a layer, so that it can only be read.
+
+    >>> print(visible("a\x1b[2Jb"), visible("::error::forged"))
+    a\x1b[2Jb \::error::forged
+    """
+    text = _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return _COMMANDS.sub(r"\\\g<0>", text)
+
+
+def visible_lines(text: str) -> str:
+    """`visible` for each line of a text."""
+    return "\n".join(map(visible, text.split("\n")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +66,23 @@ class Table:
 
         out = io.StringIO()
         console = Console(file=out, width=10_000, color_system=None, force_terminal=False)
-        console.print(self._grid([None] * len(self.columns)))
+        shown = self.visible()
+        console.print(shown._grid([None] * len(self.columns)))
         lines = [line.rstrip() for line in out.getvalue().splitlines()]
         body = [line for line in lines if line]
-        return "\n".join([*([self.title] if self.title else []), *body, *self.notes])
+        return "\n".join([*([shown.title] if self.title else []), *body, *shown.notes])
+
+    def visible(self) -> Table:
+        """This table with texts that can only be read, as every form of it is made from."""
+
+        def clean(cells: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(map(visible, cells))
+
+        return Table(
+            tuple(replace(column, name=visible(column.name)) for column in self.columns),
+            tuple(map(clean, self.rows)), visible(self.title), clean(self.totals),
+            clean(self.notes),
+        )  # fmt: skip
 
     def fitted(self, room: int) -> tuple[Table, list[int]]:
         """This table without the columns that `room` characters have no place for, and its widths.
@@ -110,9 +149,10 @@ class Table:
 
     def to_markdown(self) -> str:
         """GitHub-flavoured Markdown, columns aligned, the totals as a last bold row."""
-        head = tuple(column.name for column in self.columns)
-        bold = tuple(f"**{cell}**" if cell else "" for cell in self.totals)
-        body = [*self.rows, *([bold] if bold else [])]
+        shown = self.visible()
+        head = tuple(column.name for column in shown.columns)
+        bold = tuple(f"**{cell}**" if cell else "" for cell in shown.totals)
+        body = [*shown.rows, *([bold] if bold else [])]
         grid = [[_escape(cell) for cell in row] for row in [head, *body]]
         widths = [max(3, *(len(row[i]) for row in grid)) for i in range(len(head))]
         rule = [
@@ -120,16 +160,25 @@ class Table:
             for column, width in zip(self.columns, widths, strict=True)
         ]
         lines = [self._markdown_line(row, widths) for row in [grid[0], rule, *grid[1:]]]
-        title = [f"**{_escape(self.title)}**", ""] if self.title else []
-        notes = ["", *(f"{_escape(note)}  " for note in self.notes)] if self.notes else []
+        title = [f"**{_escape(shown.title)}**", ""] if self.title else []
+        notes = ["", *(f"{_escape(note)}  " for note in shown.notes)] if self.notes else []
         return "\n".join([*title, *lines, *notes])
 
     def to_csv(self) -> str:
-        """Comma-separated values: the header and the rows, without title, totals and notes."""
+        """Comma-separated values: the header and the rows, without title, totals and notes.
+
+        A text that a spreadsheet would take for a formula begins with an apostrophe.
+        """
+        shown = self.visible()
+        texts = [not column.numeric for column in self.columns]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([column.name for column in self.columns])
-        writer.writerows(self.rows)
+        writer.writerow([column.name for column in shown.columns])
+        for row in shown.rows:
+            pairs = zip(row, texts, strict=True)
+            writer.writerow(
+                [f"'{c}" if text and c.startswith(_FORMULA) else c for c, text in pairs]
+            )
         return out.getvalue()
 
     def to_html(self) -> str:
@@ -141,13 +190,14 @@ class Table:
             made = (f'<{tag} style="text-align:{s}">{escape(c)}</{tag}>' for c, s in pairs)
             return f"<tr>{''.join(made)}</tr>"
 
+        shown = self.visible()
         parts = (
-            f"<caption>{escape(self.title)}</caption>" if self.title else "",
-            f"<thead>{line([column.name for column in self.columns], 'th')}</thead>",
-            f"<tbody>{''.join(line(row, 'td') for row in self.rows)}</tbody>",
-            f"<tfoot>{line(self.totals, 'th')}</tfoot>" if self.totals else "",
+            f"<caption>{escape(shown.title)}</caption>" if self.title else "",
+            f"<thead>{line([column.name for column in shown.columns], 'th')}</thead>",
+            f"<tbody>{''.join(line(row, 'td') for row in shown.rows)}</tbody>",
+            f"<tfoot>{line(shown.totals, 'th')}</tfoot>" if self.totals else "",
         )
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in shown.notes)
         return f"<table>{''.join(parts)}</table>{notes}"
 
     def _markdown_line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -159,13 +209,14 @@ class Table:
 
 
 def _escape(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return cell.replace("\\", "\\\\").replace("|", "\\|")
 
 
 def show(stream: TextIO, *parts: Table | str) -> None:
     """Print tables and lines: plain as `to_text`, and folded to its width in a terminal.
 
-    rich decides what a terminal is and can show; NO_COLOR and COLUMNS are respected.
+    What could command a terminal or a log is escaped. rich decides what a terminal is and can show;
+    NO_COLOR and COLUMNS are respected.
     """
     from rich.console import Console
     from rich.text import Text
@@ -173,11 +224,11 @@ def show(stream: TextIO, *parts: Table | str) -> None:
     console = Console(file=stream, highlight=False)
     for part in parts:
         if not console.is_terminal:
-            stream.write(f"{part if isinstance(part, str) else part.to_text()}\n")
+            stream.write(f"{visible_lines(part) if isinstance(part, str) else part.to_text()}\n")
         elif isinstance(part, str):
-            console.print(Text(part))
+            console.print(Text(visible_lines(part)))
         else:
-            table, widths = part.fitted(console.width)
+            table, widths = part.visible().fitted(console.width)
             if table.title:
                 console.print(Text(table.title, style="bold"))
             wide = max(console.width, sum(widths) + 3 * len(widths) - 1)

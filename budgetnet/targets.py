@@ -7,12 +7,12 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .accounting import Account
-from .errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain
+from .errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, told
 from .files import read_text
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ KINDS = (
     "a listed model (see budgetnet models), a spec in quotes, module:callable, file.py:callable "
     "or a saved account.json"
 )
+LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
 
 
 def account_target(
@@ -47,30 +48,48 @@ def account_target(
     if ":" in target:
         if shape is None:
             raise _needs_input(target)
-        model = load(target, options, base)
-        from .trace import account
+        from .isolation import account_alone
 
-        return account(model, shape, name=target, strict=strict)
+        return account_alone(target, shape, options, strict=strict, base=base)
     spec, shape = _chain(target, shape, options)
     from .spec import plan  # on use: a saved account needs no specs
 
     return plan(spec, shape, name=target)
 
 
+def account_here(
+    target: str,
+    shape: tuple[Any, ...],
+    options: Mapping[str, Any],
+    *,
+    strict: bool = True,
+    base: Path = Path(),
+) -> Account:
+    """Account for a callable in this process, with all that it does to it."""
+    model = load(target, options, base)
+    from .trace import account
+
+    return account(model, shape, name=target, strict=strict)
+
+
 @contextmanager
 def naming(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
-    """Turn what a user's `forward` raises, which may be anything, into an error of the target."""
+    """Turn what a user's `forward` raises, which may be anything, into an error of the target.
+
+    What it prints goes to stderr.
+    """
     try:
-        yield
-    except BudgetnetError:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (BudgetnetError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a user's forward may raise anything
+    except BaseException as error:  # a user's forward may raise anything
         shapes = shape if isinstance(shape[0], tuple) else (shape,)
         size = " + ".join("x".join(map(str, one)) for one in shapes)
         raise ArgumentError(
             explain(
                 f"{target} could not be run on an input of {size}",
-                numbers={type(error).__name__: error},
+                numbers={type(error).__name__: told(error)},
                 remedy="Check the shape of the input, and that forward takes tensors alone.",
             )
         ) from error
@@ -94,7 +113,8 @@ def make_model(
             raise _needs_input(target)
         if weights is not None:
             raise ArgumentError(explain("--weights is for listed models", numbers={"got": target}))
-        return load(target, options), shape, None
+        with redirect_stdout(sys.stderr):
+            return load(target, options), shape, None
     from .models import build, get_model, list_models
 
     spec, shape = _chain(target, shape, options)
@@ -156,11 +176,13 @@ def load(target: str, options: Mapping[str, Any], base: Path = Path()) -> Any:
             raise ArgumentError(explain(f"{target} is no callable", remedy="Name a model's class."))
         try:
             made = made(**options)
-        except Exception as error:  # a user's constructor may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a user's constructor may raise anything, and exit
             raise ArgumentError(
                 explain(
                     f"{target} could not be called",
-                    numbers={type(error).__name__: error},
+                    numbers={type(error).__name__: told(error)},
                     remedy="Give its arguments: --set NAME=VALUE, or in a file set = { ... }.",
                 )
             ) from error
@@ -184,13 +206,13 @@ def _import(place: str, base: Path) -> Any:
             return module
         sys.path.insert(0, str(base) if base != Path() else "")
         return importlib.import_module(place)
-    except ArgumentError:
+    except (ArgumentError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a user's module may raise anything
+    except BaseException as error:  # a user's module may raise anything, and exit
         raise ArgumentError(
             explain(
                 f"{place} could not be imported",
-                numbers={type(error).__name__: error},
+                numbers={type(error).__name__: told(error)},
                 remedy="Name it as package.module:callable or path/to/file.py:callable.",
             )
         ) from error
@@ -213,6 +235,10 @@ def read_options(pairs: Sequence[str]) -> dict[str, Any]:
             options[key] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             options[key] = text
+        except (MemoryError, RecursionError, TypeError) as error:  # too deep, or no such dict
+            raise ArgumentError(
+                explain(f"cannot read --set {key}", numbers={"reason": told(error)})
+            ) from error
     return options
 
 
@@ -228,7 +254,7 @@ def read_shape(text: str) -> tuple[Any, ...]:
         return tuple(read_shape(part) for part in text.split("+"))
     parts = text.lower().replace(",", "x").split("x")
     if not 2 <= len(parts) <= 4 or not all(
-        part.strip().isdecimal() and int(part) for part in parts
+        part.strip().isdecimal() and len(part) <= LONGEST and int(part) for part in parts
     ):
         raise ArgumentError(
             explain(

@@ -46,6 +46,7 @@ try:
     import arguments
     import checkpoint
     import run_folder
+    from budgetnet.streams import readable
     from display import Display, closing_words, seeds_table, warn_digits
     from mnist_data import DataError, Digits, load, normalise
     from recipes import RECIPES, Recipe
@@ -319,4 +320,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with readable():  # a redirected stdout may lack characters of the tables
+        sys.exit(main())

@@ -27,6 +27,7 @@ PICTURES = ("curves.png", "preview.png", "errors.png")
 def train(*arguments, cwd, data=None, code=0):
     env = {key: value for key, value in os.environ.items() if key != "BUDGETNET_DATA"}
     env |= {"BUDGETNET_DATA": str(data)} if data else {}
+    env["PYTHONIOENCODING"] = "cp1252"  # as a redirected stdout has it on Windows
     run = subprocess.run(
         [sys.executable, str(SCRIPT), *map(str, arguments)],
         cwd=cwd, env=env, capture_output=True, text=True,

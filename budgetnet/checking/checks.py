@@ -16,6 +16,7 @@ from ..errors import (
     UnsupportedOp,
     explain,
     located,
+    told,
 )
 from ..limits import Finding, read_growth
 from ..targets import account_target
@@ -82,7 +83,10 @@ class Outcome:
 
 
 def run_check(check: Check, baseline: Mapping[str, int] | None) -> Outcome:
-    """Account for a check's target and judge it; errors become part of the outcome."""
+    """Account for a check's target and judge it; errors become part of the outcome.
+
+    Nothing that goes wrong with one check keeps the others from being judged, or looks like one.
+    """
     base = check.file.parent if check.file else Path()
     try:
         account = account_target(check.target, check.shape, check.options, strict=False, base=base)
@@ -94,12 +98,26 @@ def run_check(check: Check, baseline: Mapping[str, int] | None) -> Outcome:
         return Outcome(check, account, budget, budget.check(account))
     except BudgetnetError as error:
         return Outcome(check, error=_placed(error, check))
+    except Exception as error:  # a mistake of ours, or a figure that nothing can hold
+        unexpected = ArgumentError(
+            explain(
+                f"{check.target} could not be judged",
+                numbers={type(error).__name__: told(error)},
+                remedy="--debug shows where it was raised.",
+            )
+        )
+        unexpected.__cause__ = error
+        return Outcome(check, error=_placed(unexpected, check))
 
 
 def _placed(error: BudgetnetError, check: Check) -> BudgetnetError:
     """The error with the line to edit, unless it names one."""
     place = check.place("input" if isinstance(error, ShapeError) else "model")
-    return error if not place or str(check.file) in str(error) else located(error, place)
+    if not place or str(check.file) in str(error):
+        return error
+    placed = located(error, place)
+    placed.__cause__ = error
+    return placed
 
 
 def _known(check: Check, name: str, baseline: Mapping[str, int] | None) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 from ..accounting import Account
 from ..budget import findings_table
+from ..errors import told
 from ..limits import FIGURES, Finding, figure_text
-from ..table import Column, Table
+from ..table import Column, Table, visible
 from .checks import Outcome
 
 FORMAT, VERSION = "budgetnet.check", 1
@@ -29,8 +30,9 @@ def to_markdown(outcomes: Sequence[Outcome], *, why: bool = False) -> str:
     parts = []
     for outcome in outcomes:
         table, *lines = _one(outcome, why=why)
-        head = table if isinstance(table, str) else table.to_markdown()
-        parts.append("\n".join([head, *([""] if lines else []), *(f"- {line}" for line in lines)]))
+        head = visible(table) if isinstance(table, str) else table.to_markdown()
+        listed = (f"- {visible(str(line))}" for line in lines)
+        parts.append("\n".join([head, *([""] if lines else []), *listed]))
     return "\n\n".join([*parts, _tally(outcomes)])
 
 
@@ -69,8 +71,8 @@ def _one(outcome: Outcome, *, why: bool) -> list[Table | str]:
     """A table of what was found and the lines below it, or the error alone."""
     check, account = outcome.check, outcome.account
     if account is None:
-        told = check.name in str(outcome.error)
-        return [str(outcome.error) if told else f"{check.name}: {outcome.error}"]
+        message = told(outcome.error) if outcome.error else ""
+        return [message if check.name in message else f"{check.name}: {message}"]
     title = _title(outcome, account)
     findings, budget = outcome.findings, outcome.budget
     table = findings_table(title, findings) if findings else _figures(title, account)
@@ -115,7 +117,7 @@ def _figures(title: str, account: Account) -> Table:
 def _violations(outcome: Outcome) -> list[tuple[str, str]]:
     """Key and message of everything that fails a check."""
     if outcome.error is not None:
-        return [("", str(outcome.error))]
+        return [("", told(outcome.error))]
     found = []
     for finding in outcome.findings:
         if not finding.ok:
@@ -151,6 +153,8 @@ def _to_dict(outcome: Outcome) -> dict[str, Any]:
 
 
 def _data(text: str) -> str:
+    """As GitHub reads the message of a command: percent-encoded, all else that commands escaped."""
+    text = "\n".join(map(visible, text.split("\n")))
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
