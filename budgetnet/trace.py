@@ -173,11 +173,13 @@ def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[An
             # A name of its own keeps the outputs for as long as the block runs.
             outputs = tracer.twins.model(*args, **kwargs)
             del args, kwargs
+            if tracer.refused is not None:  # forward has caught it, and done something else
+                raise tracer.refused
             yield outputs
-        except (BudgetnetError, HookAdded):
+        except BudgetnetError:
             raise
         except Exception as error:  # whatever forward may raise
-            raise _forward_failed(tracer, given, error) from error
+            raise tracer.refused or _forward_failed(tracer, given, error) from error
         finally:
             tracer.twins.let_go()
 

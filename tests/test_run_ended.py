@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from budgetnet import Budget, account
-from budgetnet.errors import RunEnded
+from budgetnet.errors import RunEnded, UnsupportedOp
 from budgetnet.report import render_html
 
 SHAPE = (3, 16, 16)
@@ -184,3 +184,47 @@ def test_detectors_of_torchvision_up_to_their_choices(name):
         mine = [tuple(row.output_shape) for row in found.rows if row.path == path]
         if path in shapes:
             assert mine == [tuple(shape) for shape in shapes[path]], path
+
+
+class Catches(nn.Module):
+    """Goes another way where an operation fails, which it would not do outside an account."""
+
+    def __init__(self, fails):
+        super().__init__()
+        self.conv, self.fails = nn.Conv2d(3, 4, 3), fails
+
+    def forward(self, x):
+        try:
+            return self.conv(x + self.fails(x))
+        except Exception:
+            return x
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_errors_that_forward_catches_still_end_the_run(strict):
+    net = Catches(lambda x: x.sum().item())
+    if strict:
+        with pytest.raises(RunEnded, match="depends on a value of the input"):
+            account(net, (3, 8, 8))
+    else:
+        found = account(net, (3, 8, 8), strict=False)
+        assert not found.is_complete
+        assert found.macs is None
+
+
+def test_refusals_that_forward_catches_are_refusals():
+    with pytest.raises(UnsupportedOp, match="what becomes of weight"):
+        account(Catches(lambda x: torch.nn.functional.conv2d(x, x[:, :, :3, :3])), (3, 8, 8))
+
+
+def test_hooks_that_forward_adds_where_it_catches_everything():
+    class Adds(Catches):
+        def forward(self, x):
+            try:
+                self.conv.register_forward_hook(lambda module, args, out: out * 2)
+            except Exception:
+                return x
+            return self.conv(x)
+
+    assert [row.kind for row in account(Adds(None), (3, 8, 8)).rows] != []
+    assert account(Adds(None), (3, 8, 8)).macs == 4 * 27 * 36

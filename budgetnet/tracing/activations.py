@@ -43,6 +43,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         self.frames: list[Frame] = [Frame("", model, is_leaf=False)]
         self.called: set[int] = set()
         self.rows: list[Row] = []
+        self.refused: BudgetnetError | None = None  # the first operation that was
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -39,8 +39,14 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
     """Answers operations while a model runs."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Answer one operation."""
-        kwargs = kwargs or {}
+        """Answer one operation, and note what is refused: `forward` may catch the error."""
+        try:
+            return self._dispatched(func, args, kwargs or {})
+        except (UnsupportedOp, StrideMismatch) as error:
+            self.refused = self.refused or error
+            raise
+
+    def _dispatched(self, func: Any, args: Any, kwargs: Any) -> Any:
         operation = operation_of(func)
         given, options = args, kwargs
         if self.constants.written or self.constants.has_copies:
@@ -272,13 +278,14 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         frame = Frame(outer.path, outer.module, is_leaf=True, kind=operation.base)
         self.frames.append(frame)
         ledger.paused = True  # what it takes inside is workspace
-        strict, self.strict = self.strict, True  # else it is the operation itself that is unknown
+        refused, strict = self.refused, self.strict
+        self.strict = True  # else it is the operation itself that is unknown
         try:
             with self:
                 out = found(*args, **kwargs)
         except (BudgetnetError, RuntimeError, TypeError, NotImplementedError):
             del self.rows[rows:]
-            self.constants.left = left
+            self.constants.left, self.refused = left, refused
             return NotImplemented
         finally:
             self.frames.pop()

@@ -46,8 +46,11 @@ _alias = Tensor._make_subclass
 _PLAIN_DISPATCH = Tensor.__torch_dispatch__
 
 
-class HookAdded(Exception):
-    """A forward adds a hook while it runs, which twins that share their tables of hooks cannot."""
+class HookAdded(BaseException):
+    """A forward adds a hook while it runs, which twins that share their tables of hooks cannot.
+
+    No `except Exception` of a forward's may catch it.
+    """
 
 
 class _Fixed(OrderedDict[Any, Any]):
