@@ -337,7 +337,12 @@ def _taps(count: int, step: int) -> int:
 
 def _spread(bits: int, taps: int, step: int) -> int:
     """Union of copies of `bits`, one for each tap, `step` apart."""
-    _check_span(bits.bit_length() + taps.bit_length() * step)
+    length = taps.bit_length()
+    _check_span(bits.bit_length() + length * step)
+    if length > 64:  # by halves, or every tap of a long kernel would move the whole
+        half = length // 2
+        low, high = taps & (1 << half) - 1, taps >> half
+        return _spread(bits, low, step) | _spread(bits, high, step) << half * step
     out = shift = 0
     while taps:
         if taps & 1:
