@@ -288,4 +288,3 @@ def _count(value: int | None) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-

@@ -208,4 +208,3 @@ def united(windows: Sequence[Window]) -> tuple[Window, bool]:
 
 def _columns(fields: Sequence[ReceptiveField]) -> list[tuple[Window, ...]]:
     return list(zip(*(field.axes for field in fields), strict=True))
-

@@ -1,4 +1,4 @@
-"""Accounts as plain data: written, and read by type, by range, and by what follows from the rows."""
+"""Accounts as plain data: written, and read by type, by range and by what follows from rows."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ _PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reus
 _REMEDY = "Write it again with Account.to_json()."
 
 # Kinds of rows that are one operation with one result, so that no map is hidden inside them.
-_SINGLE = frozenset(
-    "AdaptiveAvgPool2d AvgPool2d BatchNorm1d BatchNorm2d Conv1d Conv2d Conv3d ConvTranspose2d "
-    "Dropout Dropout2d ELU Flatten GELU GlobalAveragePool Hardsigmoid Hardswish Identity LayerNorm LeakyReLU Linear "
-    "MaxPool2d PReLU ReLU ReLU6 SiLU Sigmoid Softmax Tanh add cat flatten mean mul relu".split()
-)
+_SINGLE = frozenset({
+    "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Conv3d",
+    "ConvTranspose2d", "Dropout", "Dropout2d", "ELU", "Flatten", "GELU", "GlobalAveragePool",
+    "Hardsigmoid", "Hardswish", "Identity", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d",
+    "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Tanh", "add", "cat", "flatten",
+    "mean", "mul", "relu",
+})  # fmt: skip
 _ALLOCATING = ("Conv2d", "Linear")
 
 
@@ -232,10 +234,12 @@ def _hold_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> Non
             if shape not in maps:
                 raise fields.wrong("output_shapes", shape, "that of no row")
         field = account.receptive_field
-        known = [row.receptive_field for row in rows]
-        if field is None or any(window != Window() for window in field.axes):
-            if field not in known:
-                raise fields.wrong("receptive_field", str(field), "that of no row")
+        of_maps = [row.receptive_field for row in rows if not row.is_global]
+        of_input = field is not None and all(window == Window() for window in field.axes)
+        is_chain = all(row.reads == (i - 1,) for i, row in enumerate(rows))
+        known = field == of_maps[-1] if is_chain and of_maps else of_input or field in of_maps
+        if not known:
+            raise fields.wrong("receptive_field", str(field), "that of no last map")
         least += max((prod(row.output_shape) for row in rows if row.kind in _ALLOCATING), default=0)
     if account.peak_activation_bytes < least:
         what = f"less than the {least:,} numbers that live at once"

@@ -264,7 +264,9 @@ def _check_given(fields: Fields, classes: int) -> None:
         fields.fields(name)
     fields.count("seed", most=2**64 - 1)
     if len(fields.texts("categories")) != classes:
-        raise fields.wrong("categories", fields.get("categories"), f"not a category for each of {classes}")
+        raise fields.wrong(
+            "categories", fields.get("categories"), f"not a category for each of {classes}"
+        )
     settings = fields.fields("preprocessing")
     for name in ("size", "channels", "pixel_scale"):
         settings.count(name, least=1)

@@ -121,7 +121,8 @@ def test_sizes(text, in_bytes, expected):
         ("1.5.0k", False), ("\u0661k", False), ("\uff11\uff10", False), ("0x10", False),
         ("+5", False), ("2**10", False), ("1 k k", False), ("k", False),
         # Too large to be meant, or to be printed.
-        (2**63, False), (10**4000, False), ("9" * 5000, False), ("99999999T", False), (1e300, False),
+        (2**63, False), (10**4000, False), ("9" * 5000, False), ("99999999T", False),
+        (1e300, False),
         (b"5", False), ({"a": 1}, False), ((1, 2, 3), False), (object(), False), (1 + 0j, False),
     ],
 )  # fmt: skip
@@ -163,7 +164,9 @@ def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, cap
     assert len(limits) == bool(grouped)
 
 
-@pytest.mark.parametrize("growth", ["1,5", "+1,,5", "1_0 %", "1,000 %", "\u0661%", "9" * 5000 + "%"])
+@pytest.mark.parametrize(
+    "growth", ["1,5", "+1,,5", "1_0 %", "1,000 %", "\u0661%", "9" * 5000 + "%"]
+)
 def test_growths_that_cannot_be_read(growth):
     from budgetnet.limits import read_growth
 

@@ -1,4 +1,4 @@
-"""Saved accounts are held against their rows: no figure can be edited alone, no field is untyped."""
+"""Saved accounts: no figure can be edited alone, and every field has its type and range."""
 
 import json
 from pathlib import Path
@@ -48,9 +48,9 @@ TOTALS = {
     "padding": ("receptive_field", FIELD | {"padding": [1, 1]}, "padding is not what follows"),
     "field": (
         "receptive_field", plan("c1k9", (1, 28, 28)).receptive_field.to_dict(),
-        "receptive_field is that of no row: '9'",
+        "receptive_field is that of no last map: '9'",
     ),
-    "no field": ("receptive_field", None, "receptive_field is that of no row: 'None'"),
+    "no field": ("receptive_field", None, "receptive_field is that of no last map: 'None'"),
 }  # fmt: skip
 
 
@@ -213,4 +213,5 @@ def test_files_that_earlier_releases_wrote_still_read(version):
     now = plan("c4 c4 p gap2", (1, 12, 12))
     assert now.params == found.params
     assert now.receptive_field == found.receptive_field
-    assert (now.rows if version > 1 else tuple(r._replace(reads=()) for r in now.rows)) == found.rows
+    rows = now.rows if version > 1 else tuple(row._replace(reads=()) for row in now.rows)
+    assert rows == found.rows

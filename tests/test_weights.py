@@ -257,7 +257,7 @@ def test_settings_that_cannot_be_meant_are_refused(copied, settings, message, tm
 
 @pytest.mark.parametrize(("changes", "message"), FIGURES.values(), ids=FIGURES.keys())
 def test_figures_that_cannot_be_are_refused(copied, changes, message):
-    (key, values), = changes.items()
+    ((key, values),) = changes.items()
     edit(copied, **{key: PLAIN[key] | values})
     with pytest.raises(errors.WeightsError) as caught:
         weights.load("s6", "mnist", copied)
@@ -268,7 +268,7 @@ def test_an_edited_account_is_refused_however_it_is_signed(copied):
     account = PLAIN["account"] | {"peak_activation_bytes": 99_999}
     for signed in (True, False):
         edit(copied, signed, account=account)
-        with pytest.raises(errors.WeightsError, match="account is not the network's .*peak_act"):
+        with pytest.raises(errors.WeightsError, match=r"account is not the network's .*peak_act"):
             weights.load("s6", "mnist", copied)
     edit(copied, account=PLAIN["account"] | {"params": 1})
     with pytest.raises(errors.WeightsError, match="params is not the 14,372 of its rows"):

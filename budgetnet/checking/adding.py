@@ -75,7 +75,10 @@ def _check_of(
     lines = [SECTION, *(f"{key} = {_toml(key, value)}" for key, value in content.items())]
     if options:
         content["set"] = dict(options)
-        pairs = (f"{_key(key)} = {_toml(f'set {key}', v)}" for key, v in options.items())
+        pairs = (
+            f"{tomlkit.key(key).as_string()} = {_toml(f'set {key}', v)}"
+            for key, v in options.items()
+        )
         lines.append(f"set = {{ {', '.join(pairs)} }}")
     for figure in ("params", "macs", "receptive_field", "weight_bytes", "peak_activation_bytes"):
         measured = FIGURES[figure].read(account)
@@ -91,14 +94,10 @@ def _check_of(
     return content, lines
 
 
-def _key(name: str) -> str:
-    return tomlkit.key(name).as_string()
-
-
 def _toml(key: str, value: Any) -> str:
     """A value as TOML, which gives back what was written."""
     try:
-        text = tomlkit.item(value).as_string()
+        text = str(tomlkit.item(value).as_string())
         text.encode()
         back = tomllib.loads(f"value = {text}")["value"]
         is_same = repr(back) == repr(value) and _fits(value)
@@ -123,7 +122,7 @@ def _fits(value: Any) -> bool:
 
 
 def _appended(text: str, lines: list[str]) -> tuple[str, int]:
-    """The text with a section at its end, in the line endings that it has, and the section's line."""
+    """The text with a section at its end, in its own line endings, and the section's line."""
     end = "\r\n" if text.rpartition("\n")[0].endswith("\r") else "\n"
     head = text if not text or text.endswith("\n") else text + end
     head += end if head else ""

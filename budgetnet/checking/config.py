@@ -74,9 +74,7 @@ def _tables(text: str, where: str) -> list[dict[str, Any]]:
     return tables
 
 
-def _read_check(
-    table: dict[str, Any], file: Path, lines: Mapping[str, int], number: str
-) -> Check:
+def _read_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], number: str) -> Check:
     key = ""
     try:
         for key in table:
@@ -126,7 +124,9 @@ def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
     value = table.get(key, {})
     if not isinstance(value, dict):
         raise ArgumentError(
-            explain(f"{key}={shown(value)} is no table", remedy=f"Write {key} = {{ name = value }}.")
+            explain(
+                f"{key}={shown(value)} is no table", remedy=f"Write {key} = {{ name = value }}."
+            )
         )
     return value
 
@@ -166,4 +166,3 @@ def _locate(text: str, count: int) -> list[dict[str, int]]:
         elif inside and (match := _KEY.match(line)):
             found[-1].setdefault(match[1], number)
     return found if len(found) == count else [{"": 1} for _ in range(count)]
-
