@@ -125,7 +125,7 @@ def parse_field(data: Any, where: str) -> ReceptiveField:
         for i, axis in enumerate(fields.items("windows"))
     ]
     places = fields.counts("places", most=len(windows) - 1) if "places" in fields else ()
-    if not windows or len(places) not in (0, len(windows)):
+    if len(places) not in (0, len(windows)):
         raise fields.wrong("places", places, f"not that of {len(windows)} windows")
     found = ReceptiveField(tuple(windows), places)
     follows = found.to_dict()

@@ -79,7 +79,7 @@ TYPES = {
     "row": ("rows", [3], "rows[0] is no mapping of names: 3"),
     "unused": ("unused", [3], "unused is no list of texts: [3]"),
     "field": ("receptive_field", [], "receptive_field is no mapping of names: []"),
-    "windows": ("receptive_field", FIELD | {"windows": []}, "receptive_field.places is not that"),
+    "windows": ("receptive_field", FIELD | {"windows": []}, "receptive_field.size is not what follows"),
     "types": ("weight_bytes_by_type", [], "weight_bytes_by_type is no mapping of names: []"),
     "type": ("weight_bytes_by_type", {"float32": 3}, "float32 is no multiple of 4: 3"),
 }
@@ -187,6 +187,7 @@ MODELS = {
     "plain": (Plain(), (1, 9, 9)),
     "several": (nn.Bilinear(3, 4, 5), ((3,), (4,))),
     "recurrent": (nn.LSTM(5, 6, batch_first=True), (7, 5)),
+    "cell": (nn.LSTMCell(5, 6), (5,)),
     "half": (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(98, 3)).half(), (1, 9, 9)),
     "nothing": (nn.Identity(), (1, 9, 9)),
 }
