@@ -266,7 +266,9 @@ def test_init_refuses_what_toml_cannot_say(option, project, capsys):
     file.with_name("any.py").write_text(NETS.replace("width=4", "width=4, **ignored"))
     before = file.read_bytes()
     assert 2 == main(["init", "any.py:small", "--input", "1x9x9", "--set", option, "--name", "n"])
-    told = f"--set a={ast.literal_eval(option[2:])!r} cannot be written as TOML. Nothing was written"
+    told = (
+        f"--set a={ast.literal_eval(option[2:])!r} cannot be written as TOML. Nothing was written"
+    )
     assert told in capsys.readouterr().err
     assert before == file.read_bytes()
 

@@ -79,7 +79,11 @@ TYPES = {
     "row": ("rows", [3], "rows[0] is no mapping of names: 3"),
     "unused": ("unused", [3], "unused is no list of texts: [3]"),
     "field": ("receptive_field", [], "receptive_field is no mapping of names: []"),
-    "windows": ("receptive_field", FIELD | {"windows": []}, "receptive_field.size is not what follows"),
+    "windows": (
+        "receptive_field",
+        FIELD | {"windows": []},
+        "receptive_field.size is not what follows",
+    ),
     "types": ("weight_bytes_by_type", [], "weight_bytes_by_type is no mapping of names: []"),
     "type": ("weight_bytes_by_type", {"float32": 3}, "float32 is no multiple of 4: 3"),
 }
