@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from . import folding
+from . import folding, saved
 from .errors import FormatError, explain
-from .geometry import Sliding, as_tuples, compact
+from .files import parse_json
+from .geometry import Sliding, compact
 from .receptive_field import ReceptiveField
 from .table import Column, Table
 
 __all__ = ["Account", "Row"]
-
-FORMAT = "budgetnet.account"
-VERSION = 3  # 1 did not say what a row reads; 2 had no lines and no places
-_PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reused", "unknown")
 
 
 class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
@@ -219,24 +216,7 @@ class Account:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format name and version, the totals included for other readers."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "name": self.name,
-            "input_shape": self.input_shape,
-            "output_shapes": self.output_shapes,
-            "params": self.params,
-            "trainable_params": self.trainable_params,
-            "buffers": self.buffers,
-            "weight_bytes": self.weight_bytes,
-            "weight_bytes_by_type": dict(self.weight_bytes_by_type),
-            "peak_activation_bytes": self.peak_activation_bytes,
-            "macs": self.macs,
-            "depth": self.depth,
-            "receptive_field": _field_to_dict(self.receptive_field),
-            "unused": list(self.unused),
-            "rows": [_row_to_dict(row) for row in self.rows],
-        }
+        return saved.to_dict(self)
 
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as JSON text."""
@@ -244,48 +224,18 @@ class Account:
 
     @classmethod
     def from_dict(cls, data: Any) -> Account:
-        """Read `to_dict`'s form; raises `FormatError` on any other."""
-        found = (
-            (data.get("format"), data.get("version")) if isinstance(data, dict) else (None, None)
-        )
-        if found[0] != FORMAT or found[1] not in range(1, VERSION + 1):
-            raise FormatError(
-                explain(
-                    "this is no account that this release reads",
-                    numbers={"expected": f"{FORMAT} {VERSION}", "got": f"{found[0]} {found[1]}"},
-                    remedy="Write it again with Account.to_json().",
-                )
-            )
-        try:
-            shapes = data["output_shapes"]
-            return cls(
-                name=data["name"],
-                input_shape=as_tuples(data["input_shape"]),
-                output_shapes=shapes if shapes is None else as_tuples(shapes),
-                rows=tuple(_row_from_dict(row) for row in data["rows"]),
-                receptive_field=_field_from_dict(data["receptive_field"]),
-                params=data["params"],
-                trainable_params=data["trainable_params"],
-                buffers=data["buffers"],
-                weight_bytes_by_type=tuple(data["weight_bytes_by_type"].items()),
-                peak_activation_bytes=data["peak_activation_bytes"],
-                unused=tuple(data["unused"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(
-                explain(
-                    "the account is damaged",
-                    numbers={type(error).__name__: error},
-                    remedy="Write it again with Account.to_json().",
-                )
-            ) from error
+        """Read `to_dict`'s form; raises `FormatError` on any other.
+
+        Whatever follows from the rows is held against them, so that no total can be edited.
+        """
+        return saved.parse(data)
 
     @classmethod
     def from_json(cls, text: str) -> Account:
         """Read `to_json`'s text; raises `FormatError` where it is not one."""
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            data = parse_json(text)
+        except ValueError as error:
             raise FormatError(explain("this is not JSON", numbers={"reason": error})) from error
         return cls.from_dict(data)
 
@@ -355,36 +305,5 @@ def _count(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _field_to_dict(field: ReceptiveField | None) -> dict[str, Any] | None:
-    return None if field is None else field.to_dict()
-
-
-def _field_from_dict(data: Any) -> ReceptiveField | None:
-    return None if data is None else ReceptiveField.from_dict(data)
-
-
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-
-
-def _row_to_dict(row: Row) -> dict[str, Any]:
-    return {
-        **{name: getattr(row, name) for name in _PLAIN},
-        "output_shape": list(row.output_shape),
-        "receptive_field": _field_to_dict(row.receptive_field),
-        "sliding": asdict(row.sliding) if row.sliding else None,
-        "reads": list(row.reads),
-        "lines": list(row.lines),
-    }
-
-
-def _row_from_dict(data: Any) -> Row:
-    slide = data["sliding"]
-    return Row(
-        **{name: data[name] for name in _PLAIN},
-        output_shape=tuple(data["output_shape"]),
-        receptive_field=_field_from_dict(data["receptive_field"]),
-        sliding=slide and Sliding(**{name: as_tuples(value) for name, value in slide.items()}),
-        reads=tuple(data.get("reads", ())),
-        lines=tuple(data.get("lines", ())),
-    )

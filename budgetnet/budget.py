@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from .accounting import Account
-from .errors import ArgumentError, BudgetnetError, explain
+from .errors import ArgumentError, BudgetnetError, explain, shown
 from .limits import FIGURES, Finding, Forbid, Limit, Require, findings_of, read_limit
 from .table import Column, Table
 
@@ -99,7 +99,7 @@ class Budget:
         for name in data:
             if name not in LIMITS:
                 raise ArgumentError(
-                    explain(f"{name!r} is no limit", remedy=did_you_mean(name, LIMITS))
+                    explain(f"{shown(name)} is no limit", remedy=did_you_mean(name, LIMITS))
                 )
         return cls(**data)
 
@@ -183,14 +183,17 @@ def findings_table(title: str, findings: Sequence[Finding]) -> Table:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest known names, as the end of a message."""
     known = list(known)
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name[:40], known, n=1) if isinstance(name, str) else []
     return f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
 
 
 def _names(what: str, value: Any) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else tuple(value)
-    if not all(isinstance(name, str) and name for name in names):
-        raise ArgumentError(
-            explain(f"{what}={value!r} does not name kinds", remedy='Write ["BatchNorm2d"].')
-        )
-    return names
+    names: Any = (value,) if isinstance(value, str) else value
+    # A mapping or bytes can be iterated over as well, but name no kinds.
+    if isinstance(names, Iterable) and not isinstance(names, Mapping | bytes | bytearray):
+        names = tuple(names)
+        if all(isinstance(name, str) and name for name in names):
+            return names  # type: ignore[no-any-return]  # just checked
+    raise ArgumentError(
+        explain(f"{what}={shown(value)} does not name kinds", remedy='Write ["BatchNorm2d"].')
+    )

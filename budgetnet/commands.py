@@ -198,7 +198,7 @@ def _append_summary(summary: str) -> None:
 
 def init(args: argparse.Namespace) -> int:
     """Add a check of a network as it is to the configuration."""
-    from .checking.config import add_check
+    from .checking.adding import add_check
     from .targets import account_target, read_options, read_shape
 
     shape = read_shape(args.input) if args.input else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
     "ArgumentError",
@@ -36,17 +38,44 @@ def explain(
     return f"{text}. {remedy}" if remedy else f"{text}."
 
 
+def shown(value: object, most: int = 80) -> str:
+    """A value as a message shows it: on one line, cut where it is long, whatever it is.
+
+    >>> shown("1,5k"), shown([0] * 1000, most=12)
+    ("'1,5k'", '[0, 0, 0, 0...')
+    """
+    try:
+        text = repr(value)
+    except Exception as error:  # numbers of thousands of digits, deep nesting, a user's own repr
+        text = f"a value of type {type(value).__name__} ({type(error).__name__})"
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= most else f"{text[: most - 1]}..."
+
+
 class BudgetnetError(Exception):
-    """Base of every error that budgetnet raises on purpose."""
+    """Base of every error that budgetnet raises on purpose.
+
+    All of them can be pickled and copied with their attributes, and so cross processes.
+    """
 
     is_verdict = False  # whether the call was right, and the answer is no
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Restore without `__init__`, whose arguments are not always those of the base class."""
+        return _restore, (type(self), self.args), self.__dict__ or None
+
+
+def _restore(cls: type[BudgetnetError], args: tuple[Any, ...]) -> BudgetnetError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error
 
 
 def located(error: BudgetnetError, where: str) -> BudgetnetError:
     """The same error with a place in front, for callers that know where it arose."""
-    made = type(error)(f"{where}: {error}")
-    made.__dict__.update(error.__dict__)
-    return made
+    placed = copy.copy(error)
+    placed.args = (f"{where}: {error}",)
+    return placed
 
 
 def told(error: BaseException) -> str:

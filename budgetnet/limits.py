@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
 from .accounting import Account
-from .errors import ArgumentError, explain
+from .errors import ArgumentError, explain, shown
 
 __all__ = ["Finding", "Forbid", "Range", "Require"]
 
@@ -209,7 +209,7 @@ def read_limit(name: str, value: Any) -> Range:
     """A `Range` from what a user writes: one bound, or a (low, high) pair.
 
     One bound is a maximum; for `receptive_field`, where more is better, it is a minimum. As text a
-    pair is "16k..20k".
+    pair is "16k..20k". Thousands are set apart in groups of three by commas or underscores.
 
     Raises:
         ArgumentError: a bound cannot be read, or low is above high.
@@ -226,7 +226,7 @@ def read_limit(name: str, value: Any) -> Range:
         if len(value) != 2:
             raise ArgumentError(
                 explain(
-                    f"{name}={value!r} is no range",
+                    f"{name}={shown(value)} is no range",
                     remedy="Write one bound, or a pair of the lowest and the highest.",
                 )
             )
@@ -251,37 +251,42 @@ _BYTES = {"": 1, "B": 1} | {
     for power, prefixes in enumerate(("kK", "M", "G"), start=1)
     for prefix in prefixes
 }
-_SIZE = re.compile(r"(\d[\d_,]*(?:\.\d+)?)\s*([A-Za-z]*)")
+# Digits alone, or in groups of three that one sign sets apart; a fraction, which needs a unit.
+_NUMBER = r"([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:_[0-9]{3})+)(\.[0-9]+)?"
+_SIZE = re.compile(rf"{_NUMBER}\s*([A-Za-z]*)")
+MOST = 2**63 - 1  # a count that is larger than this is a slip of the keyboard
 
 
 def read_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
     """A count or number of bytes, as an int or as readable text.
 
-    >>> read_size("14.4k"), read_size("1,000_000"), read_size("1.5 KiB", in_bytes=True)
+    >>> read_size("14.4k"), read_size("1,000,000"), read_size("1.5 KiB", in_bytes=True)
     (14400, 1000000, 1536)
     """
     units = _BYTES if in_bytes else _COUNTS
     number: Fraction | None = None
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        digits, unit = match.groups()
-        if unit in units:
-            number = Fraction(digits.replace(",", "").replace("_", "")) * units[unit]
+    if isinstance(value, str) and len(value) <= 40 and (match := _SIZE.fullmatch(value.strip())):
+        digits, fraction, unit = match.groups()
+        factor = units.get(unit, 0)
+        if factor > 1 or (factor and not fraction):
+            whole = digits.replace(",", "").replace("_", "")
+            number = Fraction(whole + (fraction or "")) * factor
     elif isinstance(value, int) and not isinstance(value, bool):
         number = Fraction(value)
     elif isinstance(value, float) and value.is_integer():
         number = Fraction(int(value))
-    if number is None or number < 0 or number.denominator != 1:
-        examples = "61440, '60 KiB' or '60 kB'" if in_bytes else "20000, '20k' or '3M'"
+    if number is None or not 0 <= number <= MOST or number.denominator != 1:
+        examples = "61440, '60 KiB' or '60 kB'" if in_bytes else "20000, '20,000', '20k' or '3M'"
         raise ArgumentError(
             explain(
-                f"cannot read {name}={value!r} as a size",
-                remedy=f"Write a whole number that is not negative, such as {examples}.",
+                f"cannot read {name}={shown(value)} as a size",
+                remedy=f"Write a whole number from 0 to 2**63 - 1, such as {examples}.",
             )
         )
     return int(number)
 
 
-_GROWTH = re.compile(r"\+?\s*(\d+(?:\.\d+)?)\s*%")
+_GROWTH = re.compile(r"\+?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%")
 
 
 def read_growth(name: str, allowed: Any, baseline: int) -> Range:
@@ -299,7 +304,7 @@ def read_growth(name: str, allowed: Any, baseline: int) -> Range:
         try:
             more = read_size(plain, in_bytes=FIGURES[name].is_bytes)
         except ArgumentError:
-            what = f"cannot read {allowed!r} as a growth of {name}"
+            what = f"cannot read {shown(allowed)} as a growth of {name}"
             raise ArgumentError(explain(what, remedy="Write '+2%', '+500' or 0.")) from None
         said = f"+{more:,}"
     return Range(name, high=baseline + more, baseline=f"baseline {baseline:,} {said}")

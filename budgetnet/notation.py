@@ -6,14 +6,15 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from .errors import SpecError, explain
+from .errors import SpecError, explain, shown
 from .geometry import same_padding
 from .stages import Conv, Head, Pool, Separable, Stage, Transition
 from .window import Pair
 
 _USAGE = 'Write words such as "c16 c16 p c16 gap10"; Spec.parse lists them all.'
-_WORD = re.compile(r"(gap|ds|c|t|p)(\d+)?((?:[a-z+-].*)?)")
-_MODIFIER = re.compile(r"([kspdg])(\d+)(?:x(\d+))?|same|[+-]bias|-bn|-act")
+_WORD = re.compile(r"(gap|ds|c|t|p)([0-9]+)?((?:[a-z+-].*)?)")
+_MODIFIER = re.compile(r"([kspdg])([0-9]+)(?:x([0-9]+))?|same|[+-]bias|-bn|-act")
+_LONGEST = re.compile(r"[0-9]{10}")  # a number that no layer can have
 _FLAGS = {"-bn": ("norm", False), "-act": ("act", False), "+bias": ("bias", True)}
 _FLAGS |= {"-bias": ("bias", False)}
 _FIELDS = {"k": "kernel_size", "s": "stride", "p": "padding", "d": "dilation", "g": "groups"}
@@ -38,6 +39,8 @@ def write(stages: tuple[Stage, ...]) -> str:
 
 def _parse_word(word: str, position: int) -> Stage:
     match = _WORD.fullmatch(word)
+    if _LONGEST.search(word):
+        raise _unreadable(word, position, "a number has ten digits or more")
     if not match:
         raise _unreadable(word, position, "no stage begins so")
     kind, number, modifiers = match.groups()
@@ -68,7 +71,7 @@ def _parse_modifiers(word: str, position: int, text: str) -> dict[str, Any]:
     while text:
         match = _MODIFIER.match(text)
         if not match:
-            raise _unreadable(word, position, f"{text!r} is no modifier")
+            raise _unreadable(word, position, f"{shown(text)} is no modifier")
         letter, first, second = match.groups()
         name: str = match[0]
         value: Any = True
@@ -104,7 +107,7 @@ def _check_positive(word: str, position: int, options: dict[str, Any]) -> None:
 def _unreadable(word: str, position: int, reason: str) -> SpecError:
     return SpecError(
         explain(
-            f"cannot read {word!r}",
+            f"cannot read {shown(word)}",
             where=f"word {position} of the spec",
             numbers={"reason:": reason},
             remedy=_USAGE,

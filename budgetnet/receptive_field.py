@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from .errors import ArgumentError, explain
 from .geometry import compact
-from .window import Pair, Window
+from .plain import Fields
+from .window import MOST_POSITIONS, Pair, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,49 @@ class ReceptiveField:
 
     @classmethod
     def from_dict(cls, data: Any) -> ReceptiveField:
-        """Read `to_dict`'s form."""
-        windows = tuple(_read_window(axis) for axis in data["windows"])
-        return cls(windows, tuple(data.get("places", ())))
+        """Read `to_dict`'s form.
+
+        Raises `ValueError` where a part of it is missing or damaged, or does not follow from the
+        windows.
+        """
+        return parse_field(data, "the field")
+
+
+def parse_field(data: Any, where: str) -> ReceptiveField:
+    """Read the form of `ReceptiveField.to_dict`, which lies at `where` in a file."""
+    fields = Fields(data, where)
+    windows = [
+        _parse_window(Fields(axis, f"{where}.windows[{i}]"))
+        for i, axis in enumerate(fields.items("windows"))
+    ]
+    places = fields.counts("places", least=-1, most=len(windows) - 1) if "places" in fields else ()
+    if len(places) not in (0, len(windows)):
+        raise fields.wrong("places", places, f"not that of {len(windows)} windows")
+    found = ReceptiveField(tuple(windows), places)
+    follows = found.to_dict()
+    fields.same({key: follows[key] for key in ("size", "stride", "padding")})
+    return found
+
+
+def _parse_window(fields: Fields) -> Window:
+    runs, advance = fields.items("runs"), fields.count("advance", least=-MOST_POSITIONS)
+    if not all(isinstance(phase, list | tuple) and all(map(_is_run, phase)) for phase in runs):
+        raise fields.wrong("runs", runs, "no list of runs from a position to a later one")
+    key = tuple(tuple(map(tuple, phase)) for phase in runs), advance
+    ends = [end for phase in key[0] for run in phase for end in run]
+    span = max(ends, default=0) - min(ends, default=0)
+    if not runs or span * len(runs) > MOST_POSITIONS or abs(advance) > MOST_POSITIONS:
+        numbers = f"{len(runs):,} phases of {span:,} positions"
+        raise fields.wrong("runs", numbers, f"beyond the {MOST_POSITIONS:,} positions of a window")
+    return _of_runs(*key)
+
+
+def _is_run(run: Any) -> bool:
+    ends = run if isinstance(run, list | tuple) else ()
+    return len(ends) == 2 and all(type(n) is int for n in ends) and ends[0] <= ends[1]
+
+
+_of_runs = lru_cache(maxsize=1024)(Window.of_runs)  # the rows of a network repeat each other
 
 
 def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
@@ -177,8 +219,3 @@ def _columns(fields: Sequence[ReceptiveField]) -> list[list[Window]]:
     """The windows along each axis, every object once: many fields are made of few."""
     axes = range(len(fields[0].axes))
     return [list({id(w): w for w in [f.axes[axis] for f in fields]}.values()) for axis in axes]
-
-
-def _read_window(data: Any) -> Window:
-    phases = ((i for lo, hi in runs for i in range(lo, hi + 1)) for runs in data["runs"])
-    return Window.reading(*phases, advance=data["advance"])

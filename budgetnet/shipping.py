@@ -21,7 +21,18 @@ from .files import write_whole
 from .references import Reference, get_reference
 from .spec import plan
 from .trace import account
-from .weights import FORMAT, GIVEN, PREPROCESSING, VERSION, Weights, check_keys, fill, parse
+from .weights import (
+    FORMAT,
+    GIVEN,
+    PREPROCESSING,
+    VERSION,
+    Weights,
+    check_fields,
+    check_keys,
+    digest_of,
+    fill,
+    parse,
+)
 
 MEDIAN_RULE = (
     "Fixed before the runs: the file is the run whose last-epoch accuracy is the median of all "
@@ -41,11 +52,14 @@ def median_run(accuracies: Mapping[int, float]) -> int:
     >>> median_run({0: 99.5, 1: 99.6, 2: 99.4, 3: 99.5})
     0
     """
-    if not accuracies or not all(math.isfinite(value) for value in accuracies.values()):
+    values = accuracies.values()
+    if not accuracies or not all(
+        isinstance(value, int | float) and math.isfinite(value) for value in values
+    ):
         raise ArgumentError(
             explain("these are no accuracies to choose from", numbers={"got": dict(accuracies)})
         )
-    median = statistics.median_low(accuracies.values())
+    median = statistics.median_low(values)
     return min(seed for seed, value in accuracies.items() if value == median)
 
 
@@ -76,7 +90,8 @@ def save(
     """
     check_keys(meta, GIVEN, "meta", _STATE)
     check_keys(meta["preprocessing"], PREPROCESSING, "meta, preprocessing", _STATE)
-    _check_meta(meta, accuracies, get_reference(meta["model"]))
+    _plain(meta)
+    _check_meta(meta, accuracies)
     if not 0 < len(labels) == len(images):
         numbers = {"images": len(images), "labels": len(labels)}
         raise ArgumentError(explain("every test image needs its label", numbers=numbers))
@@ -94,6 +109,7 @@ def save(
         "images": len(labels),
     }
     folder.mkdir(parents=True, exist_ok=True)
+    found.meta["digest"] = digest_of(found.meta)
     # The sidecar last: cut off between the two, the checksum tells.
     write_whole(folder / f"{found.stem}.safetensors", data)
     write_whole(folder / f"{found.stem}.json", json.dumps(found.meta, indent=2) + "\n")
@@ -134,6 +150,7 @@ def _describe(
         "format_version": VERSION,
         **{key: meta[key] for key in ("model", "weights")},
         "sha256": sha256,
+        "digest": "",  # of all else, once it is known
         "spec": str(reference.spec),
         "input_shape": list(reference.input_shape),
         "accuracy": {},
@@ -181,16 +198,17 @@ def _proven_account(net: nn.Module, name: str, reference: Reference) -> Account:
     return expected
 
 
-def _check_meta(meta: Mapping[str, Any], accuracies: Mapping[int, float], net: Reference) -> None:
-    """Hold the fields against each other, before anything is computed."""
+def _check_meta(meta: Mapping[str, Any], accuracies: Mapping[int, float]) -> None:
+    """Hold the fields to their types and against each other, before anything is computed."""
+    net = get_reference(str(meta["model"]))
     settings, shape = meta["preprocessing"], net.input_shape
     classes = plan(net.spec, shape).rows[-1].output_shape[0]
+    check_fields(meta, "meta", classes, "Nothing was written.")
     chosen = median_run(accuracies)
     facts = {
         "preprocessing fits the network's input": shape
         == (settings["channels"], settings["size"], settings["size"]),
         "pixels are scaled by 255, as GreyImage does": settings["pixel_scale"] == 255,
-        "there is a category for each of the network's scores": len(meta["categories"]) == classes,
         "seed is among the accuracies": meta["seed"] in accuracies,
         f"seed is the one that the rule chooses, {chosen}": meta["rule"] != MEDIAN_RULE
         or meta["seed"] == chosen,
@@ -210,10 +228,10 @@ def _check_meta(meta: Mapping[str, Any], accuracies: Mapping[int, float], net: R
         )
 
 
-def _plain(data: Any) -> dict[str, Any]:
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
     """What reading the JSON will give: tuples as lists. Not-a-number raises."""
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False))
+        plain: dict[str, Any] = json.loads(json.dumps(dict(data), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             explain("this is not plain data", where="meta", numbers={"reason": error})

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from dataclasses import fields as fields_of
 from difflib import get_close_matches
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
-from .errors import ArgumentError, FormatError, WeightsError, explain
+from .accounting import Account
+from .errors import ArgumentError, FormatError, WeightsError, explain, shown
+from .files import parse_json
+from .plain import Damaged, Fields
 from .references import get_reference
+from .spec import plan
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from .presets import GreyImage
 
 FORMAT = "budgetnet.weights"
-VERSION = 1
+VERSION = 2  # 1 had no digest
 GIVEN = (  # what only the caller of `shipping.save` knows
     "model", "weights", "dataset", "categories", "seed", "rule", "recipe", "preprocessing",
     "versions", "hardware", "command", "licence",
@@ -33,6 +39,7 @@ GIVEN = (  # what only the caller of `shipping.save` knows
 COMPUTED = (
     "format", "format_version", "sha256", "spec", "input_shape", "account", "accuracy", "seeds",
 )  # fmt: skip
+NUMBERS = {"accuracy": ("percent", "correct", "images"), "seeds": ("n", "mean", "sd", "accuracies")}
 PREPROCESSING = ("size", "channels", "pixel_scale", "mean", "std", "ink")
 _REINSTALL = "Nothing was loaded. Install budgetnet again, or write both files with shipping.save."
 
@@ -112,7 +119,7 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
     Raises:
         ArgumentError: there are no such weights; the message lists those there are.
         FormatError: the sidecar is of a version that this release does not read.
-        WeightsError: the sidecar is damaged, or describes another network.
+        WeightsError: the sidecar is damaged, was edited, or describes another network.
 
     >>> load("s6", "mnist")
     Weights(model='s6', name='mnist')
@@ -124,6 +131,7 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
         raise _unknown(model, name, known)
     file = f"{model}-{name}.json"
     meta = _read_sidecar(folder, file)
+    described = plan(reference.spec, reference.input_shape, name=model)
     expected = {
         "model": model,
         "weights": name,
@@ -132,8 +140,25 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
     }
     for key, value in expected.items():
         if meta[key] != value:
-            numbers = {"expected": value, "got": meta[key]}
+            got = meta[key] if isinstance(meta[key], str) else shown(meta[key])
+            numbers = {"expected": value, "got": got}
             raise _damaged(f"the sidecar's {key} is not the network's", file, numbers)
+    try:
+        account = Account.from_dict(meta["account"])
+    except FormatError as error:
+        raise _damaged("the account cannot be read", file, {"reason": error}) from error
+    if account != described:
+        differ = [
+            field.name
+            for field in fields_of(described)
+            if getattr(account, field.name) != getattr(described, field.name)
+        ]
+        numbers = {"differing": ", ".join(differ)}
+        raise _damaged("the sidecar's account is not the network's", file, numbers)
+    check_fields(meta, file, described.rows[-1].output_shape[0])
+    if meta["format_version"] > 1 and meta["digest"] != digest_of(meta):
+        numbers = {"digest": digest_of(meta), "expected": meta["digest"]}
+        raise _damaged("the sidecar was changed after it was written", file, numbers)
     return Weights(model, name, meta, folder)
 
 
@@ -187,12 +212,12 @@ def _read(folder: Traversable, file: str) -> bytes:
 
 def _read_sidecar(folder: Traversable, file: str) -> dict[str, Any]:
     try:
-        meta = json.loads(_read(folder, file))
+        meta = parse_json(_read(folder, file))
     except ValueError as error:  # no JSON, or no text
         raise _damaged("the sidecar is not JSON", file, {"reason": error}) from error
     found = (meta.get("format"), meta.get("format_version")) if isinstance(meta, dict) else None
-    if found != (FORMAT, VERSION):
-        got = "something else" if found is None else f"{found[0]} {found[1]}"
+    if found is None or found[0] != FORMAT or repr(found[1]) not in ("1", repr(VERSION)):
+        got = "something else" if found is None else " ".join(map(shown, found))
         raise FormatError(
             explain(
                 "this is no sidecar that this release reads",
@@ -201,9 +226,70 @@ def _read_sidecar(folder: Traversable, file: str) -> dict[str, Any]:
                 remedy="Use the release of budgetnet that wrote it.",
             )
         )
-    check_keys(meta, (*COMPUTED, *GIVEN), file)
+    digest = ("digest",) if meta["format_version"] > 1 else ()
+    check_keys(meta, (*COMPUTED, *digest, *GIVEN), file)
     check_keys(meta["preprocessing"], PREPROCESSING, f"{file}, preprocessing")
+    for key, names in NUMBERS.items():
+        check_keys(meta[key], names, f"{file}, {key}")
     return dict(meta)
+
+
+def digest_of(meta: Mapping[str, Any]) -> str:
+    """The sha256 of all that a sidecar says beside it, whatever its order and indentation."""
+    rest = {key: value for key, value in meta.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_fields(
+    meta: Mapping[str, Any], where: str, classes: int, remedy: str = _REINSTALL
+) -> None:
+    """Hold what is given, and what is computed where it is there, to its type and range.
+
+    Raises:
+        WeightsError: a field cannot be what it is; the message names it.
+    """
+    try:
+        _check_given(Fields(dict(meta)), classes)
+        if "sha256" in meta:
+            _check_computed(Fields(dict(meta)))
+    except Damaged as error:
+        raise _damaged("a field cannot be meant", where, {"reason": error}, remedy) from error
+
+
+def _check_given(fields: Fields, classes: int) -> None:
+    for name in ("model", "weights", "rule", "command", "licence"):
+        fields.text(name)
+    for name in ("dataset", "recipe", "versions", "hardware"):
+        fields.fields(name)
+    fields.count("seed", most=2**64 - 1)
+    if len(fields.texts("categories")) != classes:
+        raise fields.wrong(
+            "categories", fields.get("categories"), f"not a category for each of {classes}"
+        )
+    settings = fields.fields("preprocessing")
+    for name in ("size", "channels", "pixel_scale"):
+        settings.count(name, least=1)
+    settings.text("ink")
+    settings.number("mean")
+    if settings.number("std", least=0) == 0:
+        raise settings.wrong("std", 0, "nothing to divide by")
+
+
+def _check_computed(fields: Fields) -> None:
+    for name in ("sha256", "digest"):
+        if name in fields and not re.fullmatch("[0-9a-f]{64}", fields.text(name)):
+            raise fields.wrong(name, fields.get(name), "no sha256")
+    accuracy, seeds = fields.fields("accuracy"), fields.fields("seeds")
+    images = accuracy.count("images", least=1)
+    correct = accuracy.count("correct", most=images)
+    accuracy.number("percent", least=0)
+    accuracy.same({"percent": round(100 * correct / images, 4)})
+    runs = seeds.fields("accuracies")
+    values = [runs.number(seed, least=0) for seed in runs.data]
+    seeds.same({"n": len(values)})
+    seeds.number("mean", least=0)
+    seeds.optional("sd", lambda key: seeds.number(key, least=0))
 
 
 def check_keys(data: Any, keys: tuple[str, ...], where: str, remedy: str = _REINSTALL) -> None:

@@ -15,6 +15,7 @@ from .errors import ArgumentError, StrideMismatch, explain
 Pair: TypeAlias = tuple[int, int]
 
 
+MOST_POSITIONS = 1 << 27  # from the first to the last that an output reads: a set of 16 MiB
 _SELF = ((0, 1),)  # phases of the identity
 _NOTHING = ((0, 0),)  # phases of a window that reads nothing
 
@@ -64,13 +65,22 @@ class Window:
     @classmethod
     def sliding(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
         """Window of a convolution or pooling: output `i` reads `s*i - p + d*j` for `j < k`."""
-        bits = (1 << kernel) - 1 if dilation == 1 else sum(1 << dilation * j for j in range(kernel))
-        return cls(((-padding, bits),), stride)
+        return cls(((-padding, _taps(kernel, dilation)),), stride)
+
+    @classmethod
+    def of_runs(cls, runs: Iterable[Iterable[Pair]], advance: int) -> Window:
+        """Window of phases given as `runs` gives them.
+
+        >>> Window.of_runs([[(0, 1), (4, 4)]], advance=2)
+        Window(0..1+4..4, advance=2)
+        """
+        phases = (((lo, _taps(hi - lo + 1, 1)) for lo, hi in phase) for phase in runs)
+        return cls(tuple(map(_union, phases)), advance)
 
     @classmethod
     def whole(cls, size: int) -> Window:
         """Window of an operation that reads all `size` positions for every output."""
-        return cls(((0, (1 << size) - 1),), 0)
+        return cls(((0, _taps(size, 1)),), 0)
 
     @classmethod
     def transposed(
@@ -301,8 +311,38 @@ def _trim(phase: tuple[int, int]) -> tuple[int, int]:
     return (first + shift, bits >> shift) if bits else (0, 0)
 
 
+def _check_span(positions: int) -> None:
+    if positions > MOST_POSITIONS:
+        raise ArgumentError(
+            explain(
+                "one output would read inputs that lie too far apart",
+                numbers={"positions": f"{positions:,}", "at most": f"{MOST_POSITIONS:,}"},
+                remedy="Use smaller kernels, dilations and strides.",
+            )
+        )
+
+
+def _taps(count: int, step: int) -> int:
+    """So many bits, `step` apart; by doubling, since kernels may be as long as a recording."""
+    _check_span(count * step)
+    if step == 1:
+        return (1 << count) - 1
+    bits, made = 1, 1
+    while made < count:
+        more = min(made, count - made)
+        bits |= bits << step * more
+        made += more
+    return bits
+
+
 def _spread(bits: int, taps: int, step: int) -> int:
     """Union of copies of `bits`, one for each tap, `step` apart."""
+    length = taps.bit_length()
+    _check_span(bits.bit_length() + length * step)
+    if length > 64:  # by halves, or every tap of a long kernel would move the whole
+        half = length // 2
+        low, high = taps & (1 << half) - 1, taps >> half
+        return _spread(bits, low, step) | _spread(bits, high, step) << half * step
     out = shift = 0
     while taps:
         if taps & 1:
@@ -317,6 +357,7 @@ def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
     if len(filled) < 2:
         return filled.pop() if filled else (0, 0)
     start, out = min(filled)
+    _check_span(max(first for first, _ in filled) - start)
     for first, bits in filled:
         out |= bits << first - start
     return start, out

@@ -97,6 +97,8 @@ def test_a_receptive_field_may_have_both_bounds():
         ("60 KiB", True, 61_440), ("60kB", True, 60_000), ("60 KB", True, 60_000),
         ("1.5MiB", True, 1_572_864), ("512 B", True, 512), ("512", True, 512),
         ("2 GiB", True, 2 * 1024**3), ("2GB", True, 2 * 10**9),
+        ("1,234.5k", False, 1_234_500), ("14_372", False, 14_372), ("1,000,000", False, 10**6),
+        ("14372", False, 14_372), (2**63 - 1, False, 2**63 - 1), ("1,024 KiB", True, 2**20),
     ],
 )  # fmt: skip
 def test_sizes(text, in_bytes, expected):
@@ -110,13 +112,78 @@ def test_sizes(text, in_bytes, expected):
         ("20 KiB", False), ("many", False), ("", False), ("3m", False), ("1e6", False),
         ("60 K", True), ("0.3 B", True), (float("nan"), False), (float("inf"), False), ([], False),
         ("1.0001 kB", True),
+        # Thousands are groups of exactly three, set apart by one sign.
+        ("1,5k", False), ("1,5", False), ("1,,,5", False), ("1,", False), (",100", False),
+        ("1,00", False), ("1,0000", False), ("1000,000", False), ("1_5", False), ("1__000", False),
+        ("1_000,000", False), ("1,000_000", False), ("1,5 KiB", True), ("1,2,3", False),
+        # A fraction needs a unit, and digits are those of this keyboard.
+        ("1.000", False), ("2.0", False), ("1.0 B", True), (".5k", False), ("1.k", False),
+        ("1.5.0k", False), ("\u0661k", False), ("\uff11\uff10", False), ("0x10", False),
+        ("+5", False), ("2**10", False), ("1 k k", False), ("k", False),
+        # Too large to be meant, or to be printed.
+        (2**63, False), (10**4000, False), ("9" * 5000, False), ("99999999T", False),
+        (1e300, False),
+        (b"5", False), ({"a": 1}, False), ((1, 2, 3), False), (object(), False), (1 + 0j, False),
     ],
 )  # fmt: skip
 def test_sizes_that_cannot_be_read(text, in_bytes):
     with pytest.raises(
         ArgumentError, match=r"cannot read params=.* as a size\. Write a whole number"
-    ):
+    ) as caught:
         read_size(text, "params", in_bytes)
+    assert len(str(caught.value)) < 250
+
+
+GROUPED = [("20000", "20,000"), ("1,5k", None), ("1,,,5", None), ("1500", "1_500"), ("1,00", None)]
+
+
+@pytest.mark.parametrize(("plain", "grouped"), GROUPED, ids=[plain for plain, _ in GROUPED])
+def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, capsys, monkeypatch):
+    from budgetnet.cli import main
+    from budgetnet.report.command import read_budget
+
+    monkeypatch.chdir(tmp_path)
+    limits = set()
+    for text in (plain, grouped or plain):
+        file = tmp_path / "pyproject.toml"
+        file.write_text(f'[[tool.budgetnet.check]]\nmodel = "c4 gap2"\ninput = "1x9x9"\n'
+                        f'params = "{text}"\n')  # fmt: skip
+        codes = {
+            main(["check"]),
+            main(["check", "c4 gap2", "--input", "1x9x9", "--params", text]),
+            main(["report", "c4 gap2", "--input", "1x9x9", "--budget", f"params={text},rf=3",
+                  "-o", "out.html"]),
+        }  # fmt: skip
+        assert {0 if grouped else 2} == codes, capsys.readouterr()
+        if grouped:
+            limits.add(Budget(**read_budget(f"params={text}")).limits)
+        else:
+            assert 3 == capsys.readouterr().err.count(f"cannot read params={text!r} as a size")
+            with pytest.raises(ArgumentError, match="as a size"):
+                Budget(params=text)
+    assert len(limits) == bool(grouped)
+
+
+@pytest.mark.parametrize(
+    "growth", ["1,5", "+1,,5", "1_0 %", "1,000 %", "\u0661%", "9" * 5000 + "%"]
+)
+def test_growths_that_cannot_be_read(growth):
+    from budgetnet.limits import read_growth
+
+    with pytest.raises(ArgumentError, match=r"cannot read .* as a growth of params\."):
+        read_growth("params", growth, 100)
+    assert 1_600 == read_growth("params", "+1,500", 100).high
+
+
+NO_KINDS = [3, True, {"a": 1}, [""], [3], ["Conv2d", None], b"Conv2d", 1.5, "", None]
+
+
+@pytest.mark.parametrize("kinds", NO_KINDS, ids=repr)
+@pytest.mark.parametrize("key", ["require", "forbid"])
+def test_what_names_no_kinds(key, kinds):
+    with pytest.raises(ArgumentError, match=rf"^{key}=.* does not name kinds\. Write"):
+        Budget(**{key: kinds})
+    assert Budget(require=("a", "b")).limits == Budget(require=iter(["a", "b"])).limits
 
 
 @given(st.one_of(st.text(max_size=12), st.from_regex(r"[\d.,_ ]{1,6}[kKMGiB]{0,3}")), st.booleans())

@@ -1,5 +1,6 @@
 """`budgetnet check` and `init`: configuration files, exit codes, baselines, bad input."""
 
+import ast
 import json
 import os
 import re
@@ -227,6 +228,51 @@ def test_init_writes_todays_numbers(project, capsys):
     assert before == (folder / "pyproject.toml").read_text()
 
 
+def test_init_keeps_line_endings_comments_and_order(project, capsys):
+    folder = project("")
+    file = folder / "pyproject.toml"
+    before = b'# mine\r\n[project]\r\nname = "x"  # here\r\n\r\n[tool.ruff]\r\nline-length = 99\r\n'
+    file.write_bytes(before)
+    assert 0 == main(["init", "s6", "--name", "é🙂\\"])
+    after = file.read_bytes()
+    assert after.startswith(before + b"\r\n[[tool.budgetnet.check]]\r\n")
+    assert after.count(b"\n") == after.count(b"\r\n")
+    (check,) = read_checks(file)
+    assert "é🙂\\" == check.name
+    assert 0 == main(["check"])
+
+
+@pytest.mark.parametrize("text", [
+    "[tool.budgetnet]  # ours\ncheck = []  # none\n# end\n",
+    'tool = { ruff = { x = 1 } }  # tools\n# end\n',
+    '[tool.budgetnet]\ncheck = [\n  { model = "s6", name = "a" },  # one\n]  # end\n',
+    '[[tool.budgetnet.check]]\nmodel = "s6"\nname = "a"\n[tool.x]\ny = nan  # end\n',
+])  # fmt: skip
+def test_init_adds_to_what_is_written_inline(text, project, capsys):
+    file = project("") / "pyproject.toml"
+    file.write_text(text)
+    assert 0 == main(["init", "c4 gap2", "--input", "1x9x9"])
+    after = file.read_text()
+    assert [c.strip() for c in re.findall("#.*", text)] == re.findall("#.*", after)
+    assert "c4 gap2" == read_checks(file)[-1].name
+    place = capsys.readouterr().out.strip().rpartition(":")[2]
+    assert "c4 gap2" in "".join(after.splitlines()[int(place) - 1 : int(place) + 1])
+    assert 0 == main(["check"])
+
+
+@pytest.mark.parametrize("option", ["a=[1,None]", "a=None", "a=(1,2)", "a={1}", "a=" + "9" * 30])
+def test_init_refuses_what_toml_cannot_say(option, project, capsys):
+    file = project(SECTION) / "pyproject.toml"
+    file.with_name("any.py").write_text(NETS.replace("width=4", "width=4, **ignored"))
+    before = file.read_bytes()
+    assert 2 == main(["init", "any.py:small", "--input", "1x9x9", "--set", option, "--name", "n"])
+    told = (
+        f"--set a={ast.literal_eval(option[2:])!r} cannot be written as TOML. Nothing was written"
+    )
+    assert told in capsys.readouterr().err
+    assert before == file.read_bytes()
+
+
 def test_init_leaves_out_what_is_unknown(project, capsys):
     folder = project("")
     assert 0 == main(["init", "nets.py:Inverse", "--input", "1x9x9"])
@@ -257,6 +303,16 @@ BAD = {
     "negative": check_of(model='"s6"', macs="-1"),
     "unreadable": check_of(model='"s6"', weight_bytes='"60 kilos"'),
     "kinds": check_of(model='"s6"', require="[3]"),
+    "kinds_number": check_of(model='"s6"', require="3"),
+    "kinds_flag": check_of(model='"s6"', forbid="true"),
+    "kinds_table": check_of(model='"s6"', forbid="{ a = 1 }"),
+    "thousands": check_of(name='"digits"', model='"s6"', params='"1,5k"'),
+    "commas": check_of(model='"s6"', params='"1,,,5"'),
+    "input_nested": check_of(model='"s6"', input="[[[1, 28, 28]]]"),
+    "name_number": check_of(model='"s6"', name="3"),
+    "message_list": check_of(model='"s6"', message="[]"),
+    "set_text": check_of(model='"s6"', set='"a=1"'),
+    "growth_thousands": check_of(model='"s6"', growth='{ params = "+1,5" }'),
     "growth_figure": check_of(model='"s6"', growth='{ parms = "+2%" }'),
     "growth_text": check_of(model='"s6"', growth='{ params = "-2%" }'),
     "growth_no_table": check_of(model='"s6"', growth='"+2%"'),

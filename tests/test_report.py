@@ -136,8 +136,9 @@ def test_bars_are_used_against_allowed():
 
 def test_an_unknown_figure_is_never_zero():
     data = s6().to_dict()
-    data["rows"][3] |= {"macs": None, "receptive_field": None, "unknown": "no rule"}
-    data["receptive_field"] = None
+    for row in data["rows"][3:]:
+        row |= {"macs": None, "receptive_field": None, "unknown": "no rule"}
+    data |= {"macs": None, "depth": None, "receptive_field": None}
     account = Account.from_dict(json.loads(json.dumps(data)))
     page = render_html(account, budget=Budget(macs="9M"))
     words = " ".join(Reader(page).words)

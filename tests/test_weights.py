@@ -24,6 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PRETRAINED = ROOT / "budgetnet" / "pretrained"
 SMALL = {"s6", "dsnet14"}  # evaluated in seconds
 SHIPPED = models.list_weights()
+PLAIN = models.get_weights("s6", "mnist").meta
+META = {key: PLAIN[key] for key in weights.GIVEN} | {"weights": "test", "seed": 4, "rule": "any"}
+RUNS = {3: 99.5, 4: 99.25}
+DIGITS, LABELS = torch.zeros(7, 1, 28, 28, dtype=torch.uint8), torch.arange(7)
 
 
 @pytest.fixture
@@ -36,11 +40,14 @@ def copied(tmp_path):
     return tmp_path
 
 
-def edit(folder, **changes):
-    """Change fields of the sidecar; `None` removes one."""
+def edit(folder, signed=True, **changes):
+    """Change fields of the sidecar, and its digest if it is `signed`; `None` removes one."""
     file = folder / "s6-mnist.json"
     meta = json.loads(file.read_text()) | changes
-    file.write_text(json.dumps({key: value for key, value in meta.items() if value is not None}))
+    meta = {key: value for key, value in meta.items() if value is not None}
+    if signed and "digest" in meta:
+        meta["digest"] = weights.digest_of(meta)
+    file.write_text(json.dumps(meta))
 
 
 # ---------------------------------------------------------------------------- what ships
@@ -205,8 +212,90 @@ SIDECARS = {
     "missing": ({"seeds": None, "licence": None}, errors.WeightsError, "missing seeds, licence"),
     "unknown": ({"acuracy": 1}, errors.WeightsError, "unknown acuracy"),
     "settings": ({"preprocessing": {"size": 28}}, errors.WeightsError, "missing channels"),
-    "version": ({"format_version": 2}, errors.FormatError, "expected budgetnet.weights 1, got"),
+    "version": ({"format_version": 3}, errors.FormatError, "expected budgetnet.weights 2, got"),
+    "version type": ({"format_version": True}, errors.FormatError, "got 'budgetnet.weights' True"),
+    "categories": ({"categories": ["0"]}, errors.WeightsError, "not a category for each of 10"),
+    "category": ({"categories": [*range(10)]}, errors.WeightsError, "no list of texts"),
+    "seed": ({"seed": "0"}, errors.WeightsError, "seed is no whole number from 0 on: '0'"),
+    "rule": ({"rule": 3}, errors.WeightsError, "rule is no text: 3"),
+    "recipe": ({"recipe": []}, errors.WeightsError, "recipe is no mapping of names: []"),
+    "sha256": ({"sha256": "0"}, errors.WeightsError, "sha256 is no sha256: '0'"),
+    "no digest": ({"digest": None}, errors.WeightsError, "missing digest"),
 }
+SETTINGS = {
+    "std": ({"std": 0}, "preprocessing.std is nothing to divide by: 0"),
+    "negative": ({"std": -0.3}, "preprocessing.std is no number in its range: -0.3"),
+    "mean": ({"mean": "x"}, "preprocessing.mean is no number in its range: 'x'"),
+    "flag": ({"mean": True}, "preprocessing.mean is no number in its range: True"),
+    "size": ({"size": 28.0}, "preprocessing.size is no whole number from 1 on: 28.0"),
+}
+FIGURES = {
+    "right": ({"accuracy": {"correct": 10_001}}, "accuracy.correct is no whole number"),
+    "percent": ({"accuracy": {"percent": 100.0}}, "accuracy.percent is not what follows"),
+    "images": ({"accuracy": {"images": 0}}, "accuracy.images is no whole number from 1"),
+    "runs": ({"seeds": {"n": 6}}, "seeds.n is not what follows from the rest, 5: 6"),
+    "run": ({"seeds": {"accuracies": {"0": "x"}}}, "seeds.accuracies.0 is no number"),
+    "sd": ({"seeds": {"sd": []}}, "seeds.sd is no number in its range: []"),
+}
+
+
+@pytest.mark.parametrize(("settings", "message"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_settings_that_cannot_be_meant_are_refused(copied, settings, message, tmp_path):
+    changed = PLAIN["preprocessing"] | settings
+    edit(copied, preprocessing=changed)
+    with pytest.raises(errors.WeightsError) as caught:
+        weights.load("s6", "mnist", copied)
+    assert message in str(caught.value)
+    with pytest.raises(errors.WeightsError) as caught:
+        shipping.save(
+            models.get_model("s6"), META | {"preprocessing": changed}, RUNS, DIGITS, LABELS,
+            tmp_path / "out",
+        )  # fmt: skip
+    assert message in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("changes", "message"), FIGURES.values(), ids=FIGURES.keys())
+def test_figures_that_cannot_be_are_refused(copied, changes, message):
+    ((key, values),) = changes.items()
+    edit(copied, **{key: PLAIN[key] | values})
+    with pytest.raises(errors.WeightsError) as caught:
+        weights.load("s6", "mnist", copied)
+    assert message in str(caught.value)
+
+
+def test_an_edited_account_is_refused_however_it_is_signed(copied):
+    account = PLAIN["account"] | {"peak_activation_bytes": 99_999}
+    for signed in (True, False):
+        edit(copied, signed, account=account)
+        with pytest.raises(errors.WeightsError, match=r"account is not the network's .*peak_act"):
+            weights.load("s6", "mnist", copied)
+    edit(copied, account=PLAIN["account"] | {"params": 1})
+    with pytest.raises(errors.WeightsError, match="params is not the 14,372 of its rows"):
+        weights.load("s6", "mnist", copied)
+
+
+@pytest.mark.parametrize("changes", [
+    {"licence": "none"}, {"seed": 3}, {"command": "rm"}, {"sha256": "0" * 64},
+    {"dataset": {"name": "EMNIST"}}, {"digest": "0" * 64},
+], ids=lambda changes: next(iter(changes)))  # fmt: skip
+def test_any_edit_is_refused_by_the_digest(copied, changes):
+    edit(copied, signed=False, **changes)
+    with pytest.raises(errors.WeightsError, match="was changed after it was written"):
+        weights.load("s6", "mnist", copied)
+
+
+def test_sidecars_of_the_version_before_still_read(copied):
+    edit(copied, signed=False, format_version=1, digest=None)
+    found = weights.load("s6", "mnist", copied)
+    assert found.state_dict().keys() == models.get_model("s6").state_dict().keys()
+
+
+def test_a_sidecar_that_repeats_a_key_is_refused(copied):
+    file = copied / "s6-mnist.json"
+    file.write_text(file.read_text().replace('"seed": 0,', '"seed": 0, "seed": 1,'))
+    with pytest.raises(errors.WeightsError, match="the key 'seed' comes twice"):
+        weights.load("s6", "mnist", copied)
 
 
 @pytest.mark.parametrize(("changes", "kind", "message"), SIDECARS.values(), ids=SIDECARS.keys())
@@ -350,11 +439,6 @@ def test_deep_pillow_images_are_refused_not_clipped():
 
 # ---------------------------------------------------------------------------- writing
 
-PLAIN = models.get_weights("s6", "mnist").meta
-META = {key: PLAIN[key] for key in weights.GIVEN} | {"weights": "test", "seed": 4, "rule": "any"}
-RUNS = {3: 99.5, 4: 99.25}
-DIGITS, LABELS = torch.zeros(7, 1, 28, 28, dtype=torch.uint8), torch.arange(7)
-
 
 def test_what_is_written_loads_and_says_what_was_computed(tmp_path):
     torch.manual_seed(0)
@@ -393,7 +477,7 @@ METAS = {
     "unknown": ({"sha256": "0"}, errors.WeightsError, "unknown sha256"),
     "model": ({"model": "s7"}, errors.ArgumentError, "no model is named 's7'"),
     "network": ({"model": "s6_exp1"}, errors.WeightsError, "parameters 14,372, expected 5,828"),
-    "categories": ({"categories": ["0"]}, errors.ArgumentError, "a category for each"),
+    "categories": ({"categories": ["0"]}, errors.WeightsError, "not a category for each"),
     "seed": ({"seed": 9}, errors.ArgumentError, "seed is among the accuracies"),
     "rule": (
         {"rule": shipping.MEDIAN_RULE, "seed": 3},

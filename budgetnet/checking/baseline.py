@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..errors import FormatError, explain
-from ..files import read_text, write_whole
-from ..limits import FIGURES, GROWING
+from ..errors import ArgumentError, FormatError, explain, shown
+from ..files import parse_json, read_text, write_whole
+from ..limits import FIGURES, GROWING, MOST
+from ..plain import Damaged, Fields
 from .checks import Outcome
 
 NAME = "budgetnet-baseline.json"
@@ -21,21 +22,34 @@ def read_baseline(file: Path) -> dict[str, dict[str, int]]:
     Raises:
         FormatError: the file is no baseline of this version.
     """
-    if not file.exists():
-        return {}
     try:
-        data = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
+        data = parse_json(read_text(file))
+    except ArgumentError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return {}
+        raise
+    except ValueError as error:
         raise _bad(file, f"no JSON: {error}") from error
     found = (data.get("format"), data.get("version")) if isinstance(data, dict) else (None, None)
-    if found != (FORMAT, VERSION):
-        raise _bad(file, f"{found[0]} {found[1]}, not {FORMAT} {VERSION}")
-    checks = data.get("checks")
-    if not isinstance(checks, dict) or not all(
-        isinstance(figures, dict) and all(type(n) is int for n in figures.values())
-        for figures in checks.values()
-    ):
-        raise _bad(file, "checks without whole numbers")
+    if repr(found) != repr((FORMAT, VERSION)):
+        told = " ".join(part if part == FORMAT else shown(part) for part in found)
+        raise _bad(file, f"{told}, not {FORMAT} {VERSION}")
+    try:
+        return _parse(Fields(data))
+    except Damaged as error:
+        raise _bad(file, str(error)) from error
+
+
+def _parse(fields: Fields) -> dict[str, dict[str, int]]:
+    """Figures by check; every name is that of a figure, and every figure a count."""
+    checks: dict[str, dict[str, int]] = {}
+    for name in fields.fields("checks").data:
+        figures = Fields(fields.data["checks"][name], f"checks.{name}")
+        for figure in figures.data:
+            if figure not in GROWING:
+                raise Damaged(f"{shown(figure)} of {shown(name)} is no figure that may grow")
+            figures.count(figure, most=MOST)
+        checks[name] = figures.data
     return checks
 
 

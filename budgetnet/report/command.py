@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def read_budget(text: str) -> dict[str, str]:
     {'params': '20k', 'receptive_field': '22..28'}
     """
     limits = {}
-    for part in text.split(","):
+    for part in re.split(r",(?=\s*[A-Za-z])", text):  # other commas set thousands apart
         name, separator, value = (word.strip() for word in part.partition("="))
         name = _SHORT.get(name, name).replace("-", "_")
         if not separator or not value:
@@ -93,6 +94,8 @@ def read_budget(text: str) -> dict[str, str]:
         if name not in FIGURES:
             remedy = did_you_mean(name, [*FIGURES, *_SHORT])
             raise ArgumentError(explain(f"{name!r} is no limit", remedy=remedy))
+        if name in limits:
+            raise ArgumentError(explain(f"--budget gives {name} twice", remedy="Write it once."))
         limits[name] = value
     return limits
 
