@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -15,11 +16,28 @@ from mnist_data import load
 from trainer import World, evaluate
 
 
-def load_run(folder: Path) -> nn.Module:
-    """The network of a finished run, with its weights."""
-    config = run_folder.read_config(folder)
+def load_run(folder: Path, sha256: str | None = None) -> nn.Module:
+    """The network of a finished run, with its weights, all of which are what the run left.
+
+    `sha256`, where given, is that of the weights that are wanted.
+    """
+    config, summary = run_folder.read_config(folder), run_folder.read_summary(folder)
+    run_folder.check_same(config, summary, folder / "config.json", "summary.json", subset=True)
+    found = summary["weights_sha256"]
+    if sha256 not in (None, found):
+        raise run_folder.FolderError(
+            f"the teacher {folder} is another one: its weights have the SHA-256 {found[:12]}..., "
+            f"the run began with {str(sha256)[:12]}..."
+        )
     model, _ = arguments.pick_model(config["model"])
-    model.load_state_dict(load_file(run_folder.finished_weights(folder)))
+    path = folder / "weights.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise run_folder.FolderError(
+            f"{path} does not hold the weights of {config['model']!r}: {reason}"
+        ) from error
     return model
 
 
