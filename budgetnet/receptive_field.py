@@ -169,5 +169,4 @@ def _columns(fields: Sequence[ReceptiveField]) -> list[tuple[Window, ...]]:
 
 
 def _read_window(data: Any) -> Window:
-    phases = ((i for lo, hi in runs for i in range(lo, hi + 1)) for runs in data["runs"])
-    return Window.reading(*phases, advance=data["advance"])
+    return Window.of_runs(data["runs"], data["advance"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -14,6 +15,9 @@ from .errors import ArgumentError, StrideMismatch, explain
 
 Pair: TypeAlias = tuple[int, int]
 
+
+LARGEST = 1 << 24  # inputs between the first and the last that a window reads
+_SHORT = 64  # inputs up to which a set is gone through bit by bit, which then is fastest
 
 _SELF = ((0, 1),)  # phases of the identity
 _NOTHING = ((0, 0),)  # phases of a window that reads nothing
@@ -64,13 +68,12 @@ class Window:
     @classmethod
     def sliding(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
         """Window of a convolution or pooling: output `i` reads `s*i - p + d*j` for `j < k`."""
-        bits = (1 << kernel) - 1 if dilation == 1 else sum(1 << dilation * j for j in range(kernel))
-        return cls(((-padding, bits),), stride)
+        return cls(((-padding, _copies(1, kernel, dilation)),), stride)
 
     @classmethod
     def whole(cls, size: int) -> Window:
         """Window of an operation that reads all `size` positions for every output."""
-        return cls(((0, (1 << size) - 1),), 0)
+        return cls(((0, _copies(1, size, 1)),), 0)
 
     @classmethod
     def transposed(
@@ -128,6 +131,16 @@ class Window:
         """
         return cls(tuple(_union((i, 1) for i in phase) for phase in phases), advance)
 
+    @classmethod
+    def of_runs(cls, phases: Iterable[Iterable[Sequence[int]]], advance: int = 1) -> Window:
+        """Window whose phases read these runs of neighbouring inputs, as `runs` gives them.
+
+        >>> Window.of_runs(Window.sliding(3, dilation=2).runs()) == Window.sliding(3, dilation=2)
+        True
+        """
+        sets = (((lo, _copies(1, hi - lo + 1, 1)) for lo, hi in runs) for runs in phases)
+        return cls(tuple(map(_union, sets)), advance)
+
     @property
     def size(self) -> int:
         """Inputs between the first and the last that one output reads; gaps inside count."""
@@ -159,8 +172,8 @@ class Window:
         >>> sorted(Window.sliding(3, dilation=2).reads(1))
         [1, 3, 5]
         """
-        first, bits = self._phase(i)
-        return frozenset(first + j for j in range(bits.bit_length()) if bits >> j & 1)
+        runs = _runs(*self._phase(i))
+        return frozenset(chain.from_iterable(range(lo, hi + 1) for lo, hi in runs))
 
     @property
     def is_empty(self) -> bool:
@@ -183,10 +196,19 @@ class Window:
         period, step = len(self.phases), self.advance
         repeat = period // gcd(period, outer.advance)
         phases = tuple(
-            _union(self._phase(i) for i in outer.reads(j))
-            for j in range(len(outer.phases) * repeat)
+            _union(self._read_by(*outer._phase(j))) for j in range(len(outer.phases) * repeat)
         )
         return Window(phases, step * (outer.advance * repeat // period))
+
+    def _read_by(self, first: int, bits: int) -> Iterator[tuple[int, int]]:
+        """What the outputs of a set read, those of a run that share a phase at once."""
+        period = len(self.phases)
+        for low, high in _runs(first, bits):
+            for i in range(low, min(high, low + period - 1) + 1):
+                more = (high - i) // period
+                start, own = self._phase(i)
+                start += min(0, more * self.advance)
+                yield start, _copies(own, more + 1, abs(self.advance))
 
     def union(self, other: Window) -> Window:
         """Window of two branches that meet: reads all that either reads.
@@ -303,7 +325,12 @@ def _trim(phase: tuple[int, int]) -> tuple[int, int]:
 
 def _spread(bits: int, taps: int, step: int) -> int:
     """Union of copies of `bits`, one for each tap, `step` apart."""
+    _check_span(bits.bit_length() + step * (taps.bit_length() - 1))
     out = shift = 0
+    if taps.bit_length() > _SHORT:
+        for low, high in _runs(0, taps):
+            out |= _copies(bits, high - low + 1, step) << step * low
+        return out
     while taps:
         if taps & 1:
             out |= bits << shift
@@ -312,11 +339,37 @@ def _spread(bits: int, taps: int, step: int) -> int:
     return out
 
 
+def _copies(bits: int, count: int, step: int) -> int:
+    """Union of so many copies of `bits`, `step` apart, doubled until there are enough."""
+    if count < 1:
+        return 0
+    _check_span(bits.bit_length() + step * (count - 1))
+    done = 1
+    while done < count:
+        more = min(done, count - done)
+        bits |= bits << step * more
+        done += more
+    return bits
+
+
+def _check_span(span: int) -> None:
+    """Refuse a window that is too wide to be held bit by bit."""
+    if span > LARGEST:
+        raise ArgumentError(
+            explain(
+                "a window reaches over more inputs than are followed",
+                numbers={"got": f"{span:,}", "at most": f"{LARGEST:,}"},
+                remedy="Use a smaller input, kernel, dilation or stride.",
+            )
+        )
+
+
 def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
     filled = {part for part in sets if part[1]}
     if len(filled) < 2:
         return filled.pop() if filled else (0, 0)
     start, out = min(filled)
+    _check_span(max(first + bits.bit_length() for first, bits in filled) - start)
     for first, bits in filled:
         out |= bits << first - start
     return start, out
@@ -324,6 +377,9 @@ def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 def _runs(first: int, bits: int) -> tuple[Pair, ...]:
     runs = []
+    if bits.bit_length() > _SHORT:  # shifting a long set run by run would take its square
+        text = bin(bits)[:1:-1]
+        return tuple((first + m.start(), first + m.end() - 1) for m in re.finditer("1+", text))
     while bits:
         gap = (bits & -bits).bit_length() - 1
         first, bits = first + gap, bits >> gap
