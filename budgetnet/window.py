@@ -325,7 +325,7 @@ def _trim(phase: tuple[int, int]) -> tuple[int, int]:
 
 def _spread(bits: int, taps: int, step: int) -> int:
     """Union of copies of `bits`, one for each tap, `step` apart."""
-    _check_span(bits.bit_length() + step * (taps.bit_length() - 1))
+    check_span(bits.bit_length() + step * (taps.bit_length() - 1))
     out = shift = 0
     if taps.bit_length() > _SHORT:
         for low, high in _runs(0, taps):
@@ -343,7 +343,7 @@ def _copies(bits: int, count: int, step: int) -> int:
     """Union of so many copies of `bits`, `step` apart, doubled until there are enough."""
     if count < 1:
         return 0
-    _check_span(bits.bit_length() + step * (count - 1))
+    check_span(bits.bit_length() + step * (count - 1))
     done = 1
     while done < count:
         more = min(done, count - done)
@@ -352,7 +352,7 @@ def _copies(bits: int, count: int, step: int) -> int:
     return bits
 
 
-def _check_span(span: int) -> None:
+def check_span(span: int) -> None:
     """Refuse a window that is too wide to be held bit by bit."""
     if span > LARGEST:
         raise ArgumentError(
@@ -369,7 +369,7 @@ def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
     if len(filled) < 2:
         return filled.pop() if filled else (0, 0)
     start, out = min(filled)
-    _check_span(max(first + bits.bit_length() for first, bits in filled) - start)
+    check_span(max(first + bits.bit_length() for first, bits in filled) - start)
     for first, bits in filled:
         out |= bits << first - start
     return start, out

@@ -21,7 +21,7 @@ from ..notation import write
 from ..receptive_field import ReceptiveField
 from ..spec import Spec, bytes_by_type, live_bytes, rows_of
 from ..stages import Stage, with_width
-from ..window import Window
+from ..window import Window, check_span
 
 Ints: TypeAlias = NDArray[np.int64]
 Caps: TypeAlias = tuple[tuple[str, int], ...]  # highest values of figures
@@ -48,6 +48,7 @@ class Move(NamedTuple):
     widths: tuple[int, ...] | None  # None keeps the width of the map that it reads
     growth: int = 0  # what the receptive field grows by
     wider: bool = False  # whether only widths serve that are at least that of the map it reads
+    span: int = 0  # what a window grows by that is not the receptive field: that of the whole map
 
 
 class Walk(Protocol):
@@ -243,16 +244,21 @@ def survey(walk: Walk, caps: Caps = (), tick: Callable[[], None] = lambda: None)
     """Follow a walk to its end without a transition being made; `tick` may raise to stop it."""
     outside = 4 * walk.in_channels * prod(walk.start.size)
     nodes: dict[Any, tuple[int, ...]] = {walk.start: (walk.in_channels,)}
+    fields = {walk.start: 1}  # the largest receptive field at a node
     levels: list[tuple[Part, ...]] = []
     count = 0
     while nodes:
         ahead: dict[Any, tuple[int, ...]] = {}
+        seen: dict[Any, int] = {}
         parts = []
         for node, widths in nodes.items():
             tick()
             moves = tuple(walk.moves(node)) if node.size else ()
             for move in moves:
                 ahead.setdefault(move.node, widths if move.widths is None else move.widths)
+                field = fields[node] + move.growth
+                seen[move.node] = max(field, seen.get(move.node, 0))
+                check_span(field + move.span)
                 around = outside if levels else 0
                 count += _count(
                     move.stage, widths, move.widths, node.size, around, move.wider, caps
@@ -264,7 +270,7 @@ def survey(walk: Walk, caps: Caps = (), tick: Callable[[], None] = lambda: None)
         if len(levels) > MOST_LEVELS:
             what = "the networks have more stages than a search follows"
             raise ArgumentError(explain(what, numbers={"at most": MOST_LEVELS}))
-        nodes = ahead
+        nodes, fields = ahead, seen
     return Survey(tuple(levels), outside, caps, count)
 
 

@@ -25,6 +25,7 @@ from .worth import weigh
 ROOM = (1_000, 8_000, 64_000, 256_000)  # labels that are gone on with at a time
 CHUNK = 1 << 21  # candidates that are made at a time
 MOST_LABELS = 1 << 23  # that are held at a time, some 100 bytes each
+CROWD = 1 << 22  # candidates after which those are dropped that others make superfluous
 
 
 class Problem(NamedTuple):
@@ -238,7 +239,7 @@ class _Search:
             made.append(self._candidates(i, labels, rows, via, bases))
             pending += made[-1].count
             low = high
-            if pending > MOST_LABELS // 2 and low < labels.count:  # before they fill memory
+            if pending > CROWD and low < labels.count:  # before they fill memory
                 made = [self._undominated(join(made))]
                 self._hold(made[0].count)
                 self._hold(-made[0].count)

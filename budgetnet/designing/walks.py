@@ -67,7 +67,8 @@ class SpaceWalk:
                 widths = None if keeps_width else self.space.widths
                 yield Move(stage, Node(place, depth, field), widths, growth, wider)
             elif depth >= (self.depth[0] or 0) and field >= (self.field[0] or 0):
-                yield Move(stage, End(), (self.num_classes,), growth)
+                span = jump * (max(node.size) - 1)  # the head reads the whole map
+                yield Move(stage, End(), (self.num_classes,), growth, span=span)
 
 
 def count_networks(
