@@ -236,7 +236,8 @@ def count_candidates(spec: Spec) -> int:
     output, count = output_stage(spec), 99  # of `scaled_change`
     for i, stage in enumerate(spec.stages):
         if i != output and isinstance(stage, Conv | Separable | Transition):
-            count += len(_narrower(stage.out_channels))
+            widths = _narrower(stage.out_channels)
+            count += widths.start // -widths.step  # its len() must fit into 64 bits
         count += len(_KERNELS) + 1
     return count
 

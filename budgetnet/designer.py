@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from math import inf
 from typing import Any
 
 from .budget import Budget, together
@@ -32,6 +31,7 @@ from .geometry import check_shape
 from .spec import Spec, plan
 
 MOST_TOP = 1_000  # networks of different skeletons that are asked for
+_MOST_SECONDS = 10**9
 _CLASSES = LARGEST_WIDTH - 1
 _WALKED = ("depth", "receptive_field")  # what decides where chains may go, whatever their widths
 _MANY = 1 << 20  # transitions; with fewer, one graph for every question is made fastest
@@ -88,7 +88,7 @@ def design(
             what = f"{name}={value!r} must be a whole number of at least 1 and at most {most:,}"
             raise ArgumentError(explain(what))
     if time_limit is not None and not _is_time(time_limit):
-        what = f"time_limit={time_limit!r} must be a number of seconds, 0 or more"
+        what = f"time_limit={time_limit!r} must be a number of seconds from 0 to {_MOST_SECONDS:,}"
         raise ArgumentError(explain(what, remedy="Leave it out to wait for a proof."))
     if pareto is not None and objective is not None:
         what = "a Pareto front has no objective beside its figures"
@@ -143,7 +143,7 @@ def default_objective(box: Box) -> str:
 
 
 def _is_time(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < inf
+    return type(value) in (int, float) and 0 <= value <= _MOST_SECONDS
 
 
 class _Searches:

@@ -92,7 +92,7 @@ def misbehaved(ended: Ended, allowed: tuple[Any, ...]) -> str:
     lines = ended.err.splitlines()
     if lines and lines[0].startswith("usage:"):  # the parser's own help stands before its line
         lines = lines[-1:]
-    if ended.code and len(lines) != 1:
+    if len(lines) > 1 or (ended.code and not lines and not ended.out):
         return f"{len(lines)} lines of error: {ended.err[:200]!r}"
     if "Traceback" in ended.err + ended.out or "unexpected " in ended.err:
         return f"not foreseen: {ended.err[-200:]!r}"
