@@ -205,7 +205,7 @@ def _check_room(
     if there is not None and needed > there:
         raise UsageError(
             f"--model {text!r} has {account.params:,} parameters and needs about "
-            f"{needed / 1e9:,.1f} GB{how}, {device} has {there / 1e9:,.1f} GB; use fewer channels"
+            f"{needed // 10**9:,} GB{how}, {device} has {there // 10**9:,} GB; use fewer channels"
             + (" or a smaller --batch-size" if how else "")
         )
 

@@ -7,6 +7,7 @@ and of the tensors. The one before it is kept until the next is in place.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -32,8 +33,7 @@ def write(
     path = folder / f"{_name(rows)}.safetensors"
     header = {"about": json.dumps(about)}
     write_atomically(path, lambda part: save_file(tensors, part, header))
-    for old in _found(folder)[:-2]:
-        old.unlink()
+    _drop(_found(folder)[:-2])
 
 
 def read(
@@ -77,8 +77,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def remove(folder: Path) -> None:
     """Once a run is finished nobody goes on from it."""
-    for path in _found(folder):
-        path.unlink()
+    _drop(_found(folder))
+
+
+def _drop(paths: list[Path]) -> None:
+    """Remove what nobody goes on from; a run does not end because it cannot be removed."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _found(folder: Path) -> list[Path]:

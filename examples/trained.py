@@ -43,12 +43,12 @@ def load_run(folder: Path, sha256: str | None = None) -> nn.Module:
 
 def print_accuracy(args: argparse.Namespace, device: torch.device) -> None:
     """Measure a finished run, or shipped weights, on the test digits."""
-    digits = load(args.dataset, args.data_dir)
     if Path(args.evaluate).is_dir():
         model, name = load_run(Path(args.evaluate)), args.evaluate
     else:
         model = arguments.pick_pretrained(args.model, args.evaluate)
         name = f"{args.model}, weights {args.evaluate!r}"
+    digits = load(args.dataset, args.data_dir)
     model.to(device).to(memory_format=torch.channels_last)
     _, accuracy = evaluate(model, digits.test.to(device))
     if World().rank == 0:

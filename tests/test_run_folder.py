@@ -235,6 +235,13 @@ def test_a_renamed_checkpoint_is_refused(cut):
     assert "it holds checkpoint-00002" in refusal("--resume", cut)
 
 
+def test_an_old_checkpoint_that_cannot_be_removed_stops_no_run(cut):
+    (cut / "checkpoint-00001.safetensors").unlink()
+    (cut / "checkpoint-00001.safetensors").mkdir()
+    finish("--resume", cut)
+    assert (cut / "summary.json").exists()
+
+
 def test_edited_metrics_are_written_again(cut, runs):
     (cut / "metrics.jsonl").write_text("nonsense")
     finish("--resume", cut)
@@ -361,6 +368,7 @@ def test_output_that_nobody_reads_is_one_line(cut, runs):
 LARGE = {
     "weights": ("--model", "c99999999 gap10"),
     "wider than any tensor": ("--model", "c99999999999999999999 gap10"),
+    "wider than any float": ("--model", "c" + "9" * 400 + " gap10"),
     "maps": ("--model", "c2000p1 c2000p1 c2000p1 c2000p1 c2000p1 c2000p1 gap10", "--recipe", "one",
              "--batch-size", "1438"),
     "epochs": ("--epochs", "10001"),
