@@ -18,6 +18,7 @@ from .spec import Spec, plan
 from .stages import Conv, Head, Separable, Stage, Transition
 
 _KERNELS = (1, 3, 5, 7, 9, 11)
+MOST_PLANNED = 300_000  # stages of all candidates together, which takes some seconds
 
 
 class Change(NamedTuple):
@@ -126,6 +127,12 @@ def _change_text(budget: Budget, account: Account) -> list[str]:
     chain = chain_of(account)
     if chain is None or not _agree(plan(chain.spec, account.input_shape), account, budget):
         return []
+    candidates = count_candidates(chain.spec)
+    if (stages := len(chain.spec.stages)) * candidates > MOST_PLANNED:
+        return [
+            f"no change was looked for: {candidates:,} candidates of {stages:,} stages are more "
+            f"than the {MOST_PLANNED:,} stages that are planned again"
+        ]
     change = cheapest_change(*chain, budget, account.input_shape)
     if change is not None:
         others = f" (one of {change.alternatives} that would do)" if change.alternatives > 1 else ""
@@ -224,6 +231,17 @@ def _changes(
             yield Fraction(1), f"take out {name}", put()
 
 
+def count_candidates(spec: Spec) -> int:
+    """How many changed chains the advice may plan, at most: known before one is planned."""
+    output, count = output_stage(spec), 99  # of `scaled_change`
+    for i, stage in enumerate(spec.stages):
+        if i != output and isinstance(stage, Conv | Separable | Transition):
+            widths = _narrower(stage.out_channels)
+            count += widths.start // -widths.step  # its len() must fit into 64 bits
+        count += len(_KERNELS) + 1
+    return count
+
+
 def output_stage(spec: Spec) -> int:
     """The stage whose width is that of the output; -1 where the head has classes of its own."""
     end = spec.stages[-1]
@@ -251,6 +269,10 @@ def _with_kernel(stage: Conv | Separable, size: int) -> Stage:
 
 def _widest(now: int, made: Callable[[int], Spec], budget: Budget, shape: tuple[int, ...]) -> int:
     """The largest width below `now` that meets the budget; 0 if none."""
+    return next((n for n in _narrower(now) if _accepted(made(n), budget, shape)), 0)
+
+
+def _narrower(now: int) -> range:
+    """The widths below, the largest first; of wide stages every eighth."""
     step = 1 if now <= 128 else 8
-    widths = range((now - 1) // step * step, 0, -step)
-    return next((width for width in widths if _accepted(made(width), budget, shape)), 0)
+    return range((now - 1) // step * step, 0, -step)

@@ -9,7 +9,17 @@ from typing import Any
 from .budget import Budget, together
 from .designing.answers import Design, Designs
 from .designing.goal import read_goal, read_goals
-from .designing.graph import ADDED, PEAK, Box, Graph, build
+from .designing.graph import (
+    ADDED,
+    LARGEST_WIDTH,
+    PEAK,
+    Box,
+    Graph,
+    Survey,
+    build,
+    caps_of,
+    survey,
+)
 from .designing.infeasible import diagnose
 from .designing.limits import canonical, read_box
 from .designing.pareto import pareto_front
@@ -19,6 +29,12 @@ from .designing.walks import SpaceWalk, count_networks
 from .errors import ArgumentError, explain
 from .geometry import check_shape
 from .spec import Spec, plan
+
+MOST_TOP = 1_000  # networks of different skeletons that are asked for
+_MOST_SECONDS = 10**9
+_CLASSES = LARGEST_WIDTH - 1
+_WALKED = ("depth", "receptive_field")  # what decides where chains may go, whatever their widths
+_MANY = 1 << 20  # transitions; with fewer, one graph for every question is made fastest
 
 
 def design(
@@ -46,7 +62,8 @@ def design(
             where the receptive field has a least value and MACs no highest, else "max params".
         pareto: instead of an objective, figures or objectives such as "params,macs": every network
             of which none is better in one of them and as good in the others.
-        top: how many networks. Each is the best of its kind: they differ in more than widths.
+        top: how many networks, at most 1,000. Each is the best of its kind: they differ in more
+            than widths. A Pareto front is given whole.
         time_limit: seconds after which the best so far is returned, not proven.
         watch: is called with the `Progress` of the search, now and then.
         **limits: limits of `Budget`, instead of or beside one.
@@ -57,7 +74,8 @@ def design(
         InfeasibleBudget: no network of the space meets the budget; the error says which limits
             cannot hold together, and what can be reached.
         SearchStopped: the time limit came before any answer.
-        ArgumentError: an argument cannot be meant.
+        ArgumentError: an argument cannot be meant, or the space is too large to be searched; the
+            error then says by how much (docs/limits.md).
 
     >>> found = design((1, 28, 28), 10, params=8_000, receptive_field=22, depth=8)
     >>> found.proven, str(found[0].spec)
@@ -65,19 +83,30 @@ def design(
     """
     started = time.perf_counter()
     shape = check_shape(input_shape)
-    for name, value in (("num_classes", num_classes), ("top", top)):
-        if type(value) is not int or value < 1:
-            what = f"{name}={value!r} must be a whole number of at least 1"
+    for name, value, most in (("num_classes", num_classes, _CLASSES), ("top", top, MOST_TOP)):
+        if type(value) is not int or not 1 <= value <= most:
+            what = f"{name}={value!r} must be a whole number of at least 1 and at most {most:,}"
             raise ArgumentError(explain(what))
+    if time_limit is not None and not _is_time(time_limit):
+        what = f"time_limit={time_limit!r} must be a number of seconds from 0 to {_MOST_SECONDS:,}"
+        raise ArgumentError(explain(what, remedy="Leave it out to wait for a proof."))
+    if pareto is not None and objective is not None:
+        what = "a Pareto front has no objective beside its figures"
+        numbers = {"objective": repr(objective), "pareto": repr(pareto)}
+        raise ArgumentError(explain(what, numbers=numbers, remedy="Leave one of them out."))
+    if pareto is not None and top != 1:
+        what = f"a Pareto front is given whole, and top={top} asks for a part of it"
+        raise ArgumentError(explain(what, remedy="Leave one of them out."))
     wanted = together(budget, limits)
     box = read_box(wanted)
     objective = default_objective(box) if objective is None else objective
-    goals = read_goals(pareto) if pareto else (read_goal(objective),)
+    goals = (read_goal(objective),) if pareto is None else read_goals(pareto)
     searches = _Searches(
         shape, num_classes, space or SearchSpace.for_input(shape), time_limit, watch
     )
+    covered = searches.count()
     at_most = None
-    if pareto:
+    if pareto is not None:
         designs, proven = pareto_front(goals, box, searches.best)
     else:
         factor, weights = goals[0].scaled()
@@ -96,7 +125,7 @@ def design(
         budget=wanted,
         proven=proven,
         at_most=at_most,
-        covered=count_networks(searches.space, shape, num_classes),
+        covered=covered,
         evaluated=searches.evaluated,
         seconds=time.perf_counter() - started,
     )
@@ -113,6 +142,10 @@ def default_objective(box: Box) -> str:
     return "max macs" if wide and free else "max params"
 
 
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= _MOST_SECONDS
+
+
 class _Searches:
     """Searches over one space, which share its graphs."""
 
@@ -127,23 +160,42 @@ class _Searches:
         self.shape, self.num_classes, self.space = shape, num_classes, space
         self.deadline = None if time_limit is None else time.monotonic() + time_limit
         self.outer_watch = watch
-        self.graphs: dict[object, Graph] = {}
+        self.graphs: dict[object, list[tuple[Survey, Graph]]] = {}
         self.evaluated = 0
+
+    def count(self) -> int:
+        """How many networks the space holds."""
+        return count_networks(self.space, self.shape, self.num_classes, self.tick)
 
     def run(self, weights: dict[str, int], box: Box, top: int = 1) -> Outcome:
         """The best networks within a box."""
-        walked = {name: box.get(name) for name in ("depth", "receptive_field")}
-        key = tuple(walked.values())
-        if key not in self.graphs:
-            walk = SpaceWalk(self.space, self.shape, self.num_classes, box)
-            self.graphs[key] = build(walk, (*ADDED, PEAK))
-        rest = {name: limit for name, limit in box.items() if name not in walked}
+        rest = {name: limit for name, limit in box.items() if name not in _WALKED}
+        graph = self.graph(box, rest)
         goal: dict[str, int] = {}
         for name, weight in weights.items():
             goal[canonical(name)] = goal.get(canonical(name), 0) + weight
-        outcome = solve(self.graphs[key], Problem(goal, rest, top), self.watch)
+        outcome = solve(graph, Problem(goal, rest, top), self.watch, self.tick)
         self.evaluated += outcome.evaluated
         return outcome
+
+    def graph(self, box: Box, rest: Box) -> Graph:
+        """A graph that holds every network within a box, made on first use.
+
+        One of many transitions is made without those that are too much for the box by themselves.
+        """
+        known = self.graphs.setdefault(tuple(box.get(name) for name in _WALKED), [])
+        for surveyed, graph in known:
+            if surveyed.covers(rest):
+                return graph
+        walk = SpaceWalk(self.space, self.shape, self.num_classes, box)
+        surveyed = survey(walk, (), self.tick)
+        if surveyed.transitions > _MANY:
+            surveyed = survey(walk, caps_of(rest), self.tick)
+            surveyed.check()
+            self.graphs.clear()  # two of these might not fit into memory
+            known = self.graphs.setdefault(tuple(box.get(name) for name in _WALKED), [])
+        known.append((surveyed, build(surveyed, (*ADDED, PEAK), self.tick)))
+        return known[-1][1]
 
     def best(self, weights: dict[str, int], box: Box) -> Design | None:
         """The best network within a box, proven; None if it is proven that there is none."""
@@ -158,7 +210,11 @@ class _Searches:
 
     def watch(self, progress: Progress) -> None:
         """Stop at the deadline, and tell who asked."""
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise stopped()
+        self.tick()
         if self.outer_watch is not None:
             self.outer_watch(progress)
+
+    def tick(self) -> None:
+        """Stop at the deadline."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise stopped()

@@ -11,7 +11,7 @@ from .advice import output_stage
 from .budget import Budget, together
 from .designing.answers import Design
 from .designing.goal import figure_of
-from .designing.graph import ADDED, PEAK, Box, build
+from .designing.graph import ADDED, PEAK, Box, build, caps_of, survey
 from .designing.infeasible import diagnose
 from .designing.limits import canonical, read_box
 from .designing.search import Problem, solve, stopped
@@ -21,6 +21,7 @@ from .geometry import check_shape
 from .spec import Spec, plan
 from .stages import Stage, with_width
 
+MOST_WIDTH = 100_000  # of all stages together
 _FIXED = ("receptive_field", "depth")  # no width changes them
 _WIDEST = 4  # times the given width: further than that nobody would call it the same network
 
@@ -49,7 +50,8 @@ def fit(
 
     Raises:
         InfeasibleBudget: no widths up to four times the given ones meet the budget.
-        ArgumentError: the budget limits what no width changes, or has no upper limit to fill.
+        ArgumentError: the budget limits what no width changes, or has no upper limit to fill, or
+            the network is too wide for a search.
 
     >>> fitted = fit("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28), params=8_000)
     >>> str(fitted.spec), fitted.account.params
@@ -64,6 +66,10 @@ def fit(
         what = "there is nothing to fill: the budget has no upper limit that depends on widths"
         raise ArgumentError(explain(what, remedy="Limit params, macs or bytes."))
     free = _free_widths(spec)
+    if sum(free.values()) > MOST_WIDTH:
+        what = "the widths are more than a fit scales"
+        numbers = {"in all": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
+        raise ArgumentError(explain(what, numbers=numbers, remedy="Use narrower stages."))
     middle = _scaled(spec, free, shape, box)
     reach = Fraction(1, 8)
     while reach <= 2 * _WIDEST:
@@ -165,7 +171,8 @@ def _best(
     goal: dict[str, int],
     box: Box,
 ) -> Design | None:
-    graph = build(ChainWalk(spec, shape, tuple(widths)), (*ADDED, PEAK))
+    surveyed = survey(ChainWalk(spec, shape, tuple(widths)), caps_of(box))
+    graph = build(surveyed, (*ADDED, PEAK))
     goal = {canonical(name): weight for name, weight in goal.items()}
     outcome = solve(graph, Problem(goal, box))
     if not outcome.proven:

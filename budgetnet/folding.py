@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .errors import ArgumentError, explain
+
 if TYPE_CHECKING:
     from .accounting import Row
 
@@ -28,6 +30,9 @@ def layers(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 
 def to_depth(rows: tuple[Row, ...], depth: int) -> tuple[Row, ...]:
     """Rows summed by the first `depth` parts of their path."""
+    if depth < 0:
+        what = f"rows cannot be summed {depth} modules deep"
+        raise ArgumentError(explain(what, remedy="Use a depth of 0, the whole model, or more."))
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(_top(row, depth), []).append(row)

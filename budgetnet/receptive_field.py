@@ -11,7 +11,7 @@ from typing import Any
 from .errors import ArgumentError, explain
 from .geometry import compact
 from .plain import Fields
-from .window import MOST_POSITIONS, Pair, Window
+from .window import LARGEST, Pair, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +144,15 @@ def parse_field(data: Any, where: str) -> ReceptiveField:
 
 
 def _parse_window(fields: Fields) -> Window:
-    runs, advance = fields.items("runs"), fields.count("advance", least=-MOST_POSITIONS)
+    runs, advance = fields.items("runs"), fields.count("advance", least=-LARGEST)
     if not all(isinstance(phase, list | tuple) and all(map(_is_run, phase)) for phase in runs):
         raise fields.wrong("runs", runs, "no list of runs from a position to a later one")
     key = tuple(tuple(map(tuple, phase)) for phase in runs), advance
     ends = [end for phase in key[0] for run in phase for end in run]
     span = max(ends, default=0) - min(ends, default=0)
-    if not runs or span * len(runs) > MOST_POSITIONS or abs(advance) > MOST_POSITIONS:
+    if not runs or span * len(runs) > LARGEST or abs(advance) > LARGEST:
         numbers = f"{len(runs):,} phases of {span:,} positions"
-        raise fields.wrong("runs", numbers, f"beyond the {MOST_POSITIONS:,} positions of a window")
+        raise fields.wrong("runs", numbers, f"beyond the {LARGEST:,} positions of a window")
     return _of_runs(*key)
 
 

@@ -13,7 +13,7 @@ from math import prod
 
 from . import notation
 from .accounting import Account, Row
-from .errors import SpecError, explain, located
+from .errors import ArgumentError, SpecError, explain, located
 from .geometry import Count, check_shape, conv_macs
 from .receptive_field import ReceptiveField
 from .stages import NAMES, Head, Layer, Stage
@@ -61,7 +61,7 @@ groups=1, norm=True, act=True, bias=None)
                 )
             try:
                 stage_layers = _layers_of(stage, channels)
-            except SpecError as error:
+            except (SpecError, ArgumentError) as error:
                 raise located(error, name) from None
             for layer in stage_layers:
                 yield f"{name}.{layer.name}" if layer.name else name, layer
@@ -188,14 +188,21 @@ def rows_of(
         macs, sliding = 0, layer.sliding
         if sliding is not None:
             size = sliding.output_size(size, where=path)
-            field = field.then(layer.windows)
+            field = _then(field, layer.windows, path)
             macs = conv_macs(layer.weights, prod(size))
             shape = (layer.out_channels, *size)
         elif layer.is_global:
-            field = field.then(tuple(map(Window.whole, size)))
+            field = _then(field, map(Window.whole, size), path)
             size = ()
             shape = (layer.out_channels,)
         params = layer.weights + layer.biases
         yield Row(
             path, layer.kind, shape, params, macs, field, sliding, layer.is_global, reads=(i - 1,)
         )
+
+
+def _then(field: ReceptiveField, windows: Iterable[Window], path: str) -> ReceptiveField:
+    try:
+        return field.then(tuple(windows))
+    except ArgumentError as error:  # too wide to be followed
+        raise located(error, path) from None

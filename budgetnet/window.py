@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -15,7 +16,9 @@ from .errors import ArgumentError, StrideMismatch, explain
 Pair: TypeAlias = tuple[int, int]
 
 
-MOST_POSITIONS = 1 << 27  # from the first to the last that an output reads: a set of 16 MiB
+LARGEST = 1 << 24  # inputs between the first and the last that a window reads
+_SHORT = 64  # inputs up to which a set is gone through bit by bit, which then is fastest
+
 _SELF = ((0, 1),)  # phases of the identity
 _NOTHING = ((0, 0),)  # phases of a window that reads nothing
 
@@ -65,22 +68,12 @@ class Window:
     @classmethod
     def sliding(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
         """Window of a convolution or pooling: output `i` reads `s*i - p + d*j` for `j < k`."""
-        return cls(((-padding, _taps(kernel, dilation)),), stride)
-
-    @classmethod
-    def of_runs(cls, runs: Iterable[Iterable[Pair]], advance: int) -> Window:
-        """Window of phases given as `runs` gives them.
-
-        >>> Window.of_runs([[(0, 1), (4, 4)]], advance=2)
-        Window(0..1+4..4, advance=2)
-        """
-        phases = (((lo, _taps(hi - lo + 1, 1)) for lo, hi in phase) for phase in runs)
-        return cls(tuple(map(_union, phases)), advance)
+        return cls(((-padding, _copies(1, kernel, dilation)),), stride)
 
     @classmethod
     def whole(cls, size: int) -> Window:
         """Window of an operation that reads all `size` positions for every output."""
-        return cls(((0, _taps(size, 1)),), 0)
+        return cls(((0, _copies(1, size, 1)),), 0)
 
     @classmethod
     def transposed(
@@ -138,6 +131,16 @@ class Window:
         """
         return cls(tuple(_union((i, 1) for i in phase) for phase in phases), advance)
 
+    @classmethod
+    def of_runs(cls, phases: Iterable[Iterable[Sequence[int]]], advance: int = 1) -> Window:
+        """Window whose phases read these runs of neighbouring inputs, as `runs` gives them.
+
+        >>> Window.of_runs(Window.sliding(3, dilation=2).runs()) == Window.sliding(3, dilation=2)
+        True
+        """
+        sets = (((lo, _copies(1, hi - lo + 1, 1)) for lo, hi in runs) for runs in phases)
+        return cls(tuple(map(_union, sets)), advance)
+
     @property
     def size(self) -> int:
         """Inputs between the first and the last that one output reads; gaps inside count."""
@@ -169,8 +172,8 @@ class Window:
         >>> sorted(Window.sliding(3, dilation=2).reads(1))
         [1, 3, 5]
         """
-        first, bits = self._phase(i)
-        return frozenset(first + j for j in range(bits.bit_length()) if bits >> j & 1)
+        runs = _runs(*self._phase(i))
+        return frozenset(chain.from_iterable(range(lo, hi + 1) for lo, hi in runs))
 
     @property
     def is_empty(self) -> bool:
@@ -193,10 +196,19 @@ class Window:
         period, step = len(self.phases), self.advance
         repeat = period // gcd(period, outer.advance)
         phases = tuple(
-            _union(self._phase(i) for i in outer.reads(j))
-            for j in range(len(outer.phases) * repeat)
+            _union(self._read_by(*outer._phase(j))) for j in range(len(outer.phases) * repeat)
         )
         return Window(phases, step * (outer.advance * repeat // period))
+
+    def _read_by(self, first: int, bits: int) -> Iterator[tuple[int, int]]:
+        """What the outputs of a set read, those of a run that share a phase at once."""
+        period = len(self.phases)
+        for low, high in _runs(first, bits):
+            for i in range(low, min(high, low + period - 1) + 1):
+                more = (high - i) // period
+                start, own = self._phase(i)
+                start += min(0, more * self.advance)
+                yield start, _copies(own, more + 1, abs(self.advance))
 
     def union(self, other: Window) -> Window:
         """Window of two branches that meet: reads all that either reads.
@@ -311,39 +323,14 @@ def _trim(phase: tuple[int, int]) -> tuple[int, int]:
     return (first + shift, bits >> shift) if bits else (0, 0)
 
 
-def _check_span(positions: int) -> None:
-    if positions > MOST_POSITIONS:
-        raise ArgumentError(
-            explain(
-                "one output would read inputs that lie too far apart",
-                numbers={"positions": f"{positions:,}", "at most": f"{MOST_POSITIONS:,}"},
-                remedy="Use smaller kernels, dilations and strides.",
-            )
-        )
-
-
-def _taps(count: int, step: int) -> int:
-    """So many bits, `step` apart; by doubling, since kernels may be as long as a recording."""
-    _check_span(count * step)
-    if step == 1:
-        return (1 << count) - 1
-    bits, made = 1, 1
-    while made < count:
-        more = min(made, count - made)
-        bits |= bits << step * more
-        made += more
-    return bits
-
-
 def _spread(bits: int, taps: int, step: int) -> int:
     """Union of copies of `bits`, one for each tap, `step` apart."""
-    length = taps.bit_length()
-    _check_span(bits.bit_length() + length * step)
-    if length > 64:  # by halves, or every tap of a long kernel would move the whole
-        half = length // 2
-        low, high = taps & (1 << half) - 1, taps >> half
-        return _spread(bits, low, step) | _spread(bits, high, step) << half * step
+    check_span(bits.bit_length() + step * (taps.bit_length() - 1))
     out = shift = 0
+    if taps.bit_length() > _SHORT:
+        for low, high in _runs(0, taps):
+            out |= _copies(bits, high - low + 1, step) << step * low
+        return out
     while taps:
         if taps & 1:
             out |= bits << shift
@@ -352,12 +339,37 @@ def _spread(bits: int, taps: int, step: int) -> int:
     return out
 
 
+def _copies(bits: int, count: int, step: int) -> int:
+    """Union of so many copies of `bits`, `step` apart, doubled until there are enough."""
+    if count < 1:
+        return 0
+    check_span(bits.bit_length() + step * (count - 1))
+    done = 1
+    while done < count:
+        more = min(done, count - done)
+        bits |= bits << step * more
+        done += more
+    return bits
+
+
+def check_span(span: int) -> None:
+    """Refuse a window that is too wide to be held bit by bit."""
+    if span > LARGEST:
+        raise ArgumentError(
+            explain(
+                "a window reaches over more inputs than are followed",
+                numbers={"got": f"{span:,}", "at most": f"{LARGEST:,}"},
+                remedy="Use a smaller input, kernel, dilation or stride.",
+            )
+        )
+
+
 def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
     filled = {part for part in sets if part[1]}
     if len(filled) < 2:
         return filled.pop() if filled else (0, 0)
     start, out = min(filled)
-    _check_span(max(first for first, _ in filled) - start)
+    check_span(max(first + bits.bit_length() for first, bits in filled) - start)
     for first, bits in filled:
         out |= bits << first - start
     return start, out
@@ -365,6 +377,9 @@ def _union(sets: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 def _runs(first: int, bits: int) -> tuple[Pair, ...]:
     runs = []
+    if bits.bit_length() > _SHORT:  # shifting a long set run by run would take its square
+        text = bin(bits)[:1:-1]
+        return tuple((first + m.start(), first + m.end() - 1) for m in re.finditer("1+", text))
     while bits:
         gap = (bits & -bits).bit_length() - 1
         first, bits = first + gap, bits >> gap

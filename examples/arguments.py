@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,8 @@ class UsageError(Exception):
 
 IMAGE = (1, 28, 28)
 CLASSES = 10
+MOST_SEEDS = 1_000
+MOST_STEPS = 10_000_000  # of one run: the rates of all of them are worked out beforehand
 EXTRAS = {"torchvision": "torchvision", "matplotlib": "matplotlib", "sklearn": "scikit-learn"}
 
 
@@ -37,14 +40,17 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def whole_number(least: int) -> Callable[[str], int]:
+def whole_number(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if not least <= value < 2**63:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if not least <= value <= most:
+            above = "" if most == 2**63 - 1 else f" and at most {most:,}"
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number of at least {least}{above}"
+            )
         return value
 
     return read
@@ -67,7 +73,7 @@ def parse(argv: list[str], recipes: Iterable[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", default="s6", help="a listed name or a spec such as 'c16 c16 p c16 gap10'")
     add("--recipe", choices=tuple(recipes), default="default", help="recipes.py holds them")
-    add("--epochs", type=whole_number(1), help="instead of the recipe's")
+    add("--epochs", type=whole_number(1, 10_000), help="instead of the recipe's")
     add("--batch-size", type=whole_number(2), help="instead of the recipe's")
     add("--lr", type=positive, help="peak learning rate, instead of the recipe's")
     add("--seed", type=whole_number(0), default=0)
@@ -108,6 +114,7 @@ def parse(argv: list[str], recipes: Iterable[str]) -> argparse.Namespace:
         metavar="WEIGHTS",
         help="train nothing: the accuracy of shipped weights (mnist), or of a run's folder",
     )
+    add("--debug", action="store_true", help="show where an unexpected error arose")
     args = parser.parse_args(argv)
     args.argv = argv
     _check_together(parser, args)
@@ -121,7 +128,7 @@ def _check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         for name, value in vars(args).items()
         if name != "argv" and value != parser.get_default(name)
     }
-    free = {"--device", "--data-dir"}
+    free = {"--device", "--data-dir", "--debug"}
     for alone, allowed in (
         ("--resume", free),
         ("--evaluate", free | {"--model", "--dataset"}),
@@ -134,6 +141,8 @@ def _check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     if args.seeds and len(args.seeds) == 1:
         if not args.seeds[0]:
             parser.error("--seeds 0 asks for no run at all")
+        if args.seeds[0] > MOST_SEEDS:
+            parser.error(f"--seeds {args.seeds[0]} asks for more than {MOST_SEEDS:,} runs")
         args.seeds = list(range(args.seeds[0]))
     if args.seeds and len(set(args.seeds)) < len(args.seeds):
         parser.error(f"--seeds names a seed twice: {' '.join(map(str, args.seeds))}")
@@ -155,11 +164,12 @@ def pick_device(name: str) -> torch.device:
         raise UsageError(f"--device {name!r} cannot be used; here: {', '.join(here)}") from error
 
 
-def pick_model(text: str) -> tuple[nn.Module, budgetnet.Account]:
+def plan_model(text: str) -> budgetnet.Account:
+    """What a network costs, before a weight exists."""
     known = models.list_models()
     try:
-        model = models.get_model(text) if text in known else models.build(text, IMAGE[0])
-        account = budgetnet.account(model, IMAGE)
+        spec = models.get_reference(text).spec if text in known else text
+        account = budgetnet.plan(spec, IMAGE)
     except errors.BudgetnetError as error:
         raise UsageError(
             f"--model {text!r} is none of {', '.join(known)}, and not a spec that fits: {error}"
@@ -169,7 +179,45 @@ def pick_model(text: str) -> tuple[nn.Module, budgetnet.Account]:
             f"--model {text!r} gives {account.output_shape} for an image, not the {CLASSES} scores "
             f"of the digits; end the spec with gap{CLASSES}"
         )
-    return model, account
+    return account
+
+
+def pick_model(text: str) -> tuple[nn.Module, budgetnet.Account]:
+    planned = plan_model(text)
+    _check_room(text, planned, planned.weight_bytes, torch.device("cpu"))
+    model = models.get_model(text) if text in models.list_models() else models.build(text, IMAGE[0])
+    return model, budgetnet.account(model, IMAGE)
+
+
+def check_size(text: str, batch_size: int, device: torch.device) -> None:
+    """Refuse a network whose training cannot fit into memory, before anything is made."""
+    account = plan_model(text)
+    maps = sum(prod(row.output_shape) for row in account.layers())
+    # Weights, gradients and momentum; every layer's output is kept for the way back.
+    needed = 3 * account.weight_bytes + 4 * batch_size * maps
+    _check_room(text, account, needed, device, f" in batches of {batch_size:,}")
+
+
+def _check_room(
+    text: str, account: budgetnet.Account, needed: int, device: torch.device, how: str = ""
+) -> None:
+    there = memory(device)
+    if there is not None and needed > there:
+        raise UsageError(
+            f"--model {text!r} has {account.params:,} parameters and needs about "
+            f"{needed // 10**9:,} GB{how}, {device} has {there // 10**9:,} GB; use fewer channels"
+            + (" or a smaller --batch-size" if how else "")
+        )
+
+
+def memory(device: torch.device) -> int | None:
+    """Bytes that a device has; None where nothing says so."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return None
 
 
 def pick_pretrained(name: str, weights: str) -> nn.Module:

@@ -48,6 +48,7 @@ try:
     import run_folder
     from budgetnet.streams import readable
     from display import Display, closing_words, seeds_table, warn_digits
+    from locking import locked
     from mnist_data import DataError, Digits, load, normalise
     from recipes import RECIPES, Recipe
     from trained import load_run, print_accuracy
@@ -67,24 +68,65 @@ def run(args: argparse.Namespace) -> Path | None:
         if args.evaluate:
             print_accuracy(args, device)
             return None
-        folder: Path | None
         if args.resume:
-            folder, config = args.resume, run_folder.read_unfinished(args.resume)
-            check_processes(config)
-            digits = load(config["dataset"], args.data_dir)
-        else:
-            # Whatever is wrong is said before a folder is made.
-            arguments.pick_model(args.model)
-            if args.teacher:
-                load_run(args.teacher)
-            digits = load(args.dataset, args.data_dir)
-            config = describe(args, digits)
-            folder = start(args, config) if World().rank == 0 else None
-        if "seeds" in config:
-            train_seeds(config, folder, digits, device)
-        else:
-            train_once(config, folder, digits, device)
-        return folder
+            with alone(args.resume):
+                return resume(args, device)
+        # Whatever is wrong is said before a folder is made.
+        arguments.plan_model(args.model)
+        if args.teacher:
+            load_run(args.teacher)
+        digits = load(args.dataset, args.data_dir)
+        config = describe(args, digits)
+        arguments.check_size(args.model, config["settings"]["batch_size"], device)
+        which = f"seeds{len(args.seeds)}" if args.seeds else f"seed{args.seed}"
+        facts = (config["dataset"], args.model, args.recipe, which)
+        folder = run_folder.create(args.out, *facts) if World().rank == 0 else None
+        with alone(folder):
+            if folder:
+                begin(folder, config, made=folder != args.out)
+            return go_on(config, folder, digits, device)
+
+
+def resume(args: argparse.Namespace, device: torch.device) -> Path:
+    """Take a run up again, as it was started."""
+    folder, config = args.resume, run_folder.read_unfinished(args.resume)
+    try:
+        recipe = Recipe.read(config["settings"])
+    except ValueError as error:
+        raise run_folder.FolderError(f"{folder / 'config.json'} is damaged: {error}") from error
+    check_processes(config)
+    digits = load(config["dataset"], args.data_dir)
+    for key, found in (("train_images", digits.train), ("test_images", digits.test)):
+        if config[key] != len(found):
+            raise run_folder.FolderError(
+                f"{folder / 'config.json'}: {key} is {config[key]!r}, and {digits.origin} has "
+                f"{len(found)}"
+            )
+    check_steps(recipe, digits)
+    arguments.check_size(config["model"], recipe.batch_size, device)
+    go_on(config, folder, digits, device)
+    return folder
+
+
+def go_on(
+    config: dict[str, Any], folder: Path | None, digits: Digits, device: torch.device
+) -> Path | None:
+    if "seeds" in config:
+        train_seeds(config, folder, digits, device)
+    else:
+        train_once(config, folder, digits, device)
+    return folder
+
+
+@contextlib.contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """Hold a folder, as the first process does for all that share a run."""
+    if folder is None or World().rank:
+        yield
+        return
+    with locked(folder):
+        run_folder.clear_parts(folder)
+        yield
 
 
 @contextlib.contextmanager
@@ -106,6 +148,10 @@ def processes(name: str) -> Iterator[torch.device]:
 def describe(args: argparse.Namespace, digits: Digits) -> dict[str, Any]:
     """What config.json states: enough to begin the run, or to go on with it."""
     seeds = {"seeds": args.seeds} if args.seeds else {"seed": args.seed}
+    teacher: dict[str, Any] = {"teacher": None}
+    if args.teacher:
+        digest = run_folder.read_summary(args.teacher)["weights_sha256"]
+        teacher = {"teacher": str(args.teacher.resolve()), "teacher_sha256": digest}
     return {
         "command": shlex.join(["python", "examples/mnist_s6.py", *args.argv]),
         "model": args.model,
@@ -116,7 +162,7 @@ def describe(args: argparse.Namespace, digits: Digits) -> dict[str, Any]:
         "recipe": args.recipe,
         "settings": asdict(adapt(RECIPES[args.recipe], args, digits)),
         **seeds,
-        "teacher": str(args.teacher.resolve()) if args.teacher else None,
+        **teacher,
         "amp": args.amp,
         "compile": args.compile,
         "processes": World().size,
@@ -143,14 +189,28 @@ def adapt(recipe: Recipe, args: argparse.Namespace, digits: Digits) -> Recipe:
             f"--batch-size {recipe.batch_size} exceeds the {len(digits.train)} training images of "
             f"{digits.origin}"
         )
+    check_steps(recipe, digits)
     return recipe
 
 
-def start(args: argparse.Namespace, config: dict[str, Any]) -> Path:
-    which = f"seeds{len(args.seeds)}" if args.seeds else f"seed{args.seed}"
-    folder = run_folder.create(args.out, config["dataset"], args.model, args.recipe, which)
-    run_folder.write_json(folder / "config.json", config)
-    return folder
+def check_steps(recipe: Recipe, digits: Digits) -> None:
+    steps = recipe.epochs * math.ceil(len(digits.train) / recipe.batch_size)
+    if steps > arguments.MOST_STEPS:
+        raise arguments.UsageError(
+            f"--epochs {recipe.epochs} in batches of {recipe.batch_size} are {steps:,} steps; "
+            f"a run has at most {arguments.MOST_STEPS:,}"
+        )
+
+
+def begin(folder: Path, config: dict[str, Any], *, made: bool) -> None:
+    """Write what the run is, from which on it can be resumed."""
+    try:
+        run_folder.write_json(folder / "config.json", config)
+    except run_folder.FolderError:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # nobody could resume it
+        raise
 
 
 def check_processes(config: dict[str, Any]) -> None:
@@ -177,15 +237,17 @@ def train_once(
         digits,
         recipe,
         generator,
-        teacher=load_run(Path(config["teacher"])) if config["teacher"] else None,
+        teacher=teacher_of(config),
         amp=config["amp"],
         wrap=wrapper(config, device),
     )
     rows: list[dict[str, Any]] = []
-    saved = checkpoint.read(folder) if folder else None
+    saved = checkpoint.read(folder, config) if folder else None
     if saved:
         rows, parts = saved
         learner.load(parts, rows[-1]["epoch"])
+        if lead and folder:  # it may be of an epoch that was not completed
+            run_folder.write_json_lines(folder / "metrics.jsonl", rows)
     if lead:
         print(account)
         if digits.name == "digits":
@@ -204,12 +266,18 @@ def train_once(
             display.epoch(row)
             if lead and folder:
                 run_folder.write_json_lines(folder / "metrics.jsonl", rows)
-                checkpoint.write(folder, rows, learner.state())
+                checkpoint.write(folder, config, rows, learner.state())
     about = config | run_folder.facts(account, device)
     result = run_folder.summarise(rows, digits.name) | about
     if lead and folder:
         finish(folder, learner, digits, rows, result)
     return result
+
+
+def teacher_of(config: dict[str, Any]) -> nn.Module | None:
+    if not config["teacher"]:
+        return None
+    return load_run(Path(config["teacher"]), config["teacher_sha256"])
 
 
 def wrapper(config: dict[str, Any], device: torch.device) -> Any:
@@ -276,15 +344,20 @@ def train_seeds(
     done = {seed for seed in config["seeds"] if folder and run_folder.is_finished(folder, seed)}
     for seed in config["seeds"]:
         own = run_folder.of_seed(folder, seed) if folder else None
-        if seed in done and own:
-            summaries.append(run_folder.read_json(own / "summary.json"))
-            continue
         once = {key: value for key, value in config.items() if key != "seeds"} | {"seed": seed}
+        if seed in done and own and folder:
+            summary = run_folder.read_summary(own)
+            whose = f"{own.name}/summary.json"
+            run_folder.check_same(once, summary, folder / "config.json", whose, subset=True)
+            summaries.append(summary)
+            continue
         if World().rank == 0 and own:
-            own.mkdir(exist_ok=True)
-            run_folder.write_json(own / "config.json", once)
+            run_folder.make(own)
             print(f"\nseed {seed}")
-        summaries.append(train_once(once, own, digits, device))
+        with alone(own):
+            if World().rank == 0 and own:
+                run_folder.write_json(own / "config.json", once)
+            summaries.append(train_once(once, own, digits, device))
     if World().rank == 0 and folder:
         finish_seeds(folder, config, summaries)
 
@@ -309,14 +382,47 @@ def main(argv: list[str] | None = None) -> int:
     args = arguments.parse(sys.argv[1:] if argv is None else argv, RECIPES)
     try:
         run(args)
+        sys.stdout.flush()
         return 0
     except (arguments.UsageError, DataError, run_folder.FolderError) as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"mnist_s6.py: error: {error}", file=sys.stderr)
-        return 2
+        return refused(str(error))
     except KeyboardInterrupt:
-        print("\nstopped; --resume FOLDER goes on from the last complete epoch", file=sys.stderr)
+        print(f"\nstopped; {GO_ON}", file=sys.stderr)
         return 130
+    except Exception as error:
+        if args.debug:
+            raise
+        return refused(_unexpected(error) + ("" if args.evaluate else f"; {GO_ON}"))
+
+
+GO_ON = "--resume FOLDER goes on from the last complete epoch"
+
+
+def refused(why: str) -> int:
+    if os.environ.get("RANK", "0") == "0":
+        print(f"mnist_s6.py: error: {why}", file=sys.stderr)
+    return 2
+
+
+def _unexpected(error: Exception) -> str:
+    """One line on what no check has foreseen."""
+    reason = " ".join(str(error).split())[:200]
+    if isinstance(error, OSError):  # printing, say, into a pipe that nobody reads any more
+        silence()
+        return f"{error.filename or 'standard output'}: {error.strerror or reason}"
+    # The CPU's allocator has no exception of its own.
+    full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate" in reason
+    if full:
+        return f"memory is full: {reason or 'Python has none left'}"
+    return f"unexpected {type(error).__name__}: {reason} (--debug shows where)"
+
+
+def silence() -> None:
+    """Let nothing more be written to standard output: at its end Python would try once more."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from mnist_data import SIDE, Affine
+
+# The least and the most of every number of a recipe.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "epochs": (1, 10_000),
+    "batch_size": (2, 1 << 31),
+    "lr": (0, math.inf),
+    "momentum": (0, 1),
+    "early": (0, 1),
+    "early_side": (1, SIDE),
+    "warm_up": (0, 1),
+    "fade": (0, 1),
+    "weight_decay": (0, math.inf),
+    "label_smoothing": (0, 1),
+    "ema": (0, 1),
+    "distill": (0, 1),
+    "temperature": (0, math.inf),
+}
+SCHEDULES = ("one-cycle", "step", "constant")
 
 
 @dataclass(frozen=True)
@@ -31,8 +51,26 @@ class Recipe:
 
     @staticmethod
     def read(settings: dict[str, Any]) -> Recipe:
-        """The recipe that `dataclasses.asdict` turned into `settings`."""
-        return Recipe(**settings | {"augment": Affine(**settings["augment"])})
+        """The recipe that `dataclasses.asdict` turned into `settings`.
+
+        Raises `ValueError`, naming the key, where it did not.
+        """
+        augment = settings.get("augment")
+        if not isinstance(augment, dict):
+            raise ValueError("settings.augment is missing")
+        for whose, type_, given in (
+            ("settings", Recipe, settings),
+            ("settings.augment", Affine, augment),
+        ):
+            known = {field.name for field in fields(type_)}
+            for key in sorted(known ^ given.keys()):
+                state = "missing" if key in known else "not known here"
+                raise ValueError(f"{whose}.{key} is {state}")
+        for key, value in settings.items():
+            _check(f"settings.{key}", value, *RANGES.get(key, (-math.inf, math.inf)))
+        for key, value in augment.items():
+            _check(f"settings.augment.{key}", value, 0, 360)
+        return Recipe(**settings | {"augment": Affine(**augment)})
 
     def side(self, epoch: int) -> int:
         """Width of the images that this epoch, counted from 1, trains on."""
@@ -49,6 +87,25 @@ class Recipe:
     def strength(self, progress: float) -> float:
         """The share of its limits to which augmentation goes."""
         return min(1.0, (1 - progress) / self.fade) if self.fade else 1.0
+
+
+def _check(key: str, value: Any, least: float, most: float) -> None:
+    """Refuse a value that no recipe of this module could have."""
+    name = key.rpartition(".")[2]
+    if name == "augment":
+        return
+    kinds: tuple[type, ...] = (int, float)
+    if name in ("epochs", "batch_size", "early_side", "crop"):
+        kinds = (int,)
+    if name == "nesterov":
+        fine = type(value) is bool
+    elif name == "schedule":
+        fine = value in SCHEDULES
+    else:
+        fine = type(value) in kinds and math.isfinite(value) and least <= value <= most
+        fine = fine and (name not in ("lr", "temperature") or value > 0)
+    if not fine:
+        raise ValueError(f"{key} is {value!r}")
 
 
 MILD = Affine(degrees=8, scale=0.08, shift=1.5, shear=4)

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 import budgetnet
 
 TARGET = 99.4  # percent of MNIST's test digits
+
+# What config.json states of every run, with the type of each; beside these a seed, or seeds.
+CONFIG: Mapping[str, type | tuple[type, ...]] = {
+    "model": str,
+    "dataset": str,
+    "dataset_origin": str,
+    "train_images": int,
+    "test_images": int,
+    "recipe": str,
+    "settings": dict,
+    "teacher": (str, type(None)),
+    "amp": bool,
+    "compile": bool,
+    "processes": int,
+}
+# Of a config: how it was typed. A teacher may move; teacher_sha256 says that it is the same one.
+FREE = ("command", "teacher")
 
 
 class FolderError(Exception):
@@ -45,6 +65,14 @@ def create(out: Path | None, *facts: str) -> Path:
     raise FolderError(f"runs/{default_name}-* are all taken; name a folder with --out")
 
 
+def make(folder: Path) -> None:
+    """Make the folder of one seed, if it is not there."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"cannot make {folder}: {error.strerror}") from error
+
+
 def of_seed(folder: Path, seed: int) -> Path:
     """Where a run over several seeds keeps one of them."""
     return folder / f"seed{seed}"
@@ -56,40 +84,133 @@ def is_finished(folder: Path, seed: int) -> bool:
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """The metrics of every epoch."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    path = folder / "metrics.jsonl"
+    rows = [_parsed(path, line) for line in _text(path).splitlines()]
+    for number, row in enumerate(rows, start=1):
+        lacking = [key for key in _MEASURED if not _is_finite(row.get(key))]
+        if row.get("epoch") != number or lacking:
+            what = ", ".join(lacking) or f"epoch {number}"
+            raise FolderError(f"{path} is damaged: line {number} does not state {what}")
+    if not rows:
+        raise FolderError(f"{path} is damaged: it states no epoch")
+    return rows
+
+
+_MEASURED = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    return _parsed(path, _text(path))
+
+
+def _text(path: Path) -> str:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FolderError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
+        raise FolderError(f"{path} is damaged: {error}") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise FolderError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
         raise FolderError(f"{path} is damaged: it holds no object")
     return content
 
 
-def finished_weights(folder: Path) -> Path:
-    """The weights of a run that came to its end."""
-    if not (folder / "summary.json").exists():
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What a run that came to its end states, held against its metrics and its weights.
+
+    Whoever goes on from a run that is finished takes these three together, and one that was changed
+    since would be believed in silence.
+    """
+    path = folder / "summary.json"
+    if not path.exists():
         raise FolderError(f"{folder} holds no finished run: summary.json is missing")
-    return folder / "weights.safetensors"
+    summary = read_json(path)
+    if "runs" in summary:
+        raise FolderError(f"{folder} holds runs over several seeds; name the folder of one of them")
+    if not isinstance(summary.get("weights_sha256"), str):
+        raise FolderError(f"{path} is damaged: weights_sha256 is missing")
+    for key, value in summarise(read_rows(folder), str(summary.get("dataset"))).items():
+        if summary.get(key, "missing") != value:
+            raise FolderError(
+                f"{path} is damaged: {key} is {summary.get(key, 'missing')!r}, and metrics.jsonl "
+                f"gives {value!r}"
+            )
+    weights = folder / "weights.safetensors"
+    try:
+        found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FolderError(f"cannot read {weights}: {error.strerror}") from error
+    if found != summary["weights_sha256"]:
+        raise FolderError(
+            f"damaged weights {weights}: their SHA-256 is {found[:12]}..., summary.json states "
+            f"{summary['weights_sha256'][:12]!s}...; train the run again"
+        )
+    return summary
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What a run was started with."""
+    """What a run was started with, every key of it there and of its type."""
     path = folder / "config.json"
-    try:
-        config = read_json(path)
-    except OSError as error:
+    if not path.exists():
+        raise FolderError(f"{folder} is not the folder of a run: config.json: No such file")
+    config = read_json(path)
+    lacking = [key for key in CONFIG if key not in config]
+    if not {"seed", "seeds"} & config.keys():
+        lacking.append("seed")
+    if lacking:
+        raise FolderError(f"{path} does not state a run: {', '.join(lacking)} missing")
+    for key, kind in CONFIG.items():
+        # a bool is an int to isinstance, and no number of images
+        if not isinstance(config[key], kind) or (kind is int and type(config[key]) is not int):
+            raise FolderError(f"{path} is damaged: {key} is {config[key]!r}")
+    if config["dataset"] not in ("mnist", "digits"):
         raise FolderError(
-            f"{folder} is not the folder of a run: config.json: {error.strerror}"
-        ) from error
-    lacking = [key for key in ("model", "dataset", "recipe", "settings") if key not in config]
-    if lacking or not {"seed", "seeds"} & config.keys():
-        raise FolderError(f"{path} does not state a run: {', '.join(lacking or ['seed'])} missing")
+            f"{path} is damaged: dataset is {config['dataset']!r}, not mnist or digits"
+        )
+    seeds = config.get("seeds", [config.get("seed")])
+    whole = isinstance(seeds, list) and all(type(n) is int and 0 <= n < 2**63 for n in seeds)
+    if not whole or not seeds or len(set(seeds)) < len(seeds):
+        key = "seeds" if "seeds" in config else "seed"
+        raise FolderError(f"{path} is damaged: {key} is {config[key]!r}")
     return config
+
+
+def check_same(
+    config: dict[str, Any], other: Mapping[str, Any], path: Path, whose: str, subset: bool = False
+) -> None:
+    """Refuse to go on with another config than `other`, which says what was trained so far.
+
+    With `subset`, `other` says more than a config does.
+    """
+    if subset:
+        other = {key: value for key, value in other.items() if key in config}
+    mine, theirs = ({k: v for k, v in _flat(c) if k not in FREE} for c in (config, other))
+    for key in sorted(mine.keys() | theirs.keys()):
+        one, two = (side.get(key, "missing") for side in (mine, theirs))
+        if one != two or type(one) is not type(two):
+            raise FolderError(
+                f"{path} was changed: {key} is {one!r}, and {whose} was written with {two!r}; "
+                "change it back, or begin a new run"
+            )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        inner = isinstance(value, dict)
+        found += _flat(value, f"{prefix}{key}.") if inner else [(f"{prefix}{key}", value)]
+    return found
 
 
 def read_unfinished(folder: Path) -> dict[str, Any]:
@@ -97,13 +218,24 @@ def read_unfinished(folder: Path) -> dict[str, Any]:
     config = read_config(folder)
     if (folder / "summary.json").exists():
         raise FolderError(f"{folder} holds a finished run; there is nothing to resume")
-    for part in (path for path in folder.rglob(".*.part*")):
-        part.unlink()  # being written when the run was killed
+    if config["teacher"] and not isinstance(config.get("teacher_sha256"), str):
+        path = folder / "config.json"
+        raise FolderError(f"{path} does not state a run: teacher_sha256 missing")
     return config
 
 
+def clear_parts(folder: Path) -> None:
+    """Remove what was being written when a run was killed; the folder must be locked."""
+    for part in folder.glob(".*.part*"):
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then put it in place in one step."""
+    """Let `write` fill a file beside `path`, then put it in place in one step.
+
+    A disk that is full leaves what was there: `FolderError` says so, and the run can be resumed.
+    """
     # The suffix stays last: savefig and others choose the format by it.
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
@@ -111,8 +243,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with part.open("rb") as written:
             os.fsync(written.fileno())  # else a power cut can leave the new name with no content
         os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise FolderError(
+            f"cannot write {path}: {reason}; what was complete before is kept"
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

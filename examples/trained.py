@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -15,22 +16,39 @@ from mnist_data import load
 from trainer import World, evaluate
 
 
-def load_run(folder: Path) -> nn.Module:
-    """The network of a finished run, with its weights."""
-    config = run_folder.read_config(folder)
+def load_run(folder: Path, sha256: str | None = None) -> nn.Module:
+    """The network of a finished run, with its weights, all of which are what the run left.
+
+    `sha256`, where given, is that of the weights that are wanted.
+    """
+    config, summary = run_folder.read_config(folder), run_folder.read_summary(folder)
+    run_folder.check_same(config, summary, folder / "config.json", "summary.json", subset=True)
+    found = summary["weights_sha256"]
+    if sha256 not in (None, found):
+        raise run_folder.FolderError(
+            f"the teacher {folder} is another one: its weights have the SHA-256 {found[:12]}..., "
+            f"the run began with {str(sha256)[:12]}..."
+        )
     model, _ = arguments.pick_model(config["model"])
-    model.load_state_dict(load_file(run_folder.finished_weights(folder)))
+    path = folder / "weights.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise run_folder.FolderError(
+            f"{path} does not hold the weights of {config['model']!r}: {reason}"
+        ) from error
     return model
 
 
 def print_accuracy(args: argparse.Namespace, device: torch.device) -> None:
     """Measure a finished run, or shipped weights, on the test digits."""
-    digits = load(args.dataset, args.data_dir)
     if Path(args.evaluate).is_dir():
         model, name = load_run(Path(args.evaluate)), args.evaluate
     else:
         model = arguments.pick_pretrained(args.model, args.evaluate)
         name = f"{args.model}, weights {args.evaluate!r}"
+    digits = load(args.dataset, args.data_dir)
     model.to(device).to(memory_format=torch.channels_last)
     _, accuracy = evaluate(model, digits.test.to(device))
     if World().rank == 0:

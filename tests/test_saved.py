@@ -11,7 +11,7 @@ from budgetnet import Account, Window, account, plan
 from budgetnet.cli import main
 from budgetnet.errors import FormatError
 from budgetnet.saved import bytes_of
-from budgetnet.window import MOST_POSITIONS
+from budgetnet.window import LARGEST
 
 CHAIN = plan("c16 c16 p ds8 gap10", (1, 28, 28))
 OLD = Path(__file__).with_name("golden")
@@ -127,7 +127,7 @@ def test_a_sliding_of_another_form_is_refused(key, value):
 
 
 @pytest.mark.parametrize("runs", [
-    [], [[[5, 1]]], [[[0]]], [[0, 1]], [[[0, 1.0]]], [[[0, MOST_POSITIONS + 1]]],
+    [], [[[5, 1]]], [[[0]]], [[0, 1]], [[[0, 1.0]]], [[[0, LARGEST + 1]]],
     [[[0, 10**12]]], [[[0, 0], [10**12, 10**12]]], "0..1", None,
 ], ids=str)  # fmt: skip
 def test_windows_that_cannot_be_are_refused(runs):

@@ -141,8 +141,9 @@ class Designs(Sequence[Design]):
         return json.dumps(self.to_dict(), indent=indent)
 
     def to_python(self) -> str:
-        """Source code of the best."""
-        return self.designs[0].to_python()
+        """Source code of the best, which says where it is not proven to be that."""
+        source = self.designs[0].to_python()
+        return source if self.proven else f"# {self.claim()}\n{source}"
 
     def __str__(self) -> str:
         """The table as plain text."""

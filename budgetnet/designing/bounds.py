@@ -111,7 +111,14 @@ class _Relaxation:
             bound = Bound(int(best[0][0]) + credit, multipliers.copy(), ahead, self._path(ahead))
             self.best_worth = self.seen(bound.path)
             self.known[key] = bound
+            if len(self.known) > KEPT:  # the others will not be used, and fill memory
+                worst = max(self._whole(), key=lambda one: one[1].value)
+                self.known[worst[0]] = worst[1]._replace(ahead=[])
         return self.known[key]
+
+    def _whole(self) -> list[tuple[bytes, Bound]]:
+        """The lowest so far, the only ones that still have what lies ahead; the newest last."""
+        return [entry for entry in self.known.items() if entry[1].ahead]
 
     def _path(self, ahead: list[Ints]) -> Path:
         """The network that the bound is the worth of."""

@@ -24,6 +24,7 @@ from .goal import figure_of, read_goals
 from .search import Progress
 from .space import SearchSpace
 
+NAMES = ("kinds", "paddings", "downsampling")
 LISTS = ("widths", "kernels", "positions")
 PICTURES = (".png", ".svg", ".pdf")
 ROOM_FOR_A_NUMBER = 30  # pixels between the numbers of points
@@ -61,6 +62,8 @@ def _in_form(found: Designs, form: str) -> Table | str:
     if form == "markdown":
         return found.to_table().to_markdown()
     if form == "csv":
+        if not found.proven:  # the table says it below its lines, where programs would stumble
+            print(f"budgetnet: {found.claim()}", file=sys.stderr)
         return found.to_table().to_csv().rstrip("\n")
     return found.to_table()
 
@@ -69,19 +72,21 @@ def _space(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
     """The space that suits the input, with what was typed instead of its own."""
     given = {f.name: getattr(args, f.name) for f in fields(SearchSpace)}
     read: dict[str, Any] = {
-        name: value if isinstance(value, bool) else _values(name, value)
+        name: value if isinstance(value, bool) else _read(name, value)
         for name, value in given.items()
         if value is not None
     }
     return replace(SearchSpace.for_input(shape), **read)
 
 
-def _values(name: str, text: str) -> Any:
-    """`4..32` or `8,16` as numbers, anything else as names."""
+def _read(name: str, text: str) -> Any:
+    """What was typed for a part of the space: names, or `4..32` or `8,16` as numbers."""
+    if name in NAMES:
+        return tuple(part.strip() for part in text.split(","))
     try:
         if ".." in text:
             low, high = (int(part) for part in text.split(".."))
-            return tuple(range(low, high + 1)) if name in LISTS else (low, high)
+            return range(low, high + 1) if name in LISTS else (low, high)
         numbers = tuple(int(part) for part in text.split(","))
         return numbers[0] if len(numbers) == 1 else numbers
     except ValueError:

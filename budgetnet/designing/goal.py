@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +16,8 @@ from ..limits import FIGURES
 
 _MORE_IS_BETTER = ("receptive_field", "depth")
 _SHORT = {"rf": "receptive_field"}  # as people type it
+_POWER = re.compile(r"[eE]([+-]?\d+)")
+_LONGEST = 40  # characters of a weight, and powers of ten
 _USAGE = "Write 'max macs', 'min params', or weights such as 'macs=1,params=-20'."
 
 
@@ -60,7 +63,11 @@ def read_goal(goal: Any) -> Goal:
     if isinstance(goal, Goal):
         return goal
     if isinstance(goal, str) and "=" in goal:
-        goal = dict(part.partition("=")[::2] for part in goal.split(","))
+        parts = [part.partition("=")[::2] for part in goal.split(",")]
+        names = [_known(name) for name, _ in parts]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ArgumentError(explain(f"the objective names {twice} twice", remedy=_USAGE))
+        goal = dict(zip(names, (weight for _, weight in parts), strict=True))
     if isinstance(goal, str):
         way, _, name = goal.strip().partition(" ")
         if way not in ("max", "min"):
@@ -71,6 +78,8 @@ def read_goal(goal: Any) -> Goal:
     if not isinstance(goal, Mapping) or not goal:
         raise ArgumentError(explain(f"cannot read the objective {goal!r}", remedy=_USAGE))
     weights = tuple((_known(name), _weight(name, weight)) for name, weight in goal.items())
+    if len({name for name, _ in weights}) < len(weights):
+        raise ArgumentError(explain(f"the objective {goal!r} names a figure twice", remedy=_USAGE))
     text = " ".join(f"{float(weight):+g} {name}" for name, weight in weights)
     return Goal(f"max {text}", weights)
 
@@ -81,7 +90,11 @@ def read_goals(names: Any) -> tuple[Goal, ...]:
     >>> [goal.text for goal in read_goals("params,receptive_field")]
     ['min params', 'max receptive_field']
     """
-    given: list[Any] = names.split(",") if isinstance(names, str) else list(names)
+    try:
+        given: list[Any] = names.split(",") if isinstance(names, str) else list(names)
+    except TypeError:
+        what = f"a Pareto front needs two figures or more, got {names!r}"
+        raise ArgumentError(explain(what)) from None
     goals = tuple(read_goal(_directed(name)) for name in given)
     for goal in goals:
         if len(goal.weights) > 1 or abs(goal.weights[0][1]) != 1:
@@ -98,8 +111,10 @@ def _directed(name: Any) -> Any:
     return name
 
 
-def _known(name: str) -> str:
-    name = _SHORT.get(name.strip(), name.strip())
+def _known(given: Any) -> str:
+    if not isinstance(given, str):
+        raise ArgumentError(explain(f"{given!r} is no figure of an account", remedy=_USAGE))
+    name = _SHORT.get(given.strip(), given.strip())
     if name not in FIGURES:
         remedy = did_you_mean(name, FIGURES)
         raise ArgumentError(explain(f"{name!r} is no figure of an account", remedy=remedy))
@@ -107,10 +122,15 @@ def _known(name: str) -> str:
 
 
 def _weight(name: str, weight: Any) -> Fraction:
+    text = str(weight)
+    power = _POWER.search(text)
     try:
-        value = Fraction(str(weight))
-    except ValueError:
-        raise ArgumentError(explain(f"{weight!r} is no weight of {name}", remedy=_USAGE)) from None
+        if len(text) > _LONGEST or (power and abs(int(power[1])) > _LONGEST):
+            raise ValueError  # exact, it would fill memory
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        raise ArgumentError(explain(f"{shown!r} is no weight of {name}", remedy=_USAGE)) from None
     if value == 0:
         raise ArgumentError(explain(f"the weight of {name} is 0", remedy="Leave it out."))
     return value

@@ -7,7 +7,7 @@ may follow is worked out once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, reduce
 from math import gcd, prod
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -21,15 +21,22 @@ from ..notation import write
 from ..receptive_field import ReceptiveField
 from ..spec import Spec, bytes_by_type, live_bytes, rows_of
 from ..stages import Stage, with_width
-from ..window import Window
+from ..window import Window, check_span
 
 Ints: TypeAlias = NDArray[np.int64]
+Caps: TypeAlias = tuple[tuple[str, int], ...]  # highest values of figures
 Box: TypeAlias = Mapping[str, tuple[int | None, int | None]]  # lowest and highest of figures
 
 # What adds up along a chain. The peak does not: it is the largest along the chain.
 ADDED = ("params", "macs", "weight_bytes", "depth", "receptive_field")
 PEAK = "peak_activation_bytes"
 LARGEST = 1 << 52  # cost of one stage, so that those of hundreds add up within 64 bits
+LARGEST_WIDTH = 1 << 31
+MOST_LEVELS = 400  # stages in a row: 400 times LARGEST stays below NEVER, and 400 calls on a stack
+MOST_TRANSITIONS = 1 << 23  # of a graph: a search over that many takes some 3 GB
+MOST_COUNTED = 1 << 33
+BYTES = 350  # that a search takes for every transition, measured
+FEW = 4096
 NEVER = -(1 << 61)  # worth of what cannot be completed
 
 
@@ -41,6 +48,7 @@ class Move(NamedTuple):
     widths: tuple[int, ...] | None  # None keeps the width of the map that it reads
     growth: int = 0  # what the receptive field grows by
     wider: bool = False  # whether only widths serve that are at least that of the map it reads
+    span: int = 0  # what a window grows by that is not the receptive field: that of the whole map
 
 
 class Walk(Protocol):
@@ -184,39 +192,134 @@ def word(stage: Stage) -> str:
     return write((stage,))
 
 
-def build(walk: Walk, figures: Iterable[str]) -> Graph:
-    """The graph of a walk, with the costs that are asked for."""
-    names = tuple(figures)
+class Part(NamedTuple):
+    """A node of a walk, and what may follow it."""
+
+    node: Any
+    widths: tuple[int, ...]
+    moves: tuple[Move, ...]
+
+
+class Survey(NamedTuple):
+    """The nodes of a walk, level by level, and how large their graph is: known before it is made.
+
+    `caps` are highest values of figures that add up, or of the peak: a stage that costs more by
+    itself lies on no network within them, and is left out.
+    """
+
+    levels: tuple[tuple[Part, ...], ...]
+    outside: int  # bytes of the input, which lives while the network runs
+    caps: Caps
+    transitions: int
+
+    def check(self) -> None:
+        """Refuse a graph that would need more memory than a search should."""
+        if self.transitions > MOST_TRANSITIONS:
+            numbers = {
+                "pairs of widths": f"{self.transitions:,}",
+                "at most": f"{MOST_TRANSITIONS:,}",
+                "memory": f"about {self.transitions * BYTES / 1e9:,.1f} GB",
+            }
+            remedy = (
+                "Take fewer widths, with a divisor or as a list, fewer kernels, or lower limits."
+            )
+            raise ArgumentError(
+                explain("the search space is too large", numbers=numbers, remedy=remedy)
+            )
+
+    def covers(self, box: Box) -> bool:
+        """Whether no network within a box is left out."""
+        highs = dict(caps_of(box))
+        return all(highs.get(name, cap + 1) <= cap for name, cap in self.caps)
+
+
+def caps_of(box: Box) -> Caps:
+    """The highest values of a box, as far as one stage can be too much for them."""
+    names = ("params", "macs", "weight_bytes", PEAK)
+    highs = ((name, box.get(name, (None, None))[1]) for name in names)
+    return tuple((name, high) for name, high in highs if high is not None)
+
+
+def survey(walk: Walk, caps: Caps = (), tick: Callable[[], None] = lambda: None) -> Survey:
+    """Follow a walk to its end without a transition being made; `tick` may raise to stop it."""
     outside = 4 * walk.in_channels * prod(walk.start.size)
-    offsets: dict[Any, tuple[int, tuple[int, ...]]] = {walk.start: (0, (walk.in_channels,))}
+    nodes: dict[Any, tuple[int, ...]] = {walk.start: (walk.in_channels,)}
+    fields = {walk.start: 1}  # the largest receptive field at a node
+    levels: list[tuple[Part, ...]] = []
+    count = 0
+    while nodes:
+        ahead: dict[Any, tuple[int, ...]] = {}
+        seen: dict[Any, int] = {}
+        parts = []
+        for node, widths in nodes.items():
+            tick()
+            moves = tuple(walk.moves(node)) if node.size else ()
+            for move in moves:
+                ahead.setdefault(move.node, widths if move.widths is None else move.widths)
+                field = fields[node] + move.growth
+                seen[move.node] = max(field, seen.get(move.node, 0))
+                check_span(field + move.span)
+                around = outside if levels else 0
+                count += _count(
+                    move.stage, widths, move.widths, node.size, around, move.wider, caps
+                )
+            parts.append(Part(node, widths, moves))
+            if count > MOST_COUNTED:  # nobody needs to know by how much more
+                return Survey((*levels, tuple(parts)), outside, caps, count)
+        levels.append(tuple(parts))
+        if len(levels) > MOST_LEVELS:
+            what = "the networks have more stages than a search follows"
+            raise ArgumentError(explain(what, numbers={"at most": MOST_LEVELS}))
+        nodes, fields = ahead, seen
+    return Survey(tuple(levels), outside, caps, count)
+
+
+def build(
+    walk: Walk | Survey, figures: Iterable[str], tick: Callable[[], None] = lambda: None
+) -> Graph:
+    """The graph of a walk, with the costs that are asked for.
+
+    Raises:
+        ArgumentError: it would be too large, or its costs leave the 64-bit range.
+    """
+    surveyed = walk if isinstance(walk, Survey) else survey(walk, tick=tick)
+    surveyed.check()
+    names, caps = tuple(figures), surveyed.caps
+    first = surveyed.levels[0][0]
+    offsets: dict[Any, int] = {first.node: 0}
     levels: list[Level] = []
-    states, ends = [1], [np.array([False])]
+    states, ends = [len(first.widths)], [np.array([False] * len(first.widths))]
     stages: dict[Stage, int] = {}
-    while offsets:
+    for level in surveyed.levels:
         ahead: dict[Any, tuple[int, tuple[int, ...]]] = {}
         count = 0
         parts: list[tuple[Any, ...]] = []
-        for node, (offset, widths) in offsets.items():
-            for move in walk.moves(node) if node.size else ():
+        for node, widths, moves in level:
+            tick()
+            for move in moves:
                 chosen = widths if move.widths is None else move.widths
                 if move.node not in ahead:
                     ahead[move.node] = (count, chosen)
                     count += len(chosen)
                 a, b, width, costs = _costs(
                     move.stage, widths, move.widths, node.size,
-                    outside if levels else 0, move.wider,
+                    surveyed.outside if levels else 0, move.wider, caps,
                 )  # fmt: skip
                 number = stages.setdefault(move.stage, len(stages))
                 grown = move.growth + (not levels)  # the input sees itself
                 growth = np.full(len(a), grown, np.int64)
                 kept = [(costs | {"receptive_field": growth})[name] for name in names]
                 target = ahead[move.node][0] + b
-                parts.append((offset + a, target, np.full(len(a), number), width, *kept))
+                parts.append(
+                    (offsets[node] + a, target, np.full(len(a), number, np.int16), width, *kept)
+                )
         if not parts:
             break
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        parts.clear()
         order = np.argsort(columns[0], kind="stable")
         source, target, stage, width, *kept = (column[order] for column in columns)
+        del columns
         costs = dict(zip(names, kept, strict=True))
         levels.append(Level(source.astype(np.int32), target.astype(np.int32),
                             stage.astype(np.int16), width.astype(np.int32), costs))  # fmt: skip
@@ -225,40 +328,91 @@ def build(walk: Walk, figures: Iterable[str]) -> Graph:
         for node, (offset, widths) in ahead.items():
             end[offset : offset + len(widths)] = not node.size
         ends.append(end)
-        offsets = ahead
+        offsets = {node: offset for node, (offset, _) in ahead.items()}
     ordered = sorted(stages, key=word)
     place = np.array([ordered.index(stage) for stage in stages] or [0], np.int16)
     levels = [level._replace(stage=place[level.stage]) for level in levels]
     return Graph(tuple(levels), tuple(states), tuple(ends), tuple(ordered))
 
 
-@lru_cache(maxsize=1024)
+def _count(
+    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
+    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+) -> int:  # fmt: skip
+    """How many pairs of widths `_costs` gives, or a few more where groups exclude some."""
+    if chosen is None:
+        return len(widths)
+    low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
+    return int((high - low).sum())
+
+
+@lru_cache(maxsize=512)
+def _reach(
+    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...],
+    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+) -> tuple[Ints, Ints]:  # fmt: skip
+    """For every width the range of the chosen ones, by index, that may follow it."""
+    _check_range(stage, max(widths), max(chosen), size, outside)
+    narrow, wide = np.array(widths, np.int64), np.array(chosen, np.int64)
+    low = np.searchsorted(wide, narrow) if wider else np.zeros(len(narrow), np.int64)
+    high = np.full(len(narrow), len(wide), np.int64)
+    if not caps or getattr(stage, "groups", 1) > 1:
+        return low, high
+    below = low.copy()  # a wider stage costs no less, so that those within the caps come first
+    while np.any(open_ := below < high):
+        middle = np.minimum((below + high) // 2, len(wide) - 1)
+        costs = _figures(stage, narrow, wide[middle], size, outside)
+        fits = np.logical_and.reduce([costs[name] <= cap for name, cap in caps])
+        below = np.where(open_ & fits, middle + 1, below)
+        high = np.where(open_ & ~fits, middle, high)
+    return low, high
+
+
 def _costs(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: bool,
+    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
 ) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
     """Every admissible pair of widths by index, the width given, and what the stage costs."""
+    few = len(widths) * len(chosen or (0,)) <= FEW  # all that is worth keeping; many fill memory
+    made = _made if few else _made.__wrapped__
+    return made(stage, widths, chosen, size, outside, wider, caps)
+
+
+@lru_cache(maxsize=1024)
+def _made(
+    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
+    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
     if chosen is None:
+        _check_range(stage, max(widths), max(widths), size, outside)
         a = b = np.arange(len(widths))
         narrow = wide = np.array(widths, np.int64)
     else:
-        a, b = (grid.ravel() for grid in np.indices((len(widths), len(chosen))))
+        low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
+        count = high - low
+        a = np.repeat(np.arange(len(widths)), count)
+        b = np.arange(len(a)) + np.repeat(low - (np.cumsum(count) - count), count)
         narrow, wide = np.array(widths, np.int64)[a], np.array(chosen, np.int64)[b]
-        if wider:
-            fine = narrow <= wide
-            a, b, narrow, wide = a[fine], b[fine], narrow[fine], wide[fine]
     groups = getattr(stage, "groups", 1)
     if groups > 1:
         fine = (narrow % groups == 0) & (wide % groups == 0)
         a, b, narrow, wide = a[fine], b[fine], narrow[fine], wide[fine]
-    # The widest pair in plain ints first: they cannot overflow, and no other pair costs more.
-    first, last = (int(channels.max(initial=groups)) for channels in (narrow, wide))
-    if max(_figures(stage, first, last, size, outside).values()) >= LARGEST:
+    figures, ones = _figures(stage, narrow, wide, size, outside), np.ones(len(a), np.int64)
+    return a, b, wide, {name: ones * figure for name, figure in figures.items()}
+
+
+def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], outside: int) -> None:
+    """Refuse widths whose figures 64 bits do not hold, by plain ints, which hold all.
+
+    No pair costs more than the widest one does.
+    """
+    groups = getattr(stage, "groups", 1)
+    first, last = (max(1, width // groups) * groups for width in (first, last))
+    costs = _figures(stage, first, last, size, outside)
+    if max(first, last) >= LARGEST_WIDTH or max(costs.values()) >= LARGEST:
         what = "costs of this space leave the 64-bit range"
         numbers = {"widest": write((with_width(stage, last),))}
         raise ArgumentError(explain(what, numbers=numbers, remedy="Use smaller widths."))
-    figures, ones = _figures(stage, narrow, wide, size, outside), np.ones(len(a), np.int64)
-    return a, b, wide, {name: ones * figure for name, figure in figures.items()}
 
 
 def _figures(

@@ -68,8 +68,10 @@ def undominated(labels: Labels, uses: Sequence[Ints], top: int) -> Ints:
     rank = np.empty(len(before), np.int64)
     rank[before] = np.arange(len(before))
     order = order[np.lexsort((rank[order], state[order]))]
-    kept = []
+    kept = [order[:0]]
     for _ in range(top):  # each layer is dominated by the one before it
+        if not len(order):
+            break
         dominated = _dominated(state[order], [use[order] for use in uses])
         kept.append(order[~dominated])
         order = order[dominated]
@@ -90,10 +92,11 @@ def _dominated(group: Ints, uses: Sequence[Ints]) -> NDArray[np.bool_]:
     number, index = np.cumsum(first), np.arange(n)
     found = np.zeros(n, bool)
     for use in uses:
-        low = int(use.min())
-        span = int(use.max()) - low + 1
-        assert span * (int(number[-1]) + 1) < 1 << 62, "uses of a limit leave the 64-bit range"
-        value = (use - low) - number * span  # every group lies below the one before
+        if (int(use.max()) - int(use.min()) + 1) * (int(number[-1]) + 1) >= 1 << 62:
+            ranked = np.unique(use, return_inverse=True)[1]  # in the same order, and small
+        else:
+            ranked = use - int(use.min())
+        value = ranked - number * (int(ranked.max()) + 1)  # every group lies below the one before
         least = np.minimum.accumulate(value)
         holder = np.maximum.accumulate(np.where(value == least, index, 0))
         witness = np.concatenate([[0], holder[:-1]])  # holds the least before this entry

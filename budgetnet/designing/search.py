@@ -24,6 +24,8 @@ from .worth import weigh
 
 ROOM = (1_000, 8_000, 64_000, 256_000)  # labels that are gone on with at a time
 CHUNK = 1 << 21  # candidates that are made at a time
+MOST_LABELS = 1 << 23  # that are held at a time, some 100 bytes each
+CROWD = 1 << 22  # candidates after which those are dropped that others make superfluous
 
 
 class Problem(NamedTuple):
@@ -70,23 +72,34 @@ class Found(NamedTuple):
 
 
 def solve(
-    graph: Graph, problem: Problem, watch: Callable[[Progress], None] = lambda _: None
+    graph: Graph,
+    problem: Problem,
+    watch: Callable[[Progress], None] = lambda _: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """The best networks of a graph; where there is none, that is proven.
 
     `KeyboardInterrupt` and `TimeoutError`, raised by `watch` or anywhere else, end the search: what
-    was found by then is the outcome, not proven. Where nothing was, they are raised again.
+    was found by then is the outcome, not proven. Where nothing was, they are raised again. `tick`
+    is called more often than `watch`, and may raise the same.
     """
-    graph = graph.within(problem.box)
+    box = {name: (_clamped(low), _clamped(high)) for name, (low, high) in problem.box.items()}
+    graph = graph.within(box)
+    tick()
     if not graph.has_networks:
         return Outcome((), True, None, 0)
-    search = _Search(graph, problem._replace(box=graph.tightened(problem.box)), watch)
+    search = _Search(graph, problem._replace(box=graph.tightened(box)), watch, tick)
     try:
         search.run()
     except (KeyboardInterrupt, TimeoutError):
         if not search.best:
             raise
     return search.outcome
+
+
+def _clamped(bound: int | None) -> int | None:
+    """A limit as 64 bits hold it: no figure of a graph comes near to their end."""
+    return bound if bound is None else min(max(bound, -(1 << 62)), 1 << 62)
 
 
 def stopped() -> SearchStopped:
@@ -96,8 +109,15 @@ def stopped() -> SearchStopped:
 
 
 class _Search:
-    def __init__(self, graph: Graph, problem: Problem, watch: Callable[[Progress], None]) -> None:
-        self.graph, self.problem, self.watch = graph, problem, watch
+    def __init__(
+        self,
+        graph: Graph,
+        problem: Problem,
+        watch: Callable[[Progress], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self.graph, self.problem, self.watch, self.tick = graph, problem, watch, tick
+        self.held = 0  # labels, of all levels
         self.worth = weigh(graph, problem.goal)
         self.limits = sides(graph, problem.box)
         self.bounds: list[Bound] = []
@@ -176,6 +196,7 @@ class _Search:
             return
         self._tell(room, i / len(self.graph.levels))
         labels = self._expand(i, labels)
+        self._hold(labels.count)
         self._collect(i, labels, [*history, (labels.parent, labels.via)])
         order, turns = np.arange(labels.count), 1
         if labels.count > room:
@@ -187,6 +208,15 @@ class _Search:
             which = order[turn * room : (turn + 1) * room]
             some = labels.take(which[labels.bound[which] > self.threshold])
             self._go_on(i + 1, some, [*history, (some.parent, some.via)], room, whole)
+        self._hold(-labels.count)
+
+    def _hold(self, more: int) -> None:
+        """Count the labels that are held, and stop before they fill memory."""
+        self.held += more
+        if self.held > MOST_LABELS:
+            what = f"the search has more than {MOST_LABELS:,} beginnings of networks open at once"
+            remedy = "Take a smaller space, or limits that leave fewer of them."
+            raise SearchStopped(explain(what, remedy=remedy))
 
     # ------------------------------------------------------------------ labels
 
@@ -196,7 +226,8 @@ class _Search:
         counts = starts[labels.state + 1] - starts[labels.state]
         ends = np.cumsum(counts)
         bases = [self._base(labels, bound) for bound in self.bounds]
-        made, low = [], 0
+        made: list[Labels] = []
+        low, pending = 0, 0
         while low < labels.count:
             done = int(ends[low - 1]) if low else 0
             high = max(low + 1, int(np.searchsorted(ends, done + CHUNK, side="right")))
@@ -206,12 +237,21 @@ class _Search:
             via = np.arange(len(rows)) + np.repeat(skipped, counts[some])
             self.evaluated += len(rows)
             made.append(self._candidates(i, labels, rows, via, bases))
+            pending += made[-1].count
             low = high
-        found = join(made)
-        found = found.take(undominated(found, self._compared(found), self.problem.top))
+            if pending > CROWD and low < labels.count:  # before they fill memory
+                made = [self._undominated(join(made))]
+                self._hold(made[0].count)
+                self._hold(-made[0].count)
+                pending = made[0].count
+            self.tick()
+        found = self._undominated(join(made))
         if self.problem.top > 1:
             found.skeleton = np.unique(found.skeleton, return_inverse=True)[1].astype(np.int64)
         return found
+
+    def _undominated(self, found: Labels) -> Labels:
+        return found.take(undominated(found, self._compared(found), self.problem.top))
 
     def _base(self, labels: Labels, bound: Bound) -> Ints:
         """What labels contribute to a bound: their worth, and the credit for what they left."""
@@ -285,6 +325,7 @@ class _Search:
 
     def _see(self, path: Path) -> int:
         """Keep a network met on the way to the bounds, if it is within the limits."""
+        self.tick()
         within = all(use <= limit.bound for use, limit in zip(path.uses, self.limits, strict=True))
         peak = 0
         if self.needs_peak:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError, explain
@@ -11,6 +12,10 @@ from ..geometry import conv_size, same_padding
 from ..stages import Conv, Head, Pool, Separable, Stage, Transition
 from ..window import Pair
 
+# What a search is meant for: it says so beyond, rather than leave 64 bits or never end.
+MOST_VALUES = 10_000  # of one list of choices
+MOST = {"kernels": 1_023, "convs": 200, "downsamples": 30}
+_LARGEST = (1 << 31) - 1
 _CHOICES = {
     "kinds": ("plain", "separable"),
     "paddings": ("valid", "same"),
@@ -89,7 +94,13 @@ class SearchSpace:
     def __post_init__(self) -> None:
         """Normalise what was written, and refuse what cannot be meant."""
         put = object.__setattr__
-        put(self, "divisor", _counts("divisor", self.divisor)[0])
+        divisors = _counts("divisor", self.divisor)
+        if len(divisors) > 1:
+            raise _meaningless("divisor", self.divisor, "write one number")
+        put(self, "divisor", divisors[0])
+        for name in ("transitions", "monotone", "uniform"):
+            if type(getattr(self, name)) is not bool:
+                raise _meaningless(name, getattr(self, name), "write True or False")
         widths = sorted(set(_counts("widths", self.widths)))
         kept = tuple(width for width in widths if width % self.divisor == 0)
         if not kept:
@@ -100,8 +111,8 @@ class SearchSpace:
             put(self, "positions", tuple(sorted(set(_counts("positions", self.positions, 0)))))
         for name, known in _CHOICES.items():
             given = getattr(self, name)
-            names = (given,) if isinstance(given, str) else tuple(given)
-            if not names or not set(names) <= set(known):
+            names = (given,) if isinstance(given, str) else _listed(name, given)
+            if not names or any(one not in known for one in names):
                 raise _meaningless(name, given, f"known are {', '.join(known)}")
             put(self, name, tuple(name for name in known if name in names))
         if "same" in self.paddings and any(k % 2 == 0 for k in self.kernels):
@@ -179,13 +190,30 @@ class SearchSpace:
 
 
 def _counts(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
-    values = (value,) if isinstance(value, int) else tuple(value)
+    values = (value,) if isinstance(value, int) else _listed(name, value)
     if not values or any(type(v) is not int or v < least for v in values):
         raise _meaningless(name, value, f"write whole numbers of at least {least}")
+    most = MOST.get(name, _LARGEST)
+    if max(values) > most:
+        raise _meaningless(name, value, f"the largest may be {most:,}")
+    return values
+
+
+def _listed(name: str, value: Any) -> tuple[Any, ...]:
+    """What can be listed, however long it claims to be."""
+    try:
+        values = tuple(islice(value, MOST_VALUES + 1))
+    except TypeError:
+        raise _meaningless(name, value, "write one value, or several") from None
+    if len(values) > MOST_VALUES:
+        remedy = f"a list may have {MOST_VALUES:,} values; take some of them, with a step"
+        raise _meaningless(name, value, remedy)
     return values
 
 
 def _meaningless(name: str, value: Any, remedy: str) -> ArgumentError:
+    text = repr(value)
+    shown = text if len(text) <= 80 else f"{text[:60]}..."
     return ArgumentError(
-        explain(f"{name}={value!r} does not describe a search space", numbers={"reason:": remedy})
+        explain(f"{name}={shown} does not describe a search space", numbers={"reason:": remedy})
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -67,11 +67,19 @@ class SpaceWalk:
                 widths = None if keeps_width else self.space.widths
                 yield Move(stage, Node(place, depth, field), widths, growth, wider)
             elif depth >= (self.depth[0] or 0) and field >= (self.field[0] or 0):
-                yield Move(stage, End(), (self.num_classes,), growth)
+                span = jump * (max(node.size) - 1)  # the head reads the whole map
+                yield Move(stage, End(), (self.num_classes,), growth, span=span)
 
 
-def count_networks(space: SearchSpace, input_shape: tuple[int, ...], num_classes: int) -> int:
+def count_networks(
+    space: SearchSpace,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    tick: Callable[[], None] = lambda: None,
+) -> int:
     """How many networks a space holds, every combination of widths counted.
+
+    `tick` is called again and again, and may raise to stop the count.
 
     >>> space = SearchSpace(widths=(4, 8), convs=2, downsamples=0, paddings="valid")
     >>> count_networks(space, (1, 28, 28), 10)  # 4-4, 4-8, 8-8: widths never shrink
@@ -82,6 +90,7 @@ def count_networks(space: SearchSpace, input_shape: tuple[int, ...], num_classes
     def completions(place: Place) -> list[int]:
         """By the width of the map: how many chains may follow."""
         if place not in known:
+            tick()
             total = [0] * len(space.widths)
             for _, ahead, keeps_width, only_wider in space.follow(place, num_classes):
                 more = completions(ahead) if ahead else [1] * len(total)

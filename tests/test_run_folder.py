@@ -1,0 +1,409 @@
+"""Run folders that were changed, shared or cut off: each mistake one line, each run resumable."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "mnist_s6.py"
+sys.path.insert(0, str(SCRIPT.parent))
+TINY = ("--dataset", "digits", "--model", "c4 p c8 gap10", "--epochs", "4")
+FSIZE = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.argv = sys.argv[2:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""  # the size of a file at which writing fails as on a full disk
+
+
+def main(*arguments):
+    """The example within this process: status, what it printed, and its errors."""
+    import mnist_s6
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = mnist_s6.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+    return code, out.getvalue(), err.getvalue()
+
+
+def refusal(*arguments):
+    code, _, err = main(*arguments)
+    assert (2, 1) == (code, len(err.splitlines())), err
+    return err
+
+
+def finish(*arguments):
+    code, out, err = main(*arguments)
+    assert 0 == code, err
+    return out
+
+
+def process(*arguments, limit=None, stdout=subprocess.PIPE):
+    call = [sys.executable, *(["-c", FSIZE, str(limit)] if limit else []), str(SCRIPT)]
+    return subprocess.Popen(
+        [*call, *map(str, arguments)], stdout=stdout, stderr=subprocess.PIPE, text=True
+    )
+
+
+def edit(path, *keys, value):
+    """Change one value of a JSON file; `...` takes it out."""
+    data = json.loads(path.read_text())
+    inner = data
+    for key in keys[:-1]:
+        inner = inner[key]
+    if value is ...:
+        del inner[keys[-1]]
+    else:
+        inner[keys[-1]] = value
+    path.write_text(json.dumps(data))
+
+
+def flip(path, at=-100):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A finished run, and one that was killed after its second epoch."""
+    folder = tmp_path_factory.mktemp("runs")
+    finish(*TINY, "--out", folder / "done")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(2, patch)
+        assert 130 == main(*TINY, "--out", folder / "cut")[0]
+    return folder
+
+
+def stop_after(epoch, patch):
+    import checkpoint
+
+    write = checkpoint.write
+
+    def stopping(folder, config, rows, parts):
+        write(folder, config, rows, parts)
+        if len(rows) == epoch:
+            raise KeyboardInterrupt
+
+    patch.setattr(checkpoint, "write", stopping)
+
+
+@pytest.fixture
+def done(runs, tmp_path):
+    return Path(shutil.copytree(runs / "done", tmp_path / "done"))
+
+
+@pytest.fixture
+def cut(runs, tmp_path):
+    return Path(shutil.copytree(runs / "cut", tmp_path / "cut"))
+
+
+def assert_as_left(one, two):
+    """Two finished runs are the same, times apart."""
+    assert (one / "weights.safetensors").read_bytes() == (two / "weights.safetensors").read_bytes()
+    rows = [
+        [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+        for lines in ((f / "metrics.jsonl").read_text().splitlines() for f in (one, two))
+    ]
+    assert rows[0] == rows[1]
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
+
+
+# ---------------------------------------------------------------------------- finished runs
+
+
+@pytest.mark.parametrize("use", ["--evaluate", "--teacher"])
+def test_one_flipped_bit_of_the_weights_is_refused(use, done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flip(done / "weights.safetensors")
+    line = refusal(use, done, "--dataset", "digits")
+    assert "damaged weights" in line
+    assert str(done / "weights.safetensors") in line
+
+
+SUMMARIES = {
+    "digest gone": (("weights_sha256",), ..., "weights_sha256 is missing"),
+    "accuracy edited": (("last",), 99.9, "last is 99.9, and metrics.jsonl gives"),
+    "epochs gone": (("epochs",), ..., "epochs is 'missing'"),
+    "another rate": (("settings", "lr"), 0.5, "settings.lr"),
+}
+
+
+@pytest.mark.parametrize("case", SUMMARIES)
+def test_an_edited_summary_is_refused(case, done):
+    keys, value, message = SUMMARIES[case]
+    edit(done / "summary.json", *keys, value=value)
+    assert message in refusal("--evaluate", done, "--dataset", "digits")
+
+
+def test_a_changed_model_or_metric_of_a_finished_run_is_refused(done):
+    lines = (done / "metrics.jsonl").read_text().splitlines()
+    (done / "metrics.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    assert "metrics.jsonl" in refusal("--evaluate", done, "--dataset", "digits")
+    (done / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    edit(done / "config.json", "model", value="c4 p c7 gap10")
+    assert "model is 'c4 p c7 gap10'" in refusal("--evaluate", done, "--dataset", "digits")
+
+
+def test_a_teacher_that_became_another_is_refused_and_may_move(done, tmp_path, monkeypatch):
+    student = tmp_path / "student"
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        assert 130 == main(*TINY, "--teacher", done, "--out", student)[0]
+    moved = done.rename(tmp_path / "elsewhere")
+    assert "is not the folder of a run" in refusal("--resume", student)
+    edit(student / "config.json", "teacher", value=str(moved))
+    finish(*TINY, "--seed", 1, "--out", tmp_path / "other")
+    edit(student / "config.json", "teacher", value=str(tmp_path / "other"))
+    assert "is another one" in refusal("--resume", student)
+    edit(student / "config.json", "teacher", value=str(moved))
+    assert "going on after epoch 2" in finish("--resume", student)
+
+
+# ---------------------------------------------------------------------------- edited and resumed
+
+
+CONFIGS = {
+    "rate": (("settings", "lr"), 0.1, "settings.lr is 0.1, and checkpoint-00002"),
+    "epochs": (("settings", "epochs"), 5, "settings.epochs is 5"),
+    "angle": (("settings", "augment", "degrees"), 9, "settings.augment.degrees is 9"),
+    "seed": (("seed",), 1, "seed is 1"),
+    "type": (("amp",), 1, "amp is 1"),
+    "model": (("model",), "c4 p c7 gap10", "model is 'c4 p c7 gap10'"),
+    "recipe": (("recipe",), "long", "recipe is 'long'"),
+    "images": (("train_images",), 7, "train_images is 7"),
+    "no rate": (("settings", "lr"), ..., "settings.lr is missing"),
+    "no amp": (("amp",), ..., "amp missing"),
+    "no teacher": (("teacher",), ..., "teacher missing"),
+    "no digest": (("teacher",), "somewhere", "teacher_sha256 missing"),
+    "no settings": (("settings",), [], "settings is []"),
+    "no angle": (("settings", "augment"), {}, "settings.augment.crop is missing"),
+    "unknown": (("settings", "speed"), 3, "settings.speed is not known here"),
+    "not finite": (("settings", "lr"), float("nan"), "settings.lr is nan"),
+    "schedule": (("settings", "schedule"), "slow", "settings.schedule is 'slow'"),
+    "batch": (("settings", "batch_size"), 0, "settings.batch_size is 0"),
+    "data": (("dataset",), "letters", "dataset is 'letters'"),
+    "seeds": (("seeds",), [0, 0], "seeds is [0, 0]"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_an_edited_config_is_refused_by_key(case, cut):
+    keys, value, message = CONFIGS[case]
+    edit(cut / "config.json", *keys, value=value)
+    line = refusal("--resume", cut)
+    assert message in line
+    assert str(cut / "config.json") in line
+
+
+def rewrite(path, change):
+    """Write a checkpoint again with another header, as a careful hand would."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["about"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(about)
+    save_file(tensors, path, {"about": json.dumps(about)})
+
+
+def test_an_edited_row_of_a_checkpoint_is_refused(cut):
+    newest = cut / "checkpoint-00002.safetensors"
+    rewrite(newest, lambda about: about["rows"][-1].update(epoch=9))
+    line = refusal("--resume", cut)
+    assert "does not have the SHA-256" in line
+    assert str(newest) in line
+    newest.rename(cut / "checkpoint-00009.safetensors")
+    assert "does not have the SHA-256" in refusal("--resume", cut)
+
+
+def test_a_renamed_checkpoint_is_refused(cut):
+    (cut / "checkpoint-00002.safetensors").rename(cut / "checkpoint-00009.safetensors")
+    assert "it holds checkpoint-00002" in refusal("--resume", cut)
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_stops_no_run(cut):
+    (cut / "checkpoint-00001.safetensors").unlink()
+    (cut / "checkpoint-00001.safetensors").mkdir()
+    finish("--resume", cut)
+    assert (cut / "summary.json").exists()
+
+
+def test_edited_metrics_are_written_again(cut, runs):
+    (cut / "metrics.jsonl").write_text("nonsense")
+    finish("--resume", cut)
+    assert_as_left(runs / "done", cut)
+
+
+@pytest.mark.deep
+def test_seeds_are_not_mixed(tmp_path, monkeypatch):
+    """A rate edited after the first seed; then the first seed's weights."""
+    folder = tmp_path / "all"
+    finish(*TINY, "--seeds", 2, "--out", folder)
+    (folder / "summary.json").unlink()
+    shutil.rmtree(folder / "seed1")
+    before = (folder / "config.json").read_text()
+    edit(folder / "config.json", "settings", "lr", value=0.3)
+    assert "settings.lr is 0.3, and seed0/summary.json" in refusal("--resume", folder)
+    (folder / "config.json").write_text(before)
+    flip(folder / "seed0" / "weights.safetensors")
+    assert "damaged weights" in refusal("--resume", folder)
+    flip(folder / "seed0" / "weights.safetensors")
+    finish("--resume", folder)
+    assert "runs over several seeds" in refusal("--evaluate", folder, "--dataset", "digits")
+
+
+# ---------------------------------------------------------------------------- one at a time
+
+
+def wait_for(path, run):
+    deadline = time.monotonic() + 120
+    while not path.exists() and run.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_two_processes_do_not_share_a_folder_and_a_killed_one_holds_nothing(tmp_path):
+    folder = tmp_path / "run"
+    long = (*TINY[:-1], "60")
+    first = process(*long, "--out", folder, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(folder / "checkpoint-00001.safetensors", first)
+        part = folder / ".weights.part.safetensors"
+        part.write_bytes(b"being written")
+        assert "in use: another process trains in it" in refusal("--resume", folder)
+        assert part.exists(), "what another process writes is left alone"
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        first.stderr.close()
+    stopped = process("--resume", folder, stdout=subprocess.DEVNULL)
+    wait_for(folder / "checkpoint-00005.safetensors", stopped)
+    assert (folder / "checkpoint-00005.safetensors").exists(), stopped.stderr.read()
+    assert not part.exists()
+    stopped.send_signal(signal.SIGINT)
+    assert 130 == stopped.wait(60)
+    assert "Traceback" not in stopped.stderr.read()
+    stopped.stderr.close()
+
+
+# ---------------------------------------------------------------------------- no room
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on files")
+def test_a_full_disk_is_one_line_and_the_run_goes_on_after(tmp_path, runs):
+    """Files of 4,096 bytes hold the configuration and no checkpoint."""
+    folder = tmp_path / "run"
+    run = process(*TINY, "--out", folder, limit=4096)
+    _, err = run.communicate()
+    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+    assert f"cannot write {folder}" in err
+    assert {"config.json", "metrics.jsonl"} == {path.name for path in folder.iterdir()}
+    finish("--resume", folder)
+    assert_as_left(runs / "done", folder)
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on files")
+def test_a_disk_that_fills_at_the_end_keeps_the_checkpoint(cut, runs):
+    size = max(path.stat().st_size for path in cut.glob("checkpoint-*"))
+    run = process("--resume", cut, limit=size + 4096)  # the pictures are larger
+    _, err = run.communicate()
+    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+    assert "curves.png" in err
+    finish("--resume", cut)
+    assert_as_left(runs / "done", cut)
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on files")
+def test_a_folder_that_cannot_state_its_run_is_not_left(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = process(*TINY, limit=100)
+    _, err = run.communicate()
+    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+    assert "config.json" in err
+    assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line(cut, runs):
+    with open("/dev/full", "w") as full:
+        run = process("--resume", cut, stdout=full)
+        _, err = run.communicate()
+    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+    assert "No space left" in err
+    if not (cut / "summary.json").exists():
+        finish("--resume", cut)
+    assert_as_left(runs / "done", cut)
+
+
+@pytest.mark.deep
+def test_output_that_nobody_reads_is_one_line(cut, runs):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        run = process("--resume", cut, stdout=pipe)
+        _, err = run.communicate()
+    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+    if not (cut / "summary.json").exists():
+        finish("--resume", cut)
+    assert_as_left(runs / "done", cut)
+
+
+LARGE = {
+    "weights": ("--model", "c99999999 gap10"),
+    "wider than any tensor": ("--model", "c99999999999999999999 gap10"),
+    "wider than any float": ("--model", "c" + "9" * 400 + " gap10"),
+    "maps": ("--model", "c2000p1 c2000p1 c2000p1 c2000p1 c2000p1 c2000p1 gap10", "--recipe", "one",
+             "--batch-size", "1438"),
+    "epochs": ("--epochs", "10001"),
+    "epochs and batch": ("--epochs", "1000000000000"),
+    "steps": ("--epochs", "10000", "--batch-size", "2", "--model", "c4 gap10"),
+    "seeds": ("--seeds", "1000000000"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_what_is_too_large_is_refused_before_a_folder_is_made(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if case == "steps":
+        import arguments
+
+        monkeypatch.setattr(arguments, "MOST_STEPS", 1_000_000)
+    line = refusal("--dataset", "digits", *LARGE[case])
+    assert LARGE[case][1] in line or LARGE[case][0] in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on memory")
+def test_memory_that_runs_out_all_the_same_is_one_line(tmp_path, monkeypatch):
+    """An estimate counts what training keeps, not what a kernel works with."""
+    import arguments
+
+    monkeypatch.setattr(arguments, "memory", lambda device: None)
+    monkeypatch.chdir(tmp_path)
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (6 << 30,) * 2); "
+    code = f"{limit}sys.path.insert(0, {str(SCRIPT.parent)!r}); import arguments; "
+    code += "arguments.memory = lambda device: None; import mnist_s6; sys.exit(mnist_s6.main())"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "--dataset", "digits", "--model", "c99999999 gap10"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (2, 1) == (run.returncode, len(run.stderr.splitlines())), run.stderr
+    assert "memory is full" in run.stderr
