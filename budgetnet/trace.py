@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from traceback import walk_tb
 from typing import Any, NamedTuple
 
@@ -174,7 +175,7 @@ def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[An
             outputs = tracer.twins.model(*args, **kwargs)
             del args, kwargs
             if tracer.refused is not None:  # forward has caught it, and done something else
-                raise tracer.refused
+                raise copy(tracer.refused)
             yield outputs
         except BudgetnetError:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from math import prod
 from traceback import walk_stack
 from typing import Any
@@ -43,7 +44,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         try:
             return self._dispatched(func, args, kwargs or {})
         except (UnsupportedOp, StrideMismatch) as error:
-            self.refused = self.refused or error
+            self.refused = self.refused or copy(error)  # without the frames, which hold tensors
             raise
 
     def _dispatched(self, func: Any, args: Any, kwargs: Any) -> Any:
