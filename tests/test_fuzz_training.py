@@ -235,7 +235,7 @@ def test_some_damage(example, runs, tmp_path):
 
 @pytest.mark.deep
 def test_much_damage(example, runs, tmp_path):
-    fuzz(int(os.environ.get("BUDGETNET_FUZZ", "300")), "much", example, runs, tmp_path)
+    fuzz(int(os.environ.get("BUDGETNET_FUZZ", "100")), "much", example, runs, tmp_path)
 
 
 # ---------------------------------------------------------------------------- arguments
@@ -286,4 +286,4 @@ def test_some_arguments(example, tmp_path, monkeypatch):
 @pytest.mark.deep
 def test_many_arguments(example, tmp_path, monkeypatch):
     monkeypatch.setenv("BUDGETNET_DATA", str(tmp_path / "none"))
-    typed(int(os.environ.get("BUDGETNET_FUZZ", "200")), "many", example, tmp_path, monkeypatch)
+    typed(int(os.environ.get("BUDGETNET_FUZZ", "80")), "many", example, tmp_path, monkeypatch)

@@ -4,7 +4,7 @@ import pytest
 from hostile import KINDS, attempt
 
 FEW = {"targets": 1, "encodings": 4, "readers": 4, "arguments": 100}
-MANY = {"targets": 40, "encodings": 60, "readers": 60, "arguments": 1500}
+MANY = {"targets": 15, "encodings": 15, "readers": 15, "arguments": 500}
 
 
 def fallen(kind, seeds):
