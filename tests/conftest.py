@@ -1,5 +1,6 @@
 import importlib
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,11 @@ settings.register_profile("default", deadline=None, print_blob=True)
 settings.load_profile("default")
 
 pytest_plugins = ["pytester"]
+
+# A shell that starts the suite in the background lets it ignore Ctrl-C, and all that it starts.
+# Tests send that to processes of their own.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests run side by side (`pytest -n 0`: one after the other). Then one thread of torch in each, and
 # in what they start: more would fight for the same cores.
@@ -71,7 +77,7 @@ CHROMIUM_ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its thread must not outlive the tests that need it
 def browser():
     """Headless Chromium, Debian's by default, driven by Playwright."""
     sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

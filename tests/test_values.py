@@ -1,6 +1,7 @@
 """What `forward` may ask of masks and the like: inputs that no field is measured in."""
 
 import random
+from contextlib import suppress
 
 import pytest
 import torch
@@ -171,9 +172,9 @@ def test_random_programs_are_told_what_real_runs_are():
         except RuntimeError:  # a view, or a write, that torch does not do
             continue
         ran += 1
-        try:
+        with suppress(UnsupportedOp):  # of a step of these, or of what has no values
             account(model, inputs=given)
-        except UnsupportedOp:  # of a step of these, whatever its values are
+        if len(ASKED) < 2:
             refused += 1
             continue
         true, told = ASKED

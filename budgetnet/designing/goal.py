@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from math import lcm
 from typing import Any
 
@@ -91,7 +92,8 @@ def read_goals(names: Any) -> tuple[Goal, ...]:
     ['min params', 'max receptive_field']
     """
     try:
-        given: list[Any] = names.split(",") if isinstance(names, str) else list(names)
+        several = names.split(",") if isinstance(names, str) else names
+        given: list[Any] = list(islice(several, len(FIGURES) + 1))
     except TypeError:
         what = f"a Pareto front needs two figures or more, got {names!r}"
         raise ArgumentError(explain(what)) from None
