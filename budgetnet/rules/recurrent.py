@@ -97,29 +97,12 @@ def _check_weights(
         )
 
 
-@rule("lstm")
-def lstm(
-    x: Operand,
-    hx: Sequence[Operand],
-    params: Sequence[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> Effect:
-    """LSTM layers; the last hidden and cell states are further results."""
-    _check_weights(x, hx, params, (4, has_biases, num_layers, bidirectional))
-    return _sequence(x, hx, params, bidirectional, batch_first)
-
-
-def _of_one_state(gates: int) -> Callable[..., Effect]:
-    """Rule of layers with so many gates; the last hidden state is a further result."""
+def _layers(gates: int) -> Callable[..., Effect]:
+    """Rule of layers with so many gates; the last states are further results."""
 
     def layers(
         x: Operand,
-        hx: Operand,
+        hx: Operand,  # a state, or the two of an LSTM
         params: Sequence[Tensor],
         has_biases: bool,
         num_layers: int,
@@ -128,14 +111,16 @@ def _of_one_state(gates: int) -> Callable[..., Effect]:
         bidirectional: bool,
         batch_first: bool,
     ) -> Effect:
-        _check_weights(x, [hx], params, (gates, has_biases, num_layers, bidirectional))
-        return _sequence(x, [hx], params, bidirectional, batch_first)
+        states = hx if isinstance(hx, list | tuple) else [hx]
+        _check_weights(x, states, params, (gates, has_biases, num_layers, bidirectional))
+        return _sequence(x, states, params, bidirectional, batch_first)
 
     return layers
 
 
-rule("gru")(_of_one_state(3))
-rule("rnn_tanh", "rnn_relu")(_of_one_state(1))
+rule("lstm")(_layers(4))
+rule("gru")(_layers(3))
+rule("rnn_tanh", "rnn_relu")(_layers(1))
 
 
 @rule("mkldnn_rnn_layer")
