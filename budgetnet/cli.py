@@ -53,7 +53,7 @@ def _run(words: Sequence[str], *, debug: bool) -> int:
             return 1
         complain(told(error))
         return 3 if isinstance(error, UnsupportedOp) else 2
-    except BaseException as error:
+    except BaseException as error:  # a status says one thing, whatever went wrong
         _show(error, debug=debug)
         what = "this was not expected"
         remedy = "" if debug else "Add --debug to see where it was raised."

@@ -213,7 +213,9 @@ def _work(folder: Path) -> None:
         for stream in (1, 2):
             os.dup2(output, stream)
         for text in (sys.stdout, sys.stderr):
-            text.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+            text.reconfigure(  # type: ignore[union-attr]  # they are of files
+                encoding="utf-8", errors="backslashreplace", line_buffering=True
+            )
         result = _result(pickle.loads((folder / "job").read_bytes()))  # our own words
         unfinished = folder / "unfinished"
         unfinished.write_text(json.dumps(result), encoding="ascii")
@@ -240,7 +242,7 @@ def _result(job: Mapping[str, Any]) -> dict[str, Any]:
 
         account = account_here(target, shape, options, strict=strict, base=Path(base))
         return {"account": account.to_dict()}
-    except BaseException as error:
+    except BaseException as error:  # a target may raise anything, and exit
         kinds = [kind.__name__ for kind in type(error).__mro__ if issubclass(kind, BudgetnetError)]
         kind = next((name for name in kinds if name in errors.__all__), "")
         if kind in ("", "BudgetnetError"):

@@ -389,7 +389,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nstopped; {GO_ON}", file=sys.stderr)
         return 130
-    except Exception as error:
+    except Exception as error:  # one line, whatever it is
         if args.debug:
             raise
         return refused(_unexpected(error) + ("" if args.evaluate else f"; {GO_ON}"))

@@ -44,7 +44,7 @@ def apart(call: Callable[[], Any], *, seconds: float, memory: int = 6 * GIB) -> 
                     code: Any = call()
                 except SystemExit as stop:
                     code = stop.code
-                except BaseException as error:
+                except BaseException as error:  # whatever it is, it is judged
                     where = traceback.extract_tb(error.__traceback__)[-1]
                     place = f"{Path(where.filename).name}:{where.lineno}"
                     code = f"{type(error).__name__} at {place}: {str(error)[:100]}"

@@ -124,7 +124,7 @@ class Digest:
 
 def _is_full(cell):
     try:
-        cell.cell_contents  # noqa: B018
+        cell.cell_contents  # noqa: B018  # it may be empty
     except ValueError:
         return False
     return True

@@ -358,7 +358,7 @@ class Ended:
                     code = main(call)
                 except SystemExit as stop:
                     code = stop.code
-                except BaseException:
+                except BaseException:  # whatever it is, it is judged
                     traceback.print_exc()
                     code = 1
         except TimeoutError:

@@ -65,7 +65,7 @@ class Tried:
             if len(str(error).splitlines()) != 1 or len(str(error)) > 2000:
                 self.fallen.append(f"{what}: {len(str(error))} characters: {str(error)[:200]!r}")
             return None
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it fell
             self.fallen.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
             return None
         self.ends["read"] += 1
@@ -79,7 +79,7 @@ class Tried:
         try:
             with damage.in_time(seconds), redirect_stdout(out), redirect_stderr(told):
                 status = main(arguments)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it fell
             self.fallen.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
             return None
         self.ends[status] += 1
@@ -317,7 +317,7 @@ def test_a_damaged_sidecar(count, folder):
             except (ValueError, TypeError, RecursionError):
                 pass
         file.write_bytes(text)
-        load = lambda: weights.load("s6", "mnist", folder)  # noqa: E731
+        load = lambda: weights.load("s6", "mnist", folder)  # noqa: E731  # a name for one call
         found = tried.library(f"sidecar {i}", load, REFUSALS)
         if found is not None:
             if not signed and found.meta != meta:

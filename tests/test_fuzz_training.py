@@ -34,7 +34,7 @@ def example():
     """The example, imported once; no tensor is computed in this process, only in its children."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.path.insert(0, str(SCRIPT.parent))
-    import sklearn.datasets  # noqa: F401
+    import sklearn.datasets  # noqa: F401  # so that children need not import it
     import torch
 
     import figures  # noqa: F401  # so that children need not import it

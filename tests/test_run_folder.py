@@ -215,7 +215,7 @@ def rewrite(path, change):
 
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["about"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
     change(about)
     save_file(tensors, path, {"about": json.dumps(about)})
 

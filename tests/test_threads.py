@@ -23,7 +23,7 @@ def side_by_side(*works):
         try:
             start.wait(SECONDS)
             results[place] = work()
-        except BaseException as error:
+        except BaseException as error:  # a thread would swallow it
             failures.append(error)
 
     threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(works)]

@@ -164,7 +164,7 @@ def shapes_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
             # A lazy module becomes another at its first run: the module itself runs, then a copy.
             real = module if isinstance(module, nn.modules.lazy.LazyModuleMixin) else None
             out = (real or copy.deepcopy(module)).eval()(*(x.clone() for x in inputs))
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is an outcome
         return error
     leaves = [leaf for leaf in pytree.tree_leaves(out) if isinstance(leaf, Tensor)]
     return tuple(tuple(leaf.shape[1:]) for leaf in leaves)
@@ -197,7 +197,7 @@ def _answer(module: nn.Module, inputs: tuple[Tensor, ...], shortcuts: bool) -> A
         return accounted(module, inputs, shortcuts=shortcuts)
     except ForwardError as error:  # the module's own, or a mistake of a rule
         return error.__cause__ or error
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is an outcome
         return error
 
 

@@ -95,7 +95,7 @@ def examine(case: Case, *, fields: bool) -> Result:
     try:
         model = build(case)
         inputs = case.inputs(model)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is an outcome
         return result | {"outcome": "not built", "error": told(error)}
     result["device"] = "meta" if any(p.is_meta for p in model.parameters()) else "cpu"
     result["inputs"] = {k: list(v.shape) for k, v in inputs.items()} if isinstance(
@@ -162,7 +162,7 @@ def tried(
         result["outcome"] = "accounted"
     except BudgetnetError as error:
         result |= {"outcome": "refused", "operation": operation(error), "error": told(error)}
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is an outcome
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}:{where.lineno}"
         result |= {"outcome": "crashed", "error": told(error), "where": place}
@@ -235,7 +235,7 @@ def judge(
         if runs:
             reference = model_checks.outputs_of(fresh, given)
         truth = counted(case, fresh, inputs, runs)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is an outcome
         return [*faults, f"accounted for, and yet its own forward fails: {told(error)}"]
     if truth is None:
         result["unchecked"] = "no count: its forward runs on the meta device only in part"
@@ -256,7 +256,7 @@ def up_to_there(
     """What is wrong about the figures of a run that ends where values decide."""
     try:
         found = account_for(model, inputs, strict=False)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is an outcome
         return [f"strict=False fails: {told(error)}"]
     faults = []
     if found.is_complete or found.macs is not None or found.peak_activation_bytes is not None:
@@ -283,7 +283,7 @@ def again(model: nn.Module, inputs: Shapes | Example, found: budgetnet.Account |
         try:
             if account_for(model, inputs, shortcuts=shortcuts) != found:
                 faults.append(f"{which} differs" if found else f"{which} is not refused")
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is an outcome
             if found:
                 faults.append(f"{which} fails: {told(error)}")
     return faults
@@ -295,7 +295,7 @@ def forward_changes(
     """Whether an accounted model computes, to the bit, what a fresh one of equal weights does."""
     try:
         same = model_checks.outputs_of(model, given) == reference
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is an outcome
         return [f"after the account its own forward fails: {told(error)}"]
     return [] if same else ["after the account its own forward gives another result"]
 
@@ -304,7 +304,7 @@ def must_run(case: Case, model: nn.Module, inputs: Shapes | Example) -> None:
     """Raise where the network itself does not run: then an account has nothing to answer for."""
     try:
         counted(case, model, inputs, runs=True)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is an outcome
         raise Unrunnable(told(error)) from error
 
 
