@@ -12,57 +12,73 @@ The other way round, from a budget to networks:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from ._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from . import blocks, errors, models, report, testing
+    from .accounting.account import Account
+    from .accounting.geometry import Sliding
+    from .accounting.receptive_field import ReceptiveField
+    from .accounting.rows import Row
+    from .accounting.window import Window
+    from .budget.budget import Budget, BudgetExceeded, assert_budget
+    from .budget.hints import find_hints
+    from .budget.limits import Finding
+    from .deploy.export import to_onnx, to_program
+    from .deploy.folding import Fold, find_folds, fold_batchnorm
+    from .designer.answers import Design, Designs
+    from .designer.design import design
+    from .designer.infeasible import InfeasibleBudget
+    from .designer.marginal_costs import explain
+    from .designer.rescale import fit
+    from .designer.space import SearchSpace
+    from .spec.plan import Spec, plan
+    from .spec.source import to_python
+    from .trace import rules
+    from .trace.account import account
+    from .trace.rules import rule
 
 # Names are imported on first use, so that the command line starts without torch.
 _HOMES = {
-    "Account": "accounting",
-    "ReceptiveField": "receptive_field",
-    "Row": "accounting",
-    "Sliding": "geometry",
-    "Window": "window",
-    "Spec": "spec",
-    "plan": "spec",
-    "account": "trace",
-    "Budget": "budget",
-    "SearchSpace": "designing.space",
-    "design": "designer",
-    "explain": "explaining",
-    "fit": "fitting",
-    "Design": "designing.answers",
-    "Designs": "designing.answers",
-    "InfeasibleBudget": "designing.infeasible",
-    "to_python": "source",
-    "BudgetExceeded": "budget",
-    "Finding": "limits",
-    "assert_budget": "budget",
-    "find_hints": "lint",
-    "rule": "rules",
-    "Fold": "inference",
-    "find_folds": "inference",
-    "fold_batchnorm": "inference",
-    "to_onnx": "exporting",
-    "to_program": "exporting",
+    "Account": "accounting.account",
+    "Budget": "budget.budget",
+    "BudgetExceeded": "budget.budget",
+    "Design": "designer.answers",
+    "Designs": "designer.answers",
+    "Finding": "budget.limits",
+    "Fold": "deploy.folding",
+    "InfeasibleBudget": "designer.infeasible",
+    "ReceptiveField": "accounting.receptive_field",
+    "Row": "accounting.rows",
+    "SearchSpace": "designer.space",
+    "Sliding": "accounting.geometry",
+    "Spec": "spec.plan",
+    "Window": "accounting.window",
+    "account": "trace.account",
+    "assert_budget": "budget.budget",
+    "design": "designer.design",
+    "explain": "designer.marginal_costs",
+    "find_folds": "deploy.folding",
+    "find_hints": "budget.hints",
+    "fit": "designer.rescale",
+    "fold_batchnorm": "deploy.folding",
+    "plan": "spec.plan",
+    "rule": "trace.rules",
+    "to_onnx": "deploy.export",
+    "to_program": "deploy.export",
+    "to_python": "spec.source",
 }
-_MODULES = (
-    "accounting",
-    "blocks",
-    "budget",
-    "errors",
-    "geometry",
-    "limits",
-    "lint",
-    "models",
-    "report",
-    "rules",
-    "spec",
-    "table",
-    "testing",
-)
-
+_NAMESPACES = {
+    "blocks": "blocks",
+    "errors": "errors",
+    "models": "models",
+    "report": "report",
+    "rules": "trace.rules",
+    "testing": "testing",
+}
 __all__ = [
     "Account",
     "Budget",
@@ -79,10 +95,8 @@ __all__ = [
     "Spec",
     "Window",
     "account",
-    "accounting",
     "assert_budget",
     "blocks",
-    "budget",
     "design",
     "errors",
     "explain",
@@ -90,64 +104,23 @@ __all__ = [
     "find_hints",
     "fit",
     "fold_batchnorm",
-    "geometry",
-    "limits",
-    "lint",
     "models",
     "plan",
     "report",
     "rule",
     "rules",
-    "spec",
-    "table",
     "testing",
     "to_onnx",
     "to_program",
     "to_python",
 ]
 
-if TYPE_CHECKING:
-    from . import (
-        accounting,
-        blocks,
-        budget,
-        errors,
-        geometry,
-        limits,
-        lint,
-        models,
-        report,
-        rules,
-        spec,
-        table,
-        testing,
-    )
-    from .accounting import Account, Row
-    from .budget import Budget, BudgetExceeded, assert_budget
-    from .designer import design
-    from .designing.answers import Design, Designs
-    from .designing.infeasible import InfeasibleBudget
-    from .designing.space import SearchSpace
-    from .explaining import explain
-    from .exporting import to_onnx, to_program
-    from .fitting import fit
-    from .geometry import Sliding
-    from .inference import Fold, find_folds, fold_batchnorm
-    from .limits import Finding
-    from .lint import find_hints
-    from .receptive_field import ReceptiveField
-    from .rules import rule
-    from .source import to_python
-    from .spec import Spec, plan
-    from .trace import account
-    from .window import Window
 
-
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _HOMES:
-        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    elif name in _MODULES:
-        value = import_module(f".{name}", __name__)
+        value = getattr(_import(f".{_HOMES[name]}", __name__), name)
+    elif name in _NAMESPACES:
+        value = _import(f".{_NAMESPACES[name]}", __name__)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
@@ -155,4 +128,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 from einops import reduce
 from torch import Tensor, nn
 
+from .accounting.geometry import same_padding
+from .accounting.window import Pair
 from .errors import ArgumentError, explain
-from .geometry import same_padding
-from .window import Pair
 
 __all__ = [
     "GAP",

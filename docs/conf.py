@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import budgetnet
-from budgetnet import cli
+from budgetnet.cli import parser as cli
 
 project = "budgetnet"
 author = "The budgetnet authors"
@@ -37,8 +37,11 @@ python_maximum_signature_line_length = 72
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|nn|numpy|collections|fractions|importlib|pathlib)\..*"),
     (r"py:class", r"Tensor|ExportedProgram|Path|SearchStrategy"),
-    (r"py:class", r"shipped\.Weights|budgetnet\.rules\.core\.R"),  # as annotations spell them
-    (r"py:.*", r"budgetnet\.rules\.parts\.Part|CannotRun"),  # inner ones
+    (
+        r"py:class",
+        r"shipped\.Weights|budgetnet\.trace\.rules\.core\.R",
+    ),  # as annotations spell them
+    (r"py:.*", r"budgetnet\.trace\.rules\.parts\.Part|CannotRun"),  # inner ones
 ]
 
 os.environ |= {"COLUMNS": "96", "NO_COLOR": "1"}  # how argparse lays its help out
@@ -51,7 +54,9 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Ask the parser itself, so that the page cannot drift from it."""
-        (commands,) = (a.choices for a in cli.parser()._actions if isinstance(a.choices, dict))
+        (commands,) = (
+            a.choices for a in cli.build_parser()._actions if isinstance(a.choices, dict)
+        )
         text = commands[self.arguments[0]].format_help()
         return [nodes.literal_block(text, text, language="text")]
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
 import frontier_figure
 from playwright.sync_api import sync_playwright
 
-from budgetnet.cli import main as budgetnet
+from budgetnet.cli.parser import main as budgetnet
 
 IMAGES = ROOT / "docs" / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")

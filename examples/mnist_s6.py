@@ -46,7 +46,7 @@ try:
     import arguments
     import checkpoint
     import run_folder
-    from budgetnet.streams import readable
+    from budgetnet.cli.streams import readable
     from display import Display, closing_words, seeds_table, warn_digits
     from locking import locked
     from mnist_data import DataError, Digits, load, normalise

@@ -10,10 +10,10 @@ from dataclasses import replace
 from itertools import combinations_with_replacement, product
 
 from budgetnet import Spec, plan
-from budgetnet.accounting import Account
-from budgetnet.designing.space import SearchSpace
+from budgetnet.accounting.account import Account
+from budgetnet.designer.space import SearchSpace
 from budgetnet.errors import ShapeError
-from budgetnet.stages import Conv, Head, Pool, Separable, Stage, Transition
+from budgetnet.spec.stages import Conv, Head, Pool, Separable, Stage, Transition
 
 
 def networks(space: SearchSpace, shape: tuple[int, ...], classes: int) -> list[Account]:

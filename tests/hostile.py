@@ -345,7 +345,7 @@ class Ended:
     @classmethod
     def here(cls, call, folder):
         """In this process, which is quicker."""
-        from budgetnet.cli import main
+        from budgetnet.cli.parser import main
 
         out, error = (io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogatepass") for _ in range(2))
         before = os.getcwd()

@@ -15,20 +15,9 @@ from torch import nn
 
 import budgetnet
 from budgetnet import Account, account, blocks, models
-from budgetnet.errors import (
-    ArgumentError,
-    FormatError,
-    ShapeError,
-    StrideMismatch,
-    UnsupportedOp,
-)
-from budgetnet.rules.core import REMEDY
-from budgetnet.testing import (
-    assert_field_matches,
-    chains,
-    gradient_footprint,
-    nan_footprint,
-)
+from budgetnet.errors import ArgumentError, FormatError, ShapeError, StrideMismatch, UnsupportedOp
+from budgetnet.testing import assert_field_matches, chains, gradient_footprint, nan_footprint
+from budgetnet.trace.rules.core import REMEDY
 
 SIZE = st.integers(5, 14)
 

@@ -12,11 +12,11 @@ from torch import nn
 
 import budgetnet
 from budgetnet import Account, Budget, BudgetExceeded, Finding, Spec, assert_budget, models, plan
-from budgetnet.advice import cheapest_change, coverage, scaled_change
-from budgetnet.chains import chain_of
+from budgetnet.budget.advice import cheapest_change, coverage, scaled_change
+from budgetnet.budget.hints import find_hints
+from budgetnet.budget.limits import read_size
 from budgetnet.errors import ArgumentError, BudgetnetError
-from budgetnet.limits import read_size
-from budgetnet.lint import find_hints
+from budgetnet.spec.chains import chain_of
 from budgetnet.testing import specs
 
 S6 = plan(models.get_reference("s6").spec, (1, 28, 28), name="s6")
@@ -139,8 +139,8 @@ GROUPED = [("20000", "20,000"), ("1,5k", None), ("1,,,5", None), ("1500", "1_500
 
 @pytest.mark.parametrize(("plain", "grouped"), GROUPED, ids=[plain for plain, _ in GROUPED])
 def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, capsys, monkeypatch):
-    from budgetnet.cli import main
-    from budgetnet.report.command import read_budget
+    from budgetnet.cli.parser import main
+    from budgetnet.cli.report_command import read_budget
 
     monkeypatch.chdir(tmp_path)
     limits = set()
@@ -168,7 +168,7 @@ def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, cap
     "growth", ["1,5", "+1,,5", "1_0 %", "1,000 %", "\u0661%", "9" * 5000 + "%"]
 )
 def test_growths_that_cannot_be_read(growth):
-    from budgetnet.limits import read_growth
+    from budgetnet.budget.limits import read_growth
 
     with pytest.raises(ArgumentError, match=r"cannot read .* as a growth of params\."):
         read_growth("params", growth, 100)
@@ -274,7 +274,7 @@ def test_the_cheapest_change_keeps_its_word(drawn, name, percent):
     account = plan(spec, shape)
     budget = Budget(**{name: getattr(account, name) * percent // 100})
     assume(not all(finding.ok for finding in budget.check(account)))
-    change = cheapest_change(spec, names_of(spec), budget, shape)
+    change = cheapest_change(spec, names_of(spec), budget.limits, shape)
     if change is None:
         return
     budget.enforce(plan(change.spec, shape))
@@ -302,7 +302,7 @@ def test_the_cheapest_change_is_the_least_of_all_by_brute_force():
             if account.params <= 1_000:
                 moved = abs(before - account.params) / before
                 shares.append((share + moved, other))
-    change = cheapest_change(spec, names_of(spec), Budget(params=1_000), shape)
+    change = cheapest_change(spec, names_of(spec), Budget(params=1_000).limits, shape)
     assert min(shares, key=lambda entry: entry[0])[1] == change.spec
     assert change.alternatives <= len(shares)
 
@@ -311,7 +311,7 @@ def test_the_cheapest_change_is_the_least_of_all_by_brute_force():
 def test_scaled_widths_meet_the_budget(drawn, percent):
     spec, shape = drawn
     budget = Budget(params=plan(spec, shape).params * percent // 100)
-    change = scaled_change(spec, budget, shape)
+    change = scaled_change(spec, budget.limits, shape)
     if change is not None:
         budget.enforce(plan(change.spec, shape))
         assert len(spec.stages) == len(change.spec.stages)

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from budgetnet import models, plan
-from budgetnet.checking.config import read_checks
-from budgetnet.cli import main
+from budgetnet.cli.config import read_checks
+from budgetnet.cli.parser import main
 
 NETS = """
 import torch

@@ -7,7 +7,7 @@ import pytest
 
 import budgetnet
 from budgetnet import Account, models, plan
-from budgetnet.cli import main
+from budgetnet.cli.parser import main
 
 
 def test_account_of_a_listed_model(capsys):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import budgetnet
 from budgetnet import Budget, SearchSpace, design
-from budgetnet.designing import search
-from budgetnet.designing.goal import figure_of, read_goal
-from budgetnet.designing.infeasible import InfeasibleBudget, Side
-from budgetnet.designing.walks import count_networks
-from budgetnet.limits import FIGURES
+from budgetnet.budget.limits import FIGURES
+from budgetnet.designer import search
+from budgetnet.designer.infeasible import InfeasibleBudget, Side
+from budgetnet.designer.objectives import figure_of, read_goal
+from budgetnet.designer.skeletons import count_networks
 
 EXAMPLES = int(os.environ.get("BUDGETNET_SPACES", "30"))
 LARGEST = 500 if "BUDGETNET_SPACES" not in os.environ else 40_000

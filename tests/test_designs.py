@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 import budgetnet
 from budgetnet import Budget, InfeasibleBudget, SearchSpace, Spec, design, explain, fit, plan
-from budgetnet.cli import main
-from budgetnet.designing.goal import figure_of, read_goal
-from budgetnet.designing.search import Outcome
+from budgetnet.budget.limits import FIGURES
+from budgetnet.cli.parser import main
+from budgetnet.designer.objectives import figure_of, read_goal
+from budgetnet.designer.search import Outcome
 from budgetnet.errors import ArgumentError, BudgetnetError, SearchStopped, ShapeError
-from budgetnet.limits import FIGURES
-from budgetnet.stages import with_width
+from budgetnet.spec.stages import with_width
 from budgetnet.testing import specs
 
 MNIST = ((1, 28, 28), 10)
@@ -290,7 +290,7 @@ def test_fit_does_not_pass_off_a_stopped_search_as_exact(monkeypatch):
     def stopped(graph, problem):
         return Outcome((Spec.parse(S6),), False, None, 0)
 
-    monkeypatch.setattr("budgetnet.fitting.solve", stopped)
+    monkeypatch.setattr("budgetnet.designer.rescale.solve", stopped)
     with pytest.raises(SearchStopped):
         fit(S6, (1, 28, 28), params=8_000)
 

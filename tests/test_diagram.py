@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report import evil, s6
 
-from budgetnet.accounting import Row
+from budgetnet.accounting.rows import Row
 from budgetnet.report import draw_svg
 from budgetnet.report.layout import layout
 

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 import budgetnet
-from budgetnet import cli
-from budgetnet.checking.config import read_checks
+from budgetnet.cli import parser as cli
+from budgetnet.cli.config import read_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -107,14 +107,14 @@ def commands_on(page):
 def test_commands_on_a_page_can_be_typed(page):
     for program, *arguments in commands_on(page):
         if program == "budgetnet":
-            cli.parser().parse_args(arguments)
+            cli.build_parser().parse_args(arguments)
         elif not arguments[0].startswith("-"):
             assert (ROOT / arguments[0]).is_file(), arguments[0]
 
 
 def test_a_command_that_cannot_be_typed_is_found():
     with pytest.raises(SystemExit):
-        cli.parser().parse_args(["check", "s6", "--parms", "20k"])
+        cli.build_parser().parse_args(["check", "s6", "--parms", "20k"])
 
 
 MODULES = [module.name for module in pkgutil.walk_packages(budgetnet.__path__, "budgetnet.")]
@@ -168,7 +168,7 @@ def test_the_reference_has_every_public_name_once():
 def test_the_reference_has_every_command_once():
     page = (ROOT / "docs" / "api" / "command_line.md").read_text(encoding="utf-8")
     shown = re.findall(r"^:::\{command-help\} (\S+)$", page, re.MULTILINE)
-    (commands,) = (a.choices for a in cli.parser()._actions if isinstance(a.choices, dict))
+    (commands,) = (a.choices for a in cli.build_parser()._actions if isinstance(a.choices, dict))
     assert sorted(commands) == sorted(shown)
 
 

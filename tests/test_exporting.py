@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from budgetnet import account, blocks, models, to_onnx, to_program
-from budgetnet.cli import main
+from budgetnet.cli.parser import main
+from budgetnet.deploy.export import PACKAGES
 from budgetnet.errors import ArgumentError, ExportError
-from budgetnet.exporting import PACKAGES
 
 try:
     import onnx

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from budgetnet import errors
-from budgetnet.cli import main
-from budgetnet.files import parse_json, read_text, write_whole
+from budgetnet.accounting.files import parse_json, read_text, write_whole
+from budgetnet.cli.parser import main
 
 ACCOUNT = ["account", "s6", "--format", "json"]
 posix = pytest.mark.skipif(os.name != "posix", reason="there are no such files here")
@@ -179,7 +179,7 @@ UNWRITABLE = """
 import os, sys
 from pathlib import Path
 from budgetnet.errors import ArgumentError
-from budgetnet.files import write_whole
+from budgetnet.accounting.files import write_whole
 if os.geteuid() == 0:
     os.setuid(65534)
 for name in sys.argv[1:]:
@@ -250,7 +250,7 @@ def test_half_a_surrogate_pair_is_told_by_its_code(tmp_path):
 
 @posix
 def test_a_file_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr("budgetnet.files.MOST_BYTES", 1000)
+    monkeypatch.setattr("budgetnet.accounting.files.MOST_BYTES", 1000)
     with pytest.raises(errors.ArgumentError, match=r"/dev/zero \(reason it has more than 1,000"):
         read_text(Path("/dev/zero"))
 

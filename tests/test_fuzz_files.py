@@ -20,9 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgetnet import Account, account, errors, models, plan, weights
-from budgetnet.checking import baseline, config
-from budgetnet.cli import main
+from budgetnet import Account, account, errors, models, plan
+from budgetnet.cli import baseline, config
+from budgetnet.cli.parser import main
+from budgetnet.models import weights
 
 NETS = """
 from torch import nn

@@ -16,7 +16,7 @@ if sys.platform == "win32":
 from attack import GIB, apart, content, misbehaved, report
 
 import budgetnet
-from budgetnet import cli
+from budgetnet.cli import parser as cli
 from budgetnet.errors import BudgetnetError
 
 SECONDS = 40

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from budgetnet import isolation
-from budgetnet.cli import main
-from budgetnet.table import visible
+from budgetnet.accounting.table import visible
+from budgetnet.cli import isolation
+from budgetnet.cli.parser import main
 
 TARGETS = '''
 import os, sys, warnings

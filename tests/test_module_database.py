@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from budgetnet.tracing.layers import SHORTCUTS
+from budgetnet.trace.shortcuts import SHORTCUTS
 
 ROOT = Path(__file__).resolve().parents[1]
 STATED = json.loads((ROOT / "docs" / "results" / "operators.json").read_text())["modules"]

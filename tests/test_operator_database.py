@@ -9,12 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from budgetnet.accounting.window import Window
 from budgetnet.errors import UnsupportedOp
-from budgetnet.rules import RULES
-from budgetnet.rules.core import of, same
 from budgetnet.testing import assert_reads_match
 from budgetnet.testing.operators import CannotRun, judge
-from budgetnet.window import Window
+from budgetnet.trace.rules import RULES
+from budgetnet.trace.rules.core import of, same
 
 ROOT = Path(__file__).resolve().parents[1]
 STATED = json.loads((ROOT / "docs" / "results" / "operators.json").read_text())["operators"]

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 import budgetnet
+from budgetnet.accounting.receptive_field import ReceptiveField
+from budgetnet.accounting.window import Window
 from budgetnet.errors import UnsupportedOp
-from budgetnet.receptive_field import ReceptiveField
-from budgetnet.rules.joins import join, unite
-from budgetnet.rules.parts import Part
-from budgetnet.rules.reading import CHANNEL, Reading
-from budgetnet.window import Window
+from budgetnet.trace.rules.joins import join, unite
+from budgetnet.trace.rules.parts import Part
+from budgetnet.trace.rules.readings import CHANNEL, Reading
 
 SIZES = (2, 3, 4)  # of the dimensions that classes are drawn for
 

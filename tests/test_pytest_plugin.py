@@ -31,7 +31,7 @@ def test_never_called(budget):
 
 
 def run(pytester, *options):
-    return pytester.runpytest_subprocess("-p", "budgetnet.pytest", *options)
+    return pytester.runpytest_subprocess("-p", "budgetnet.testing.pytest_plugin", *options)
 
 
 def test_marker_and_fixture(pytester):
@@ -57,6 +57,6 @@ def test_a_marker_without_the_fixture_is_an_error(pytester):
 def test_it_is_not_loaded_unasked(tmp_path):
     program = (
         "import sys, pytest; pytest.main(['--collect-only', '-q']);"
-        "assert 'budgetnet.pytest' not in sys.modules"
+        "assert 'budgetnet.testing.pytest_plugin' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgetnet import Account, Budget, plan
-from budgetnet.cli import main
+from budgetnet.cli.parser import main
 from budgetnet.errors import ArgumentError
 from budgetnet.report import render_html
 from budgetnet.report.markup import tag, text
-from budgetnet.report.samples import data_address, footprint_address, picture
+from budgetnet.report.pictures import data_address, footprint_address, picture
 
 S6 = "c16 c16 c16 c16 p c16 c16 c16 gap10"
 EVIL = "</script><img src=x onerror=alert(1)>\"'&"

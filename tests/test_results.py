@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from budgetnet import models, plan, shipping
+from budgetnet import models, plan
+from budgetnet.models import shipping
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SWEEPS = sorted(path.stem for path in RESULTS.glob("*.json") if '"machines": [' in path.read_text())

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from budgetnet import Account, Window, account, plan
-from budgetnet.cli import main
+from budgetnet.accounting.saved import bytes_of
+from budgetnet.accounting.window import LARGEST
+from budgetnet.cli.parser import main
 from budgetnet.errors import FormatError
-from budgetnet.saved import bytes_of
-from budgetnet.window import LARGEST
 
 CHAIN = plan("c16 c16 p ds8 gap10", (1, 28, 28))
 OLD = Path(__file__).with_name("golden")

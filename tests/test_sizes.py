@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 import budgetnet
 from budgetnet import Account, InfeasibleBudget, SearchSpace, Spec, design, fit, plan
-from budgetnet.advice import MOST_PLANNED
-from budgetnet.cli import main
-from budgetnet.designing import graph as graphs
-from budgetnet.designing import search
-from budgetnet.designing.goal import figure_of
-from budgetnet.designing.graph import ADDED, PEAK, build, caps_of, survey
-from budgetnet.designing.labels import _dominated
-from budgetnet.designing.walks import SpaceWalk
+from budgetnet.accounting.window import LARGEST, Window
+from budgetnet.budget.advice import MOST_PLANNED
+from budgetnet.cli.parser import main
+from budgetnet.designer import graph as graphs
+from budgetnet.designer import search
+from budgetnet.designer.graph import ADDED, PEAK, build, caps_of, survey
+from budgetnet.designer.labels import _dominated
+from budgetnet.designer.objectives import figure_of
+from budgetnet.designer.skeletons import SpaceWalk
 from budgetnet.errors import ArgumentError, SearchStopped
-from budgetnet.stages import Conv, Head
-from budgetnet.window import LARGEST, Window
+from budgetnet.spec.stages import Conv, Head
 
 MNIST = ((1, 28, 28), 10)
 FIGURES = ("params", "macs", "weight_bytes", "depth", "peak_activation_bytes")
@@ -126,7 +126,7 @@ def test_the_size_of_a_graph_is_known_before_it_is_made(limits, monotone):
 
 
 def test_a_large_space_is_answered_within_tight_limits_as_it_is_without_caps(monkeypatch):
-    from budgetnet import designer
+    from budgetnet.designer import design as designer
 
     for limits in ({"params": 3_000, "receptive_field": 20}, {"params": 200}):
         expected = str(_answer(**limits))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgetnet import account, models, plan
-from budgetnet.table import Column, Table, show
+from budgetnet.accounting.table import Column, Table, show
 
 S6_TEXT = """\
 s6  (input 1x28x28)

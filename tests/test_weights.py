@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from budgetnet import Account, Spec, account, errors, models, plan, shipping, weights
-from budgetnet.presets import GreyImage
+from budgetnet import Account, Spec, account, errors, models, plan
+from budgetnet.models import shipping, weights
+from budgetnet.models.presets import GreyImage
 
 ROOT = Path(__file__).resolve().parents[1]
 PRETRAINED = ROOT / "budgetnet" / "pretrained"
@@ -212,8 +213,16 @@ SIDECARS = {
     "missing": ({"seeds": None, "licence": None}, errors.WeightsError, "missing seeds, licence"),
     "unknown": ({"acuracy": 1}, errors.WeightsError, "unknown acuracy"),
     "settings": ({"preprocessing": {"size": 28}}, errors.WeightsError, "missing channels"),
-    "version": ({"format_version": 3}, errors.FormatError, "expected budgetnet.weights 2, got"),
-    "version type": ({"format_version": True}, errors.FormatError, "got 'budgetnet.weights' True"),
+    "version": (
+        {"format_version": 3},
+        errors.FormatError,
+        "expected budgetnet.weights 2, got",
+    ),
+    "version type": (
+        {"format_version": True},
+        errors.FormatError,
+        "got 'budgetnet.weights' True",
+    ),
     "categories": ({"categories": ["0"]}, errors.WeightsError, "not a category for each of 10"),
     "category": ({"categories": [*range(10)]}, errors.WeightsError, "no list of texts"),
     "seed": ({"seed": "0"}, errors.WeightsError, "seed is no whole number from 0 on: '0'"),

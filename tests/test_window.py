@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from budgetnet import Window
+from budgetnet.accounting.geometry import (
+    Sliding,
+    ceil_size,
+    conv_size,
+    conv_weights,
+    same_padding,
+)
 from budgetnet.errors import ArgumentError, ShapeError, StrideMismatch
-from budgetnet.geometry import Sliding, ceil_size, conv_size, conv_weights, same_padding
 
 INDEX = range(-7, 8)
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from budgetnet import account
-from budgetnet.rules import RULES
+from budgetnet.trace.rules import RULES
 
 models = pytest.importorskip("torchvision.models")
 

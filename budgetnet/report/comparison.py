@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
-from ..accounting import Account, Row
-from ..limits import FIGURES, figure_text
+from ..accounting.account import Account
+from ..accounting.rows import Row
+from ..budget.limits import FIGURES, figure_text
 from .markup import Markup, join, tag
-from .strip import title
+from .verdict import title
 
 
 def comparison(one: Account, two: Account) -> Markup:

@@ -8,8 +8,9 @@ from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
-from ..accounting import Account, Row
-from ..advice import coverage
+from ..accounting.account import Account
+from ..accounting.rows import Row
+from ..budget.advice import coverage
 from .markup import Markup, tag
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 330, 176, 46, 12, 16, 26

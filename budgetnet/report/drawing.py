@@ -6,8 +6,9 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from ..accounting import Account, Row
-from ..geometry import compact
+from ..accounting.account import Account
+from ..accounting.geometry import compact
+from ..accounting.rows import Row
 from .grid import GAP, HEAD, WIDTH, Grid
 from .layout import Edge, layout
 from .markup import Markup, asset, join, tag

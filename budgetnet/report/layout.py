@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..accounting import Row
+from ..accounting.rows import Row
 
 MOST_COLUMNS = 6  # side by side; what is more stands below
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from ..accounting import Account, Row
+from ..accounting.account import Account
+from ..accounting.rows import Row
 from .markup import Markup, join, tag
 
 MANY = 60  # layers above which modules start folded

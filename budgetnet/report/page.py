@@ -8,18 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..accounting import Account, Row
-from ..budget import Budget
-from ..chains import chain_of
-from ..limits import Range
+from .._version import __version__
+from ..accounting.account import Account
+from ..accounting.rows import Row
+from ..budget.budget import Budget
+from ..budget.limits import Range
+from ..spec.chains import chain_of
 from .comparison import comparison
 from .curves import curves, is_map
 from .drawing import diagram, grid_of, legend, slices
 from .listing import listing
 from .markup import Markup, asset, data_script, join, tag
-from .samples import footprint_address, picture
-from .strip import strip
+from .pictures import footprint_address, picture
+from .verdict import strip
 
 STYLES = ("diagram.css", "report.css")
 SCRIPTS = ("page.js", "plan.js", "overlay.js", "listing.js", "whatif.js")

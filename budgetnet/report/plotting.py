@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..accounting import Account, Row
+from ..accounting.account import Account
+from ..accounting.files import write_whole
+from ..accounting.rows import Row
 from ..errors import ArgumentError, explain
-from ..files import write_whole
 from .curves import Curve, curves_of, is_map
-from .samples import sample
+from .pictures import sample
 
 PICTURES = (".png", ".svg", ".pdf")
 MOST_NAMED = 14  # regions and layers whose names have room

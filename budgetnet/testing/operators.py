@@ -22,15 +22,15 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ..accounting.receptive_field import ReceptiveField
+from ..accounting.window import Window
 from ..errors import BudgetnetError, ForwardError
-from ..receptive_field import ReceptiveField
-from ..rules import Activation
-from ..rules.core import NOTHING
-from ..rules.reading import CHANNEL, Reading
-from ..trace import Inputs, running
-from ..tracing.census import Census
-from ..tracing.tracer import Tracer
-from ..window import Window
+from ..trace.account import Inputs, running
+from ..trace.modules import Census
+from ..trace.rules import Activation
+from ..trace.rules.core import NOTHING
+from ..trace.rules.readings import CHANNEL, Reading
+from ..trace.tracer import Tracer
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 LAYOUTS = ("axes", "map")

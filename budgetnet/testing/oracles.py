@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..receptive_field import ReceptiveField
+from ..accounting.receptive_field import ReceptiveField
 
 # float64 keeps convolutions on the plain algorithm: Winograd's would smear a NaN over its tile.
 _DTYPE = torch.float64

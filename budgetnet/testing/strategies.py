@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ..stages import Conv, Head, Pool, Separable, Stage, Transition
-from ..window import Pair
+from ..accounting.window import Pair
+from ..spec.stages import Conv, Head, Pool, Separable, Stage, Transition
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-    from ..spec import Spec
+    from ..spec.plan import Spec
 
 
 def specs(max_stages: int = 6, max_channels: int = 8) -> SearchStrategy[Spec]:
     """Random specs: convolutions of every kind, poolings and heads; not all fit every input."""
     from hypothesis import strategies as st
 
-    from ..spec import Spec
+    from ..spec.plan import Spec
 
     @st.composite
     def draw_spec(draw: DrawFn) -> Spec:

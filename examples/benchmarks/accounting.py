@@ -43,7 +43,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import budgetnet
 import run_folder
 from budgetnet import models
-from budgetnet.table import Column, Table
+from budgetnet.accounting.table import Column, Table
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "accounting.json"
 NETWORKS = (

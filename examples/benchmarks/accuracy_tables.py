@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from raw_results import markdown, numbers, read, source, spread, sweep_source
 
-from budgetnet.table import Column, Table
+from budgetnet.accounting.table import Column, Table
 from run_folder import TARGET
 
 OURS = [  # the sweep, its experiment, and what we call it

@@ -27,10 +27,10 @@ import arguments
 import budgetnet
 import run_folder
 from budgetnet import Budget, SearchSpace, Spec, plan
-from budgetnet.designing.goal import read_goal
-from budgetnet.designing.space import Place
-from budgetnet.stages import with_width
-from budgetnet.table import Column, Table
+from budgetnet.accounting.table import Column, Table
+from budgetnet.designer.objectives import read_goal
+from budgetnet.designer.space import Place
+from budgetnet.spec.stages import with_width
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "designing.json"
 MNIST, LARGE = ((1, 28, 28), 10), ((3, 224, 224), 1000)

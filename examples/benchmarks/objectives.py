@@ -32,8 +32,8 @@ import arguments
 import budgetnet
 import run_folder
 from budgetnet import models
-from budgetnet.limits import FIGURES
-from budgetnet.table import Column, Table
+from budgetnet.accounting.table import Column, Table
+from budgetnet.budget.limits import FIGURES
 from mnist_data import load
 from mnist_s6 import seed_everything
 from recipes import RECIPES

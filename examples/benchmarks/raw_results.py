@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from budgetnet.table import Column, Table
+from budgetnet.accounting.table import Column, Table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHOWN = (

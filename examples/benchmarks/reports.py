@@ -29,8 +29,8 @@ import torchvision
 import budgetnet
 import run_folder
 from budgetnet import Account, models
+from budgetnet.accounting.table import Column, Table
 from budgetnet.report import draw_svg, render_html
-from budgetnet.table import Column, Table
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "reports.json"
 NETWORKS = ("s6", "resnet50", "densenet121")

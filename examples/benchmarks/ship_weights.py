@@ -4,7 +4,8 @@
     python examples/benchmarks/ship_weights.py frontier dsnet16
 
 Which seed is shipped is not chosen here: it is the median run, a rule that stood before the runs
-(`budgetnet.shipping.median_run`). The figures in the sidecar are computed from the very file.
+(`budgetnet.models.shipping.median_run`). The figures in the sidecar are computed from the very
+file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from experiments import LISTS
 from safetensors.torch import load_file
 
-from budgetnet import models, shipping
+from budgetnet import models
+from budgetnet.models import shipping
 from mnist_data import MEAN, SIDE, STD, load
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"

@@ -19,7 +19,7 @@ import torch
 
 import run_folder
 from budgetnet import models, plan
-from budgetnet.table import Column, Table
+from budgetnet.accounting.table import Column, Table
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "startup.json"
 COMMANDS = {

@@ -1,0 +1,259 @@
+"""The Account: what a network costs and what each layer sees, as frozen values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import FormatError, explain
+from . import rows as folding
+from . import saved
+from .files import parse_json
+from .geometry import compact
+from .receptive_field import ReceptiveField
+from .rows import Row
+from .table import Column, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a network costs and sees: totals, and one `Row` per layer in order of execution.
+
+    Attributes:
+        name: what was accounted for, as a title.
+        input_shape: `(C, H, W)`, without the batch; a tuple of shapes for several inputs.
+        output_shapes: of every output, without the batch; `None` if unknown.
+        rows: one per layer call.
+        receptive_field: of the last spatial map that the first output depends on, before the whole
+            map is read at once; `None` if unknown. This is the number that the literature quotes;
+            the row of the global read tells what it sees itself.
+        params: distinct parameters, each tensor once however often it is used.
+        trainable_params: those of them that require a gradient.
+        buffers: elements of all buffers, such as running statistics.
+        weight_bytes_by_type: bytes of all parameters and buffers, by type.
+        peak_activation_bytes: most bytes of activations that live at once in eager inference at
+            batch 1, the input included; workspace inside an operation does not count; `None` if
+            unknown.
+        unused: names of parameters that no operation read; none are told if the run has ended
+            before `forward` did.
+    """
+
+    name: str
+    input_shape: tuple[Any, ...]
+    output_shapes: tuple[tuple[int, ...], ...] | None
+    rows: tuple[Row, ...]
+    receptive_field: ReceptiveField | None
+    params: int
+    trainable_params: int
+    buffers: int
+    weight_bytes_by_type: tuple[tuple[str, int], ...]
+    peak_activation_bytes: int | None
+    unused: tuple[str, ...] = ()
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters and buffers."""
+        return sum(size for _, size in self.weight_bytes_by_type)
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates for one input, one multiply-add being one MAC; `None` if unknown.
+
+        Convolutions and matrix products only; bias, norm, pooling and activation cost none.
+        """
+        counts = [row.macs for row in self.rows]
+        return None if None in counts else sum(filter(None, counts))
+
+    @property
+    def depth(self) -> int | None:
+        """Layer calls that multiply and accumulate, such as convolutions; `None` if unknown."""
+        counts = [row.macs for row in self.rows]
+        return None if None in counts else sum(map(bool, counts))
+
+    @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """Shape of the first output without the batch; `None` if unknown."""
+        return None if self.output_shapes is None else self.output_shapes[0]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `forward` ran to its end.
+
+        Else the last row says where it ended and why, the rows before it are exact, and no total is
+        known that the rest would add to.
+        """
+        return self.output_shapes is not None
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Why figures are unknown, each reason once; empty where all are exact."""
+        return tuple(dict.fromkeys(row.unknown for row in self.rows if row.unknown))
+
+    @property
+    def _has_several(self) -> bool:
+        return isinstance(self.input_shape[0], tuple)
+
+    def row(self, path: str) -> Row:
+        """First row at `path`; raises `KeyError` that lists near names."""
+        for row in self.rows:
+            if row.path == path:
+                return row
+        from difflib import get_close_matches
+
+        known = [row.path for row in self.rows]
+        near = get_close_matches(path, known, n=3) or known[:3]
+        raise KeyError(f"no row at {path!r}; near names: {', '.join(near)}")
+
+    def layers(self) -> tuple[Row, ...]:
+        """Rows with followers merged: a norm, activation or dropout joins the layer before it.
+
+        A follower lies in the same module, does no MACs, and changes neither map nor field. An
+        `Identity` is left out. What a layer `reads` is told by its place among the layers.
+        """
+        return folding.layers(self.rows)
+
+    def fold(self, depth: int) -> tuple[Row, ...]:
+        """Rows summed by the first `depth` parts of their path; the last of each says the rest.
+
+        What a sum `reads` is told by its place among the sums.
+        """
+        return folding.to_depth(self.rows, depth)
+
+    def by_module(self) -> dict[str, Row]:
+        """For every module path, "" being the whole model, the sum of the rows below it.
+
+        Sums lie within each other here, so none says what it `reads`.
+        """
+        return folding.by_module(self.rows)
+
+    def to_table(self, depth: int | None = None) -> Table:
+        """The account as a `Table`: one line per layer, or folded to `depth`."""
+        columns = (
+            Column("Layer"),
+            Column("Kind", spared=2),
+            Column("Kernel / stride / pad", spared=3),
+            Column("Output", numeric=True),
+            Column("RF", numeric=True),
+            Column("Jump", numeric=True, spared=1),
+            Column("Params", numeric=True),
+            Column("Share", numeric=True, spared=4),
+            Column("MACs", numeric=True),
+        )
+        layers = self.layers() if depth is None else self.fold(depth)
+        field = self.receptive_field
+        totals = (
+            *("Total", "", "", self.output_text),
+            *(_known(field), _known(field and compact(field.stride))),
+            *(f"{self.params:,}", "100.0 %" if self.params else "", _count(self.macs)),
+        )
+        return Table(
+            columns=columns,
+            rows=tuple(self._cells(row) for row in layers),
+            title=f"{self.name}  (input {self.input_text})",
+            totals=totals,
+            notes=self._notes(layers),
+        )
+
+    def to_markdown(self, depth: int | None = None) -> str:
+        """The table as GitHub-flavoured Markdown."""
+        return self.to_table(depth).to_markdown()
+
+    def to_csv(self, depth: int | None = None) -> str:
+        """The table as comma-separated values."""
+        return self.to_table(depth).to_csv()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with format name and version, the totals included for other readers."""
+        return saved.to_dict(self)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Account:
+        """Read `to_dict`'s form; raises `FormatError` on any other.
+
+        Whatever follows from the rows is held against them, so that no total can be edited.
+        """
+        return saved.parse(data, cls)
+
+    @classmethod
+    def from_json(cls, text: str) -> Account:
+        """Read `to_json`'s text; raises `FormatError` where it is not one."""
+        try:
+            data = parse_json(text)
+        except ValueError as error:
+            raise FormatError(explain("this is not JSON", numbers={"reason": error})) from error
+        return cls.from_dict(data)
+
+    def __str__(self) -> str:
+        """The table as plain text."""
+        return self.to_table().to_text()
+
+    def _repr_html_(self) -> str:
+        """The table, as notebooks show it."""
+        return self.to_table().to_html()
+
+    @property
+    def input_text(self) -> str:
+        """Shape of the input, or of several, as people write it."""
+        shapes = self.input_shape if self._has_several else (self.input_shape,)
+        return " + ".join(map(_shape, shapes))
+
+    @property
+    def output_text(self) -> str:
+        """Shapes of the outputs, as people write them."""
+        shapes = self.output_shapes
+        return "unknown" if shapes is None else " + ".join(map(_shape, shapes))
+
+    def _cells(self, row: Row) -> tuple[str, ...]:
+        share = f"{100 * row.params / self.params:.1f} %" if row.params else ""
+        field = _known(row.receptive_field)
+        jump = _known(row.receptive_field and compact(row.receptive_field.stride))
+        if row.is_global:
+            field, jump = f"{field} (all)", "-"
+        elif row.global_context:
+            field += f" {row.context}"
+        return (
+            row.path or "(model)",
+            row.kind,
+            str(row.sliding) if row.sliding else "",
+            _shape(row.output_shape),
+            field,
+            jump,
+            "(reused)" if row.reused and not row.params else f"{row.params:,}" * bool(row.params),
+            share,
+            "" if row.macs == 0 else _count(row.macs),
+        )
+
+    def _notes(self, layers: Iterable[Row]) -> tuple[str, ...]:
+        fixed = self.params - self.trainable_params
+        weights = f"{self.weight_bytes:,} bytes of weights and buffers"
+        weights += f", at most {_count(self.peak_activation_bytes)} bytes of activations at once"
+        notes = [weights + (f", {fixed:,} parameters frozen" if fixed else "")]
+        contexts = {row.context for row in layers}
+        if "+all" in contexts:
+            notes.append("+all: also depends on the whole map, beside its local window")
+        if contexts - {"", "+all"}:
+            notes.append(
+                "+rows, +columns: also depends on whole lines of the map, beside its window"
+            )
+        if self.unused:
+            notes.append(f"parameters that no operation read: {', '.join(self.unused)}")
+        notes.extend(f"unknown: {reason}" for reason in self.unknown)
+        return tuple(notes)
+
+
+def _known(value: object) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _count(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,165 @@
+"""Exact integer arithmetic of convolutions and poolings: output sizes, weights, and what they cost.
+
+A `Sliding` is all axes of one of them. The size and cost formulas take ints and integer arrays
+alike, so that a search can evaluate many networks at once with the very functions that account for
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from operator import index
+from typing import Any, TypeAlias
+
+from ..errors import ArgumentError, ShapeError, explain
+from .window import Pair, Window
+
+__all__ = ["Sliding", "ceil_size", "conv_macs", "conv_size", "conv_weights", "same_padding"]
+
+Count: TypeAlias = Any  # an int, or an integer array
+
+
+@dataclass(frozen=True, slots=True)
+class Sliding:
+    """How a convolution or pooling slides over a map: one entry per spatial axis.
+
+    `padding` holds a pair per axis, before and after, since `padding="same"` with an even kernel
+    pads unevenly.
+
+    >>> Sliding((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)).output_size((28, 28))
+    (28, 28)
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[Pair, ...]
+    dilation: tuple[int, ...] = (1, 1)
+    ceil_mode: bool = False
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """One `Window` per axis."""
+        axes = zip(self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        return tuple([_window(k, s, pad[0], d) for k, s, pad, d in axes])
+
+    def output_size(self, size: tuple[int, ...], where: str = "") -> tuple[int, ...]:
+        """Spatial size of the output for an input of spatial size `size`.
+
+        Raises `ShapeError`, naming the layer at `where`, when the kernel does not fit.
+        """
+        formula = ceil_size if self.ceil_mode else conv_size
+        axes = zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        out = tuple([formula(*axis) for axis in axes])
+        if min(out) < 1:
+            raise ShapeError(
+                explain(
+                    "the kernel does not fit into the map",
+                    where=where,
+                    numbers={"kernel / stride / padding": self, "map": "x".join(map(str, size))},
+                    remedy="Use a larger input, fewer strides before this layer, or more padding.",
+                )
+            )
+        return out
+
+    def __str__(self) -> str:
+        """Kernel / stride / padding, with the dilation where it is not 1."""
+        pads = [str(lo) if lo == hi else f"{lo}+{hi}" for lo, hi in self.padding]
+        parts = ["x".join(map(str, self.kernel)), compact(self.stride), compact(pads)]
+        if any(d != 1 for d in self.dilation):
+            parts.append("d" + compact(self.dilation))
+        return " / ".join(parts)
+
+
+# Networks repeat few distinct windows, and axes that share one are composed once.
+_window = lru_cache(maxsize=4096)(Window.sliding)
+
+
+def check_shape(shape: Sequence[int], axes: int | None = 2) -> tuple[int, ...]:
+    """Return an input shape as a tuple of positive ints, or raise `ArgumentError`.
+
+    It is `(C, H, W)` for two spatial axes; `axes=None` allows up to three, or none.
+    """
+    try:
+        values = tuple(index(n) for n in shape)
+    except TypeError:
+        values = ()
+    fits = 1 <= len(values) <= 4 if axes is None else len(values) == 1 + axes
+    if not fits or min(values) < 1:
+        raise ArgumentError(
+            explain(
+                "input_shape must be positive ints",
+                numbers={"got": repr(shape)},
+                remedy="Pass (channels, height, width) without the batch, such as (1, 28, 28).",
+            )
+        )
+    return values
+
+
+def compact(values: Iterable[object]) -> str:
+    """One value where all axes agree, else all of them joined by x.
+
+    >>> compact((3, 3)), compact((3, 5))
+    ('3', '3x5')
+    """
+    texts = [str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def as_tuples(value: Any) -> Any:
+    """Nested lists, as JSON gives them, as nested tuples."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def conv_size(size: int, kernel: int, stride: int, padding: Pair, dilation: int) -> int:
+    """Output positions along one axis: `(n + p_lo + p_hi - d*(k - 1) - 1) // s + 1`.
+
+    >>> conv_size(28, kernel=3, stride=2, padding=(1, 1), dilation=1)
+    14
+    """
+    return (size + padding[0] + padding[1] - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def ceil_size(size: int, kernel: int, stride: int, padding: Pair, dilation: int) -> int:
+    """Output positions of a pooling with `ceil_mode=True`.
+
+    The division rounds up, and a last window that would start in the padding after the input is
+    dropped, as in `torch.nn.MaxPool2d`.
+
+    >>> ceil_size(5, kernel=2, stride=2, padding=(0, 0), dilation=1)
+    3
+    """
+    span = size + padding[0] + padding[1] - dilation * (kernel - 1) - 1
+    count = -(-span // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + padding[0] else count
+
+
+def same_padding(kernel: int, dilation: int = 1) -> Pair:
+    """Padding that keeps the size at stride 1; the larger half goes after the map, as in torch.
+
+    >>> same_padding(3), same_padding(4)
+    ((1, 1), (1, 2))
+    """
+    total = dilation * (kernel - 1)
+    return total // 2, total - total // 2
+
+
+def conv_weights(
+    in_channels: Count, out_channels: Count, kernel: tuple[int, ...], groups: int = 1
+) -> Count:
+    """Weights of a convolution, without bias: `out * (in / groups) * prod(kernel)`.
+
+    >>> conv_weights(16, 32, (3, 3))
+    4608
+    """
+    return out_channels * (in_channels // groups) * prod(kernel)
+
+
+def conv_macs(weights: Count, positions: Count) -> Count:
+    """Multiply-accumulates of a convolution: each weight once at each output position.
+
+    Taps that fall on zero padding count, as they do in torchvision's published figures.
+    """
+    return weights * positions

@@ -1,0 +1,263 @@
+"""Accounts as plain data: written, and read by type, by range and by what follows from rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FormatError, explain, shown
+from .geometry import Sliding
+from .parsing import MOST, Damaged, Fields
+from .receptive_field import ReceptiveField, parse_field
+from .rows import Row
+from .window import Window
+
+if TYPE_CHECKING:
+    from .account import Account
+
+FORMAT = "budgetnet.account"
+VERSION = 3  # 1 did not say what a row reads; 2 had no lines and no places
+_PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reused", "unknown")
+_REMEDY = "Write it again with Account.to_json()."
+
+# Kinds of rows that are one operation with one result, so that no map is hidden inside them.
+_SINGLE = frozenset({
+    "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Conv3d",
+    "ConvTranspose2d", "Dropout", "Dropout2d", "ELU", "Flatten", "GELU", "GlobalAveragePool",
+    "Hardsigmoid", "Hardswish", "Identity", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d",
+    "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Tanh", "add", "cat", "flatten",
+    "mean", "mul", "relu",
+})  # fmt: skip
+_ALLOCATING = ("Conv2d", "Linear")
+
+
+def to_dict(account: Account) -> dict[str, Any]:
+    """An account as plain data, the totals included for other readers."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": account.name,
+        "input_shape": account.input_shape,
+        "output_shapes": account.output_shapes,
+        "params": account.params,
+        "trainable_params": account.trainable_params,
+        "buffers": account.buffers,
+        "weight_bytes": account.weight_bytes,
+        "weight_bytes_by_type": dict(account.weight_bytes_by_type),
+        "peak_activation_bytes": account.peak_activation_bytes,
+        "macs": account.macs,
+        "depth": account.depth,
+        "receptive_field": _field_to_dict(account.receptive_field),
+        "unused": list(account.unused),
+        "rows": [_row_to_dict(row) for row in account.rows],
+    }
+
+
+def _field_to_dict(field: ReceptiveField | None) -> dict[str, Any] | None:
+    return None if field is None else field.to_dict()
+
+
+def _row_to_dict(row: Row) -> dict[str, Any]:
+    return {
+        **{name: getattr(row, name) for name in _PLAIN},
+        "output_shape": list(row.output_shape),
+        "receptive_field": _field_to_dict(row.receptive_field),
+        "sliding": asdict(row.sliding) if row.sliding else None,
+        "reads": list(row.reads),
+        "lines": list(row.lines),
+    }
+
+
+def parse(data: Any, cls: type[Account]) -> Account:
+    """Read what `to_dict` gives into a `cls`; raises `FormatError` on anything else."""
+    found = (data.get("format"), data.get("version")) if isinstance(data, dict) else (None, None)
+    if found[0] != FORMAT or type(found[1]) is not int or not 1 <= found[1] <= VERSION:
+        raise FormatError(
+            explain(
+                "this is no account that this release reads",
+                numbers={
+                    "expected": f"{FORMAT} {VERSION}",
+                    "got": " ".join(shown(part) if part != FORMAT else FORMAT for part in found),
+                },
+                remedy=_REMEDY,
+            )
+        )
+    try:
+        account = cls(**_parse(Fields(data), found[1]))
+        _hold_totals(Fields(data), account)
+    except (ValueError, RecursionError) as error:  # Damaged is one; so is what a window refuses
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        numbers = {"reason": reason}
+        raise FormatError(
+            explain("the account is damaged", numbers=numbers, remedy=_REMEDY)
+        ) from error
+    return account
+
+
+def _parse(fields: Fields, version: int) -> dict[str, Any]:
+    shape = _parse_input(fields)
+    inputs = len(shape) if isinstance(shape[0], tuple) else 1
+    return {
+        "name": fields.text("name", empty=True),
+        "input_shape": shape,
+        "output_shapes": fields.optional("output_shapes", partial(_parse_outputs, fields)),
+        "rows": tuple(
+            _parse_row(Fields(row, f"rows[{i}]"), i, inputs, version)
+            for i, row in enumerate(fields.items("rows"))
+        ),
+        "receptive_field": _parse_field(fields),
+        "params": fields.count("params"),
+        "trainable_params": fields.count("trainable_params"),
+        "buffers": fields.count("buffers"),
+        "weight_bytes_by_type": _parse_types(fields.fields("weight_bytes_by_type")),
+        "peak_activation_bytes": fields.optional("peak_activation_bytes", fields.count),
+        "unused": fields.texts("unused"),
+    }
+
+
+def _parse_input(fields: Fields) -> tuple[Any, ...]:
+    given = fields.items("input_shape")
+    if given and all(isinstance(part, list | tuple) for part in given):
+        where = "input_shape"
+        return tuple(
+            Fields({"shape": part}, f"{where}[{i}]").counts("shape") for i, part in enumerate(given)
+        )
+    if not given:
+        raise fields.wrong("input_shape", given, "no shape")
+    return fields.counts("input_shape", least=1)
+
+
+def _parse_outputs(fields: Fields, key: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(
+        Fields({"shape": part}, f"{key}[{i}]").counts("shape")
+        for i, part in enumerate(fields.items(key))
+    )
+
+
+def _parse_types(fields: Fields) -> tuple[tuple[str, int], ...]:
+    for name in fields.data:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise fields.wrong("", name, "no mapping of types to bytes")
+        if fields.count(name) % bytes_of(name):
+            raise fields.wrong(name, fields.get(name), f"no multiple of {bytes_of(name)}")
+    return tuple(fields.data.items())
+
+
+def bytes_of(kind: str) -> int:
+    """Bytes of an element of a torch type, which its name tells.
+
+    >>> [bytes_of(kind) for kind in ("float32", "bool", "complex64", "float8_e4m3fn")]
+    [4, 1, 8, 1]
+    """
+    digits = "".join(c if c.isdigit() else " " for c in kind).split()
+    return max(1, int(digits[0][:4]) // 8) if digits else 1
+
+
+def _parse_row(fields: Fields, place: int, inputs: int, version: int) -> Row:
+    field = _parse_field(fields)
+    axes = len(field.axes) if field else 3
+    reads = fields.counts("reads", least=-inputs, most=place - 1) if version > 1 else ()
+    lines = fields.counts("lines", most=axes - 1) if version > 2 else ()
+    row = Row(
+        path=fields.text("path", empty=True),
+        kind=fields.text("kind"),
+        output_shape=fields.counts("output_shape"),
+        params=fields.count("params"),
+        macs=fields.optional("macs", fields.count),
+        receptive_field=field,
+        sliding=fields.optional("sliding", lambda key: _parse_sliding(fields.fields(key))),
+        is_global=fields.flag("is_global"),
+        global_context=fields.flag("global_context"),
+        reused=fields.flag("reused"),
+        unknown=fields.text("unknown", empty=True),
+        reads=reads,
+        lines=lines,
+    )
+    if row.lines and not row.global_context:
+        raise fields.wrong("lines", row.lines, "of a row without global_context")
+    return row
+
+
+def _parse_field(fields: Fields) -> ReceptiveField | None:
+    where = f"{fields.where}.receptive_field".lstrip(".")
+    return fields.optional("receptive_field", lambda key: parse_field(fields.get(key), where))
+
+
+def _parse_sliding(fields: Fields) -> Sliding:
+    sides = [
+        Fields({"pair": pair}, f"{fields.where}.padding[{i}]").counts("pair", least=-MOST)
+        for i, pair in enumerate(fields.items("padding"))
+    ]
+    found = Sliding(
+        kernel=fields.counts("kernel", least=1),
+        stride=fields.counts("stride", least=1),
+        padding=tuple(sides),  # type: ignore[arg-type]  # pairs, as is checked below
+        dilation=fields.counts("dilation", least=1),
+        ceil_mode=fields.flag("ceil_mode"),
+    )
+    lengths = {len(found.kernel), len(found.stride), len(found.padding), len(found.dilation)}
+    if len(lengths) > 1 or 0 in lengths or any(len(pair) != 2 for pair in sides):
+        raise fields.wrong("", fields.data, "not of one length on every axis")
+    return found
+
+
+def _hold_totals(fields: Fields, account: Account) -> None:
+    """Hold every figure against what follows from the rows, from the types, and from the shapes."""
+    fields.same({name: getattr(account, name) for name in ("macs", "depth", "weight_bytes")})
+    told = sum(row.params for row in account.rows)
+    # Parameters that nothing read are in no row, nor are those of what did not run.
+    more = bool(account.unused) or not account.is_complete
+    if told != account.params and not (more and told < account.params):
+        raise fields.wrong("params", account.params, f"not the {told:,} of its rows")
+    if account.trainable_params > account.params:
+        raise fields.wrong("trainable_params", account.trainable_params, "more than params")
+    elements = sum(size // bytes_of(kind) for kind, size in account.weight_bytes_by_type)
+    if elements != account.params + account.buffers:
+        both = f"{account.params:,} params and {account.buffers:,} buffers"
+        raise Damaged(f"weight_bytes_by_type holds {elements:,} numbers, not the {both}")
+    if account.output_shapes is None:
+        _hold_unfinished(fields, account)
+        return
+    if not account.output_shapes:
+        raise fields.wrong("output_shapes", [], "no shape")
+    if account.peak_activation_bytes is None:
+        raise fields.wrong("peak_activation_bytes", None, "known where the outputs are")
+    shapes = account.input_shape
+    shapes = shapes if isinstance(shapes[0], tuple) else (shapes,)
+    _hold_maps(fields, account, shapes)
+
+
+def _hold_unfinished(fields: Fields, account: Account) -> None:
+    """Hold that nothing is told of what did not run, and that the last row says why."""
+    for name in ("peak_activation_bytes", "receptive_field"):
+        if getattr(account, name) is not None:
+            raise fields.wrong(name, fields.get(name), "told where no output is")
+    if not account.rows or not account.rows[-1].unknown or account.macs is not None:
+        raise fields.wrong("output_shapes", None, "none, and no last row says why")
+
+
+def _hold_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> None:
+    """Hold the field, the outputs and the peak against the maps that the rows give.
+
+    A layer of a user's own may hold maps of its own that no row tells; then only the types are
+    known, and that the inputs live.
+    """
+    least, rows = sum(map(prod, shapes)), account.rows
+    if all(row.kind in _SINGLE for row in rows):
+        maps = {row.output_shape for row in rows} | set(shapes)
+        for shape in account.output_shapes or ():
+            if shape not in maps:
+                raise fields.wrong("output_shapes", shape, "that of no row")
+        field = account.receptive_field
+        of_maps = [row.receptive_field for row in rows if not row.is_global]
+        of_input = field is not None and all(window == Window() for window in field.axes)
+        is_chain = all(row.reads == (i - 1,) for i, row in enumerate(rows))
+        known = field == of_maps[-1] if is_chain and of_maps else of_input or field in of_maps
+        if not known:
+            raise fields.wrong("receptive_field", str(field), "that of no last map")
+        least += max((prod(row.output_shape) for row in rows if row.kind in _ALLOCATING), default=0)
+    if (account.peak_activation_bytes or 0) < least:
+        what = f"less than the {least:,} numbers that live at once"
+        raise fields.wrong("peak_activation_bytes", account.peak_activation_bytes, what)

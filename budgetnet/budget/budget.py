@@ -1,0 +1,188 @@
+"""The Budget: limits on a network, judged on its account before a weight exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from ..accounting.account import Account
+from ..errors import ArgumentError, BudgetnetError, explain, shown
+from .findings import check
+from .limits import FIGURES, Finding, Forbid, Limit, Require, read_limit
+
+__all__ = ["Budget", "BudgetExceeded", "assert_budget"]
+
+
+class BudgetExceeded(BudgetnetError, AssertionError):
+    """A network breaks its budget; the message tells every violation and what would mend it.
+
+    Attributes:
+        account: of the network.
+        findings: of every limit, those that hold too.
+    """
+
+    def __init__(self, text: str, account: Account, findings: tuple[Finding, ...]) -> None:
+        """Keep what was found beside the text."""
+        super().__init__(text)
+        self.account, self.findings = account, findings
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Budget:
+    """Limits on a network; all of them must hold.
+
+    Each figure takes a maximum or a (low, high) pair; one number for `receptive_field` is a
+    minimum. Sizes are ints or text: "20k", "3M", "60 KiB".
+
+    Args:
+        *limits: further limits, such as those of another budget (`*other.limits`), or your own: a
+            callable that takes an `Account` and returns a `Finding`, or whether it holds.
+        params: distinct parameters.
+        trainable_params: those that require a gradient.
+        macs: multiply-accumulates for one input.
+        receptive_field: input positions that a unit of the last spatial map sees.
+        weight_bytes: bytes of parameters and buffers.
+        peak_activation_bytes: most bytes of activations alive at once, at batch 1.
+        depth: layer calls that multiply and accumulate.
+        require: kinds of layers or operations that must be there, such as `"BatchNorm*"`.
+        forbid: kinds that must not be there, such as `"Dropout*"`.
+
+    Raises:
+        ArgumentError: a size cannot be read, or low is above high.
+
+    >>> from budgetnet import plan
+    >>> budget = Budget(params="15k", macs="4M", receptive_field=22)
+    >>> [finding.verdict for finding in budget.check(plan("c16 c16 p c32 gap10", (1, 28, 28)))]
+    ['within', 'within', 'under']
+    """
+
+    limits: tuple[Limit, ...]
+
+    def __init__(
+        self,
+        *limits: Limit,
+        params: Any = None,
+        trainable_params: Any = None,
+        macs: Any = None,
+        receptive_field: Any = None,
+        weight_bytes: Any = None,
+        peak_activation_bytes: Any = None,
+        depth: Any = None,
+        require: Iterable[str] = (),
+        forbid: Iterable[str] = (),
+    ) -> None:
+        """Read what the user wrote into limits."""
+        given = {
+            "params": params,
+            "trainable_params": trainable_params,
+            "macs": macs,
+            "receptive_field": receptive_field,
+            "weight_bytes": weight_bytes,
+            "peak_activation_bytes": peak_activation_bytes,
+            "depth": depth,
+        }
+        made: list[Limit] = [
+            read_limit(name, value) for name, value in given.items() if value is not None
+        ]
+        made.extend(map(Require, _names("require", require)))
+        made.extend(map(Forbid, _names("forbid", forbid)))
+        object.__setattr__(self, "limits", (*made, *limits))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Budget:
+        """Read limits by name, as a configuration file has them.
+
+        Raises `ArgumentError` on a name that is no limit, with the nearest one that is.
+        """
+        for name in data:
+            if name not in LIMITS:
+                raise ArgumentError(
+                    explain(f"{shown(name)} is no limit", remedy=did_you_mean(name, LIMITS))
+                )
+        return cls(**data)
+
+    def check(self, account: Account) -> tuple[Finding, ...]:
+        """Every limit's finding, in the order of the limits."""
+        return check(self.limits, account)
+
+    def enforce(self, account: Account) -> None:
+        """Raise `BudgetExceeded` with all violations at once; an unknown figure is one."""
+        findings = self.check(account)
+        if not all(finding.ok for finding in findings):
+            from .advice import explain_findings
+
+            raise BudgetExceeded(
+                explain_findings(self.limits, account, findings), account, findings
+            )
+
+
+LIMITS = (*FIGURES, "require", "forbid")
+
+
+def assert_budget(
+    model: Any,
+    input_shape: Sequence[Any] | None = None,
+    budget: Budget | None = None,
+    **limits: Any,
+) -> Account:
+    """Account for a model and enforce a budget on it; returns the account.
+
+    Args:
+        model: an `nn.Module`, a `Spec` or its text form, or an `Account`.
+        input_shape: `(C, H, W)` without the batch; an `Account` knows its own.
+        budget: a `Budget`.
+        **limits: limits of `Budget`, instead of or beside one.
+
+    Raises:
+        BudgetExceeded: with every violation and what would mend it.
+
+    >>> assert_budget("c16 c16 p c32 gap10", (1, 28, 28), params="8k").params
+    7524
+    """
+    wanted = together(budget, limits)
+    account = _account_of(model, input_shape)
+    wanted.enforce(account)
+    return account
+
+
+def together(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:
+    """A budget with further limits by name; raises `ArgumentError` on a name that is no limit."""
+    more = Budget.from_dict(limits).limits
+    return Budget(*(budget.limits if budget else ()), *more)
+
+
+def _account_of(model: Any, input_shape: Sequence[Any] | None) -> Account:
+    if isinstance(model, Account):
+        return model
+    if input_shape is None:
+        raise ArgumentError(
+            explain("assert_budget needs input_shape", remedy="Pass it, such as (1, 28, 28).")
+        )
+    from ..spec.plan import Spec, plan
+
+    if isinstance(model, str | Spec):
+        return plan(model, tuple(input_shape))
+    from ..trace.account import account
+
+    return account(model, input_shape, strict=False)  # what is unknown is a finding
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known names, as the end of a message."""
+    known = list(known)
+    near = get_close_matches(name[:40], known, n=1) if isinstance(name, str) else []
+    return f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+
+
+def _names(what: str, value: Any) -> tuple[str, ...]:
+    names: Any = (value,) if isinstance(value, str) else value
+    # A mapping or bytes can be iterated over as well, but name no kinds.
+    if isinstance(names, Iterable) and not isinstance(names, Mapping | bytes | bytearray):
+        names = tuple(names)
+        if all(isinstance(name, str) and name for name in names):
+            return names  # type: ignore[no-any-return]  # just checked
+    raise ArgumentError(
+        explain(f"{what}={shown(value)} does not name kinds", remedy='Write ["BatchNorm2d"].')
+    )

@@ -1,0 +1,181 @@
+"""Hints: habits that waste parameters or mislead about the receptive field. No limits: advice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import NamedTuple
+
+from ..accounting.account import Account
+from ..accounting.rows import Row
+from .advice import coverage
+
+__all__ = ["Hint", "find_hints"]
+
+_ACTIVATIONS = {
+    "ReLU", "ReLU6", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid",
+    "Softplus", "relu", "relu_", "gelu", "silu", "hardswish", "leaky_relu",
+}  # fmt: skip
+_SHAPERS = {"Flatten", "flatten", "view", "reshape", "Dropout", "Identity", "squeeze", "Dropout2d"}
+_POOLS = {"MaxPool2d", "AvgPool2d", "max_pool2d", "max_pool2d_with_indices", "avg_pool2d"}
+
+
+class Hint(NamedTuple):
+    """One habit found in a network.
+
+    Attributes:
+        name: of the habit.
+        where: path of the layer.
+        what: what was found, with its numbers.
+        why: why it matters, and what to do.
+    """
+
+    name: str
+    where: str
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.name}: {self.where}: {self.what}. {self.why}"
+
+
+def find_hints(account: Account) -> tuple[Hint, ...]:
+    """Every hint on a network, in the order of its layers within each kind.
+
+    >>> from budgetnet import plan
+    >>> [hint.name for hint in find_hints(plan("c8+bias c8 gap10", (1, 8, 8)))]
+    ['bias-before-norm', 'small-field']
+    """
+    return tuple(hint for rule in _RULES for hint in rule(account))
+
+
+def _bias_before_norm(account: Account) -> Iterator[Hint]:
+    for row, after in zip(account.rows, account.rows[1:], strict=False):
+        if after.kind.startswith("BatchNorm") and (bias := _bias(row)):
+            yield Hint(
+                "bias-before-norm",
+                row.path,
+                f"its bias of {bias:,} parameters has no effect",
+                "BatchNorm subtracts the mean that a bias adds: drop it with bias=False.",
+            )
+
+
+def _bias(row: Row) -> int:
+    """Parameters of a layer beyond its weights, each of which acts once at every position."""
+    if not row.macs or not row.params or not row.kind.startswith(("Conv", "Linear")):
+        return 0
+    channels, positions = row.output_shape[0], prod(row.output_shape[1:])
+    if row.kind.startswith("ConvTranspose") or row.macs % positions:
+        return 0
+    return channels if row.params == row.macs // positions + channels else 0
+
+
+def _activation_on_logits(account: Account) -> Iterator[Hint]:
+    for row in reversed(account.rows):
+        if row.kind in _ACTIVATIONS and len(account.output_shape or ()) == 1:
+            yield Hint(
+                "activation-on-logits",
+                row.path or row.kind,
+                f"the outputs pass a {row.kind} and nothing else",
+                "A loss on logits needs values of both signs: leave the last activation out.",
+            )
+        if row.kind not in _SHAPERS and not _is_global_pool(row):
+            return
+
+
+def _is_global_pool(row: Row) -> bool:
+    return row.is_global and not row.macs and not row.params and row.kind not in _ACTIVATIONS
+
+
+def _pool_before_head(account: Account) -> Iterator[Hint]:
+    sliding = [row for row in account.rows if row.sliding and not row.is_global]
+    while sliding and set(sliding[-1].sliding.kernel) == {1}:  # type: ignore[union-attr]  # has one
+        sliding.pop()
+    globally = any(row.is_global for row in account.rows)
+    if globally and sliding and sliding[-1].kind in _POOLS and not _is_whole(sliding[-1]):
+        yield Hint(
+            "pool-before-head",
+            sliding[-1].path or sliding[-1].kind,
+            "nothing but the head follows this pooling",
+            "No layer combines what it keeps: pool a few convolutions earlier.",
+        )
+
+
+def _is_whole(row: Row) -> bool:
+    return prod(row.output_shape[1:]) == 1
+
+
+def _small_field(account: Account) -> Iterator[Hint]:
+    field, shape = account.receptive_field, account.input_shape
+    if field is None or isinstance(shape[0], tuple) or len(shape) == 1:
+        return
+    if any(a < b for a, b in zip(field.size, shape[1:], strict=True)):
+        last = [row for row in account.rows if not row.is_global]
+        size = "x".join(map(str, shape[1:]))
+        yield Hint(
+            "small-field",
+            (last[-1].path or last[-1].kind) if last else "the network",
+            f"the receptive field ends at {field} of the {size} input",
+            "No unit of the last map sees the whole input: add layers, strides or larger kernels, "
+            "unless details are enough.",
+        )
+        yield from _pointwise(account)
+
+
+def _pointwise(account: Account) -> Iterator[Hint]:
+    """1x1 convolutions of a network whose field is too small, but for the classifier at its end."""
+    convs = [row for row in account.rows if row.macs and row.sliding and not row.is_global]
+    for row in convs[:-1]:
+        if row.sliding and {*row.sliding.kernel, *row.sliding.stride} == {1}:
+            yield Hint(
+                "pointwise-field",
+                row.path or row.kind,
+                f"a 1x1 convolution leaves the receptive field at {row.receptive_field}",
+                "It mixes channels only: count on other layers to see further.",
+            )
+
+
+def _beyond_coverage(account: Account) -> Iterator[Hint]:
+    first, later = coverage(account)
+    if first is not None and later:
+        count = f"{len(later)} layers enlarge" if len(later) > 1 else "one layer enlarges"
+        last = later[-1]
+        yield Hint(
+            "beyond-coverage",
+            later[0].path or later[0].kind,
+            f"from here {count} the receptive field to {last.receptive_field}, which covered the "
+            f"input at {first.path or first.kind} already",
+            "They add depth, not sight: parameters may be better spent before them.",
+        )
+
+
+def _even_kernels(account: Account) -> Iterator[Hint]:
+    for row in account.rows:
+        if row.macs and row.sliding and row.kind.startswith("Conv") and "T" not in row.kind:
+            even = [k for k, s in zip(row.sliding.kernel, row.sliding.stride, strict=True)
+                    if k % 2 == 0 and k != s]  # fmt: skip
+            if even:
+                yield Hint(
+                    "even-kernel",
+                    row.path or row.kind,
+                    f"its kernel is {'x'.join(map(str, row.sliding.kernel))}",
+                    "An even kernel has no centre and shifts the map by half a position; libraries "
+                    "pad it differently.",
+                )
+
+
+def _unused(account: Account) -> Iterator[Hint]:
+    for name in account.unused:
+        yield Hint(
+            "unused-parameters",
+            name,
+            "no operation read it",
+            "It costs memory and trains nothing: remove it, or use it.",
+        )
+
+
+_RULES: tuple[Callable[[Account], Iterator[Hint]], ...] = (
+    _bias_before_norm, _activation_on_logits, _pool_before_head, _small_field, _beyond_coverage,
+    _even_kernels, _unused,
+)  # fmt: skip

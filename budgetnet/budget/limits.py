@@ -1,0 +1,310 @@
+"""Limits as small frozen values: each judges one figure of an account and says what it found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeAlias
+
+from ..accounting.account import Account
+from ..errors import ArgumentError, explain, shown
+
+__all__ = ["Finding", "Forbid", "Range", "Require"]
+
+
+class Figure(NamedTuple):
+    """A figure that can be limited: what it counts, and how to read it from an account."""
+
+    meaning: str
+    read: Callable[[Account], int | tuple[int, ...] | None]
+    is_bytes: bool = False
+
+
+FIGURES: Mapping[str, Figure] = {
+    "params": Figure("distinct parameters, tied ones once", lambda a: a.params),
+    "trainable_params": Figure("parameters that train", lambda a: a.trainable_params),
+    "macs": Figure("multiply-accumulates for one input", lambda a: a.macs),
+    "receptive_field": Figure(
+        "input positions that a unit of the last map sees",
+        lambda a: None if a.receptive_field is None else a.receptive_field.size,
+    ),
+    "weight_bytes": Figure("bytes of parameters and buffers", lambda a: a.weight_bytes, True),
+    "peak_activation_bytes": Figure(
+        "bytes of activations alive at once, at batch 1", lambda a: a.peak_activation_bytes, True
+    ),
+    "depth": Figure("layer calls that multiply and accumulate", lambda a: a.depth),
+}
+
+
+# Figures that may be limited relative to a baseline: those of which less is better.
+GROWING = tuple(name for name in FIGURES if name != "receptive_field")
+
+
+def figure_text(value: int | tuple[int, ...] | str | None) -> str:
+    """A figure as people write it: one number where the axes agree, "unknown" where it is."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, tuple):
+        return str(value[0]) if len(set(value)) == 1 else "x".join(map(str, value))
+    return value if isinstance(value, str) else f"{value:,}"
+
+
+class Finding(NamedTuple):
+    """What one limit found.
+
+    Attributes:
+        name: of the figure or rule.
+        verdict: "within", "over", "under", or "unknown".
+        measured: the figure; one entry per axis for a receptive field, `None` if unknown.
+        limit: the limit in words, such as "at most 20,000".
+        headroom: how far the figure may still move; negative by how far it is beyond the limit.
+        bound: the limit that decides, a number; `None` where there is none.
+        reason: why the verdict is what it is, where numbers do not tell it.
+    """
+
+    name: str
+    verdict: str
+    measured: int | tuple[int, ...] | str | None
+    limit: str
+    headroom: int | None = None
+    bound: int | None = None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the limit holds."""
+        return self.verdict == "within"
+
+    @property
+    def key(self) -> str:
+        """What a configuration file calls the limit."""
+        return self.name.partition(" ")[0]
+
+    @property
+    def figure(self) -> str:
+        """The figure that was measured, whatever it was held against."""
+        return self.name.removeprefix("growth of ")
+
+    @property
+    def measured_text(self) -> str:
+        """The figure as people write it."""
+        return figure_text(self.measured)
+
+    @property
+    def headroom_text(self) -> str:
+        """By how much the figure is within or beyond the limit, in units and percent."""
+        if self.headroom is None:
+            return self.reason
+        word = "left" if self.ok else "under" if self.verdict == "under" else "over"
+        share = f" ({abs(self.headroom) / self.bound:.1%})" if self.bound else ""
+        return f"{abs(self.headroom):,} {word}{share.replace('%', ' %')}"
+
+
+Limit: TypeAlias = Callable[[Account], Any]  # gives a Finding, several, or whether it holds
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A figure between two bounds, either of which may be `None`.
+
+    A receptive field must reach `low` along its shortest axis, and `high` bounds its longest.
+
+    >>> from budgetnet import plan
+    >>> Range("params", high=7_000)(plan("c16 c16 p c32 gap10", (1, 28, 28))).headroom
+    -524
+    """
+
+    name: str
+    low: int | None = None
+    high: int | None = None
+    baseline: str = ""  # what the bound is relative to, if to anything: "baseline 14,372 +2%"
+
+    def __call__(self, account: Account) -> Finding:
+        """Judge an account."""
+        measured = FIGURES[self.name].read(account)
+        if measured is None:
+            reason = "; ".join(account.unknown) or "it could not be determined"
+            return Finding(self.label, "unknown", None, self.text, reason=reason)
+        sizes = measured if isinstance(measured, tuple) else (measured,)
+        sides = []
+        if self.low is not None:
+            sides.append((min(sizes, default=0) - self.low, "under", self.low))
+        if self.high is not None:
+            sides.append((self.high - max(sizes, default=0), "over", self.high))
+        headroom, beyond, bound = min(sides)
+        verdict = "within" if headroom >= 0 else beyond
+        return Finding(self.label, verdict, measured, self.text, headroom, bound)
+
+    @property
+    def text(self) -> str:
+        """The limit in words."""
+        if self.low is None:
+            words = f"at most {self.high:,}"
+        elif self.high is None:
+            words = f"at least {self.low:,}"
+        elif self.low == self.high:
+            words = f"exactly {self.low:,}"
+        else:
+            words = f"{self.low:,} to {self.high:,}"
+        return f"{words} ({self.baseline})" if self.baseline else words
+
+    @property
+    def label(self) -> str:
+        """Name of the findings."""
+        return f"growth of {self.name}" if self.baseline else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """A layer or operation of this kind must be there; `*` and `?` match as in file names."""
+
+    pattern: str
+
+    def __call__(self, account: Account) -> Finding:
+        """Judge an account."""
+        found = _matching(account, self.pattern)
+        if not found and not account.is_complete:
+            return _unseen(f"require {self.pattern}", "at least one", account)
+        verdict = "within" if found else "under"
+        reason = "" if found else f"no layer matches {self.pattern}"
+        return Finding(
+            f"require {self.pattern}", verdict, _places(found), "at least one", reason=reason
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Forbid:
+    """No layer or operation of this kind may be there; `*` and `?` match as in file names."""
+
+    pattern: str
+
+    def __call__(self, account: Account) -> Finding:
+        """Judge an account."""
+        found = _matching(account, self.pattern)
+        if not found and not account.is_complete:
+            return _unseen(f"forbid {self.pattern}", "none", account)
+        verdict = "over" if found else "within"
+        reason = f"take out {', '.join(found[:3])}" if found else ""
+        return Finding(f"forbid {self.pattern}", verdict, _places(found), "none", reason=reason)
+
+
+def _unseen(name: str, limit: str, account: Account) -> Finding:
+    """Finding of a kind that may come in the part of a network that did not run."""
+    return Finding(name, "unknown", None, limit, reason="; ".join(account.unknown))
+
+
+def _matching(account: Account, pattern: str) -> list[str]:
+    rows = (row for row in account.rows if fnmatchcase(row.kind, pattern))
+    return list(dict.fromkeys(row.path or row.kind for row in rows))
+
+
+def _places(found: list[str]) -> str:
+    return "none" if not found else found[0] if len(found) == 1 else f"{len(found)} layers"
+
+
+def read_limit(name: str, value: Any) -> Range:
+    """A `Range` from what a user writes: one bound, or a (low, high) pair.
+
+    One bound is a maximum; for `receptive_field`, where more is better, it is a minimum. As text a
+    pair is "16k..20k". Thousands are set apart in groups of three by commas or underscores.
+
+    Raises:
+        ArgumentError: a bound cannot be read, or low is above high.
+
+    >>> read_limit("macs", "3M").high, read_limit("receptive_field", 22).low
+    (3000000, 22)
+    >>> read_limit("weight_bytes", ("16 KiB", "60 KiB")).text
+    '16,384 to 61,440'
+    """
+    in_bytes = FIGURES[name].is_bytes
+    if isinstance(value, str) and ".." in value:
+        value = value.split("..")
+    if isinstance(value, list | tuple):
+        if len(value) != 2:
+            raise ArgumentError(
+                explain(
+                    f"{name}={shown(value)} is no range",
+                    remedy="Write one bound, or a pair of the lowest and the highest.",
+                )
+            )
+        low, high = (read_size(bound, name, in_bytes) for bound in value)
+        if low > high:
+            raise ArgumentError(
+                explain(
+                    f"{name} can never be met: low is above high",
+                    numbers={"low": f"{low:,}", "high": f"{high:,}"},
+                    remedy="Write the lower bound first.",
+                )
+            )
+        return Range(name, low, high)
+    size = read_size(value, name, in_bytes)
+    return Range(name, low=size) if name == "receptive_field" else Range(name, high=size)
+
+
+_COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BYTES = {"": 1, "B": 1} | {
+    prefix + unit: base**power
+    for unit, base in (("B", 1000), ("iB", 1024))
+    for power, prefixes in enumerate(("kK", "M", "G"), start=1)
+    for prefix in prefixes
+}
+# Digits alone, or in groups of three that one sign sets apart; a fraction, which needs a unit.
+_NUMBER = r"([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:_[0-9]{3})+)(\.[0-9]+)?"
+_SIZE = re.compile(rf"{_NUMBER}\s*([A-Za-z]*)")
+MOST = 2**63 - 1  # a count that is larger than this is a slip of the keyboard
+
+
+def read_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
+    """A count or number of bytes, as an int or as readable text.
+
+    >>> read_size("14.4k"), read_size("1,000,000"), read_size("1.5 KiB", in_bytes=True)
+    (14400, 1000000, 1536)
+    """
+    units = _BYTES if in_bytes else _COUNTS
+    number: Fraction | None = None
+    if isinstance(value, str) and len(value) <= 40 and (match := _SIZE.fullmatch(value.strip())):
+        digits, fraction, unit = match.groups()
+        factor = units.get(unit, 0)
+        if factor > 1 or (factor and not fraction):
+            whole = digits.replace(",", "").replace("_", "")
+            number = Fraction(whole + (fraction or "")) * factor
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = Fraction(value)
+    elif isinstance(value, float) and value.is_integer():
+        number = Fraction(int(value))
+    if number is None or not 0 <= number <= MOST or number.denominator != 1:
+        examples = "61440, '60 KiB' or '60 kB'" if in_bytes else "20000, '20,000', '20k' or '3M'"
+        raise ArgumentError(
+            explain(
+                f"cannot read {name}={shown(value)} as a size",
+                remedy=f"Write a whole number from 0 to 2**63 - 1, such as {examples}.",
+            )
+        )
+    return int(number)
+
+
+_GROWTH = re.compile(r"\+?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%")
+
+
+def read_growth(name: str, allowed: Any, baseline: int) -> Range:
+    """A `Range` relative to a baseline: "+2%", "+500", "+1 KiB" or 0.
+
+    >>> read_growth("params", "+2%", 14_372).text
+    'at most 14,659 (baseline 14,372 +2%)'
+    """
+    text = allowed.strip() if isinstance(allowed, str) else allowed
+    if isinstance(text, str) and (match := _GROWTH.fullmatch(text)):
+        more = int(baseline * Fraction(match[1]) / 100)
+        said = f"+{match[1]}%"
+    else:
+        plain = text.removeprefix("+") if isinstance(text, str) else text
+        try:
+            more = read_size(plain, in_bytes=FIGURES[name].is_bytes)
+        except ArgumentError:
+            what = f"cannot read {shown(allowed)} as a growth of {name}"
+            raise ArgumentError(explain(what, remedy="Write '+2%', '+500' or 0.")) from None
+        said = f"+{more:,}"
+    return Range(name, high=baseline + more, baseline=f"baseline {baseline:,} {said}")

@@ -1,1 +1,0 @@
-"""`budgetnet check`: checks in a file, what came of each, and how that is told."""

@@ -1,0 +1,304 @@
+"""The command line: what can be typed. What it does then stands in `commands`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from .._version import __version__
+from ..errors import BudgetnetError, UnsupportedOp, explain, told
+from . import commands as run
+from .streams import complain, finish, note, readable, tell_raw
+
+FORMATS = ("table", "markdown", "csv", "json")
+EXPORTED = "a listed model, a spec in quotes, package.module:callable or file.py:callable"
+TARGET = (
+    "a listed model, a spec in quotes, package.module:callable, file.py:callable, or a saved "
+    "account.json"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    0: done, and within budget; 1: over budget, or no network is within it; 2: the call, the
+    configuration or the model is wrong, or whatever else went wrong; 3: a figure could not be
+    determined; 130: stopped by Ctrl-C.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    with readable():
+        return finish(_run(words, debug="--debug" in words))
+
+
+def _run(words: Sequence[str], *, debug: bool) -> int:
+    """The exit code of a call; what nobody expected is none of the answers."""
+    try:
+        try:
+            args = build_parser().parse_args(words)
+        except SystemExit as stop:  # after --help and --version, or what cannot be typed
+            return stop.code if isinstance(stop.code, int) else 0
+        code: int = args.run(args)
+        return code
+    except KeyboardInterrupt:
+        complain("stopped")
+        return 130
+    except BudgetnetError as error:
+        _show(error, debug=debug)
+        if error.is_verdict:
+            note(f"budgetnet: {error}")
+            return 1
+        complain(told(error))
+        return 3 if isinstance(error, UnsupportedOp) else 2
+    except BaseException as error:  # a status says one thing, whatever went wrong
+        _show(error, debug=debug)
+        what = "this was not expected"
+        remedy = "" if debug else "Add --debug to see where it was raised."
+        complain(explain(what, numbers={type(error).__name__: told(error)}, remedy=remedy))
+        return 2
+
+
+def _show(error: BaseException, *, debug: bool) -> None:
+    if debug:
+        with suppress(BaseException):  # what an exception says of itself may raise
+            note("".join(traceback.format_exception(error)))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what cannot be typed, and exit with 2."""
+        complain(f"{message}. See {self.prog} --help.")
+        raise SystemExit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help and version, where argparse itself would not mind that nobody can read it."""
+        tell_raw(message.rstrip("\n"))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Everything that can be typed."""
+    parser = Parser(prog="budgetnet", description="Parameters, MACs and receptive field, exactly.")
+    parser.set_defaults(debug=False)
+    _add_debug(parser)
+    parser.add_argument("--version", action="version", version=f"budgetnet {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_account(commands)
+    _add_design(commands)
+    _add_check(commands)
+    _add_init(commands)
+    _add_report(commands)
+    _add_draw(commands)
+    _add_export(commands)
+    models = commands.add_parser("models", help="list the named networks and where they come from")
+    models.set_defaults(run=run.models)
+    for command in commands.choices.values():
+        _add_debug(command)
+    return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
+    )
+
+
+def _add_account(commands: Any) -> None:
+    account = commands.add_parser(
+        "account",
+        help="print what a network costs and sees",
+        epilog="""examples: budgetnet account s6;
+            budgetnet account "c16 p c32 gap10" --input 1x28x28;
+            budgetnet account torchvision.models:resnet18 --input 3x224x224 --depth 2""",
+    )
+    account.add_argument("target", metavar="TARGET", help=TARGET)
+    _add_input(account)
+    account.add_argument("--depth", type=int, metavar="N", help="sum rows N modules deep")
+    account.add_argument(
+        "--lenient", action="store_true", help="mark figures unknown where an operation has no rule"
+    )
+    account.add_argument("--format", choices=FORMATS, default="table")
+    account.add_argument("-o", "--output", metavar="FILE", help="write to a file")
+    account.set_defaults(run=run.account)
+
+
+def _add_design(commands: Any) -> None:
+    design = commands.add_parser(
+        "design",
+        help="find the networks that meet a budget, exactly",
+        description="""Find the best networks of a search space that meet a budget, without data or
+            training. Exit code 0: found; 1: none meets it, and the message says why; 2: the call
+            is wrong. Ctrl-C prints the best so far.""",
+        epilog="""examples: budgetnet design --input 1x28x28 --classes 10 --params 20k --rf 22;
+            budgetnet design --input 1x28x28 --classes 10 --params 8k --rf 22 --format python;
+            budgetnet design --input 1x28x28 --classes 10 --rf 22 --pareto params,macs""",
+    )
+    add = design.add_argument
+    add("--input", metavar="CxHxW", required=True, help="such as 1x28x28")
+    add("--classes", metavar="N", type=int, required=True, help="outputs of the network")
+    _add_limits(design)
+    add("--objective", metavar="'max FIGURE'", help="or 'min FIGURE', or macs=1,params=-20")
+    add("--pareto", metavar="FIGURE,FIGURE", help="all trade-offs between these, such as params,rf")
+    add("--top", metavar="N", type=int, default=1, help="how many, each of another skeleton")
+    add("--time-limit", metavar="SECONDS", type=float, help="then print the best so far")
+    add("--plot", metavar="FILE", help="a picture of the Pareto front")
+    add("--format", choices=("table", "markdown", "csv", "json", "python"), default="table")
+    add("-o", "--output", metavar="FILE", help="write to a file")
+    space = design.add_argument_group("search space", "by default one that suits the input")
+    for name, metavar, text in (
+        ("widths", "LOW..HIGH", "output channels, or a list such as 8,16,32"),
+        ("divisor", "N", "only widths that it divides"),
+        ("kernels", "K,K", "such as 3,5"),
+        ("kinds", "KIND,KIND", "plain, separable"),
+        ("paddings", "PADDING,PADDING", "valid, same"),
+        ("convs", "LOW..HIGH", "convolutions in all"),
+        ("stage-convs", "LOW..HIGH", "convolutions at each resolution"),
+        ("downsamples", "LOW..HIGH", "how many"),
+        ("positions", "N,N", "convolutions that may lie before a downsampling"),
+        ("downsampling", "WAY,WAY", "pool, stride"),
+    ):
+        space.add_argument(f"--{name}", metavar=metavar, help=text)
+    for name, text in (
+        ("transitions", "1x1 convolutions behind poolings"),
+        ("monotone", "widths that never become smaller"),
+        ("uniform", "one width at each resolution"),
+    ):
+        space.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
+    design.set_defaults(run=run.design)
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check",
+        help="hold networks to their budgets",
+        description="""Check every [[tool.budgetnet.check]] of pyproject.toml, or one TARGET with
+            limits given here. Exit code 0: within; 1: over; 2: the call, the configuration or the
+            model is wrong, or whatever else went wrong; 3: a figure could not be determined. Each
+            model runs in a process of its own; what it prints goes to stderr.""",
+        epilog="""examples: budgetnet check;
+            budgetnet check s6 --params 20k --receptive-field 22;
+            budgetnet check account.json --weight-bytes "60 KiB" --why""",
+    )
+    check.add_argument("target", metavar="TARGET", nargs="?", help=TARGET)
+    _add_input(check)
+    check.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
+    check.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
+    limits = _add_limits(check)
+    for name in ("require", "forbid"):
+        limits.add_argument(
+            f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"
+        )
+    check.add_argument("--why", action="store_true", help="say what costs most, and give hints")
+    form = check.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--markdown", action="store_true")
+    check.add_argument(
+        "--github", action="store_true", help="annotate pull requests and write the job summary"
+    )
+    check.add_argument(
+        "--update", action="store_true", help="write the baseline that growth is measured against"
+    )
+    check.set_defaults(run=run.check)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> Any:
+    limits = parser.add_argument_group("limits", "a maximum or LOW..HIGH, such as 20k or 60KiB")
+    for name in ("params", "trainable-params", "macs", "weight-bytes", "peak-activation-bytes"):
+        limits.add_argument(f"--{name}", metavar="SIZE")
+    limits.add_argument("--receptive-field", "--rf", metavar="SIZE", help="a minimum, or LOW..HIGH")
+    limits.add_argument("--depth", metavar="N", help="layers that do MACs")
+    return limits
+
+
+def _add_init(commands: Any) -> None:
+    init = commands.add_parser(
+        "init", help="add a check with today's numbers of a network to pyproject.toml"
+    )
+    init.add_argument("target", metavar="TARGET", help=TARGET)
+    _add_input(init)
+    init.add_argument("--name", help="of the check; the target by default")
+    init.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
+    init.set_defaults(run=run.init)
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write what a network costs and sees as one HTML file",
+        description="""Write one HTML file that needs no network: verdicts, the diagram, receptive
+            fields over a picture, growth curves, the layer table, and what-if for chains.""",
+        epilog="""examples: budgetnet report s6 --params 20k --rf 22 -o s6.html;
+            budgetnet report s6 --budget params=20k,rf=22 --image digit.png -o s6.html;
+            budgetnet report torchvision.models:resnet50 --input 3x224x224 -o resnet50.html""",
+    )
+    report.add_argument("target", metavar="TARGET", help=TARGET)
+    _add_input(report)
+    report.add_argument(
+        "--budget",
+        metavar="LIMITS",
+        help="such as params=20k,rf=22, or a TOML file with a check of this name or model",
+    )
+    _add_limits(report)
+    report.add_argument("--image", metavar="FILE", help="a picture to lay receptive fields over")
+    report.add_argument(
+        "--footprints", action="store_true", help="measure gradients and lay them over the fields"
+    )
+    report.add_argument("--weights", metavar="NAME", help="shipped ones to measure, such as mnist")
+    report.add_argument("--against", metavar="TARGET", help="another network to compare with")
+    report.add_argument("-o", "--output", metavar="FILE", required=True, help="such as report.html")
+    report.set_defaults(run=run.report)
+
+
+def _add_draw(commands: Any) -> None:
+    draw = commands.add_parser(
+        "draw",
+        help="draw a network as an SVG picture, or its receptive fields",
+        epilog="""examples: budgetnet draw s6 -o s6.svg;
+            budgetnet draw torchvision.models:resnet50 --input 3x224x224 --depth 2 -o resnet.svg;
+            budgetnet draw s6 --plot rf.png""",
+    )
+    draw.add_argument("target", metavar="TARGET", help=TARGET)
+    _add_input(draw)
+    draw.add_argument("--depth", type=int, metavar="N", help="sum layers N modules deep")
+    draw.add_argument("--plot", metavar="FILE", help="a picture of the receptive fields: png, svg")
+    draw.add_argument("-o", "--output", metavar="FILE", help="such as net.svg")
+    draw.set_defaults(run=run.draw)
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a network as an ONNX file, checked against the model",
+        description="""Write a network at inference as an ONNX file that takes any batch size, every
+            BatchNorm folded into the convolution before it. onnxruntime runs the file before it is
+            put in place: nothing is written that does not compute what the model does. Needs
+            pip install "budgetnet[onnx]".""",
+        epilog="""examples: budgetnet export s6 --weights mnist -o s6.onnx;
+            budgetnet export torchvision.models:resnet18 --input 3x224x224 -o resnet18.onnx""",
+    )
+    add = export.add_argument
+    add("target", metavar="TARGET", help=EXPORTED)
+    _add_input(export)
+    add("--weights", metavar="NAME", help="shipped weights of a listed model, such as mnist")
+    add("--no-fold", action="store_true", help="keep every BatchNorm")
+    add("-o", "--output", metavar="FILE", required=True, help="the file to write")
+    export.set_defaults(run=run.export)
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input",
+        metavar="CxHxW",
+        help="such as 1x28x28, several joined by + (listed models know their own)",
+    )
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="argument of the callable"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

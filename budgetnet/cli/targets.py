@@ -1,0 +1,196 @@
+"""What the command line accounts for: a listed model, a spec, or a callable in a module or file."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..accounting.account import Account
+from ..accounting.files import read_text
+from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, told
+from .isolation import account_alone
+from .loading import load
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..spec.plan import Spec
+
+KINDS = (
+    "a listed model (see budgetnet models), a spec in quotes, module:callable, file.py:callable "
+    "or a saved account.json"
+)
+LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
+
+
+def account_target(
+    target: str,
+    shape: tuple[Any, ...] | None,
+    options: Mapping[str, Any],
+    *,
+    strict: bool = True,
+    base: Path = Path(),
+) -> Account:
+    """Account for a target; models, specs and saved accounts need no torch.
+
+    Paths of files and the search for modules begin at `base`.
+
+    Raises:
+        ArgumentError: the target cannot be found, made or run; the message says what to change.
+        FormatError: a saved account cannot be read.
+    """
+    if target.endswith(".json"):
+        return _saved(base / target, shape, options)
+    if ":" in target:
+        if shape is None:
+            raise _needs_input(target)
+        return account_alone(target, shape, options, strict=strict, base=base)
+    spec, shape = _chain(target, shape, options)
+    from ..spec.plan import plan  # on use: a saved account needs no specs
+
+    return plan(spec, shape, name=target)
+
+
+@contextmanager
+def naming(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
+    """Turn what a user's `forward` raises, which may be anything, into an error of the target.
+
+    What it prints goes to stderr.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (BudgetnetError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a user's forward may raise anything
+        shapes = shape if isinstance(shape[0], tuple) else (shape,)
+        size = " + ".join("x".join(map(str, one)) for one in shapes)
+        raise ArgumentError(
+            explain(
+                f"{target} could not be run on an input of {size}",
+                numbers={type(error).__name__: told(error)},
+                remedy="Check the shape of the input, and that forward takes tensors alone.",
+            )
+        ) from error
+
+
+def make_model(
+    target: str,
+    shape: tuple[Any, ...] | None,
+    options: Mapping[str, Any],
+    weights: str | None = None,
+) -> tuple[nn.Module, tuple[Any, ...], Spec | None]:
+    """Build what a target names: the model, the shape of its input, and its spec if it has one.
+
+    Raises:
+        ArgumentError: the target cannot be found or made, or has no such weights.
+    """
+    if target.endswith(".json"):
+        raise ArgumentError(explain(f"{target} is an account, from which no model can be built"))
+    if ":" in target:
+        if shape is None:
+            raise _needs_input(target)
+        if weights is not None:
+            raise ArgumentError(explain("--weights is for listed models", numbers={"got": target}))
+        with redirect_stdout(sys.stderr):
+            return load(target, options), shape, None
+    from ..models import build, get_model, list_models
+
+    spec, shape = _chain(target, shape, options)
+    if target in list_models():
+        return get_model(target, weights), shape, spec
+    if weights is not None:
+        raise ArgumentError(explain("--weights is for listed models", numbers={"got": target}))
+    return build(spec, shape[0]), shape, spec
+
+
+def _chain(
+    target: str, shape: tuple[Any, ...] | None, options: Mapping[str, Any]
+) -> tuple[Spec, tuple[Any, ...]]:
+    """The spec of a listed model or of a text, and the shape of its input."""
+    from ..models import get_reference, list_models  # on use: a saved account needs neither
+    from ..spec.plan import Spec
+
+    known = get_reference(target) if target in list_models() else None
+    if options:
+        raise ArgumentError(explain("--set is for module:callable and file.py:callable"))
+    try:
+        spec = known.spec if known else Spec.parse(target)
+    except SpecError as error:
+        raise ArgumentError(
+            explain(f"{target!r} is not {KINDS}", numbers={"as a spec": str(error).rstrip(".")})
+        ) from error
+    if shape is None:
+        if known is None:
+            raise _needs_input(target)
+        shape = known.input_shape
+    return spec, shape
+
+
+def _saved(path: Path, shape: tuple[Any, ...] | None, options: Mapping[str, Any]) -> Account:
+    if shape is not None or options:
+        raise ArgumentError(explain(f"{path} is a saved account: it takes no input and no --set"))
+    try:
+        return Account.from_json(read_text(path))
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def read_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` pairs; values are Python literals, or else text.
+
+    >>> read_options(["num_classes=10", "weights=None", "mode=fast"])
+    {'num_classes': 10, 'weights': None, 'mode': 'fast'}
+    """
+    options = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or not key.isidentifier():
+            raise ArgumentError(
+                explain(f"cannot read --set {pair!r}", remedy="Write --set name=value.")
+            )
+        try:
+            options[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            options[key] = text
+        except (MemoryError, RecursionError, TypeError) as error:  # too deep, or no such dict
+            raise ArgumentError(
+                explain(f"cannot read --set {key}", numbers={"reason": told(error)})
+            ) from error
+    return options
+
+
+def read_shape(text: str) -> tuple[Any, ...]:
+    """Read `CxHxW`, or `CxL` or `CxDxHxW`; several inputs are joined by a plus sign.
+
+    Raises `ArgumentError` on anything else.
+
+    >>> read_shape("3x224x224"), read_shape("1x28x28+1x14x14")
+    ((3, 224, 224), ((1, 28, 28), (1, 14, 14)))
+    """
+    if "+" in text:
+        return tuple(read_shape(part) for part in text.split("+"))
+    parts = text.lower().replace(",", "x").split("x")
+    if not 2 <= len(parts) <= 4 or not all(
+        part.strip().isdecimal() and len(part) <= LONGEST and int(part) for part in parts
+    ):
+        raise ArgumentError(
+            explain(
+                f"cannot read {text!r} as an input shape",
+                remedy="Write channels, height and width, such as 1x28x28.",
+            )
+        )
+    return tuple(map(int, parts))
+
+
+def _needs_input(target: str) -> ArgumentError:
+    return ArgumentError(
+        explain(
+            f"{target} does not know its input",
+            remedy='Add --input 1x28x28, or input = "1x28x28" in a file.',
+        )
+    )

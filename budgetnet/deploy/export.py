@@ -1,0 +1,170 @@
+"""Models written for other runtimes: `torch.export` programs, and ONNX files checked before use."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..accounting.account import Account
+from ..accounting.files import write_whole
+from ..errors import ExportError, RunEnded, explain
+from ..trace.account import account, read_shapes
+from ..trace.modules import Census
+from ..trace.tensors import tensors
+from . import onnx_model
+from .folding import fold_batchnorm
+from .onnx_model import quietly, refused
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from ..spec.plan import Spec
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+BATCHES = (1, 3)  # neither is the batch that the program is traced with
+
+
+def to_program(
+    model: nn.Module, input_shape: Sequence[Any], *, fold: bool = True
+) -> ExportedProgram:
+    """Export a model at inference as a `torch.export` program that takes any batch size.
+
+    `torch.export.save(program, "net.pt2")` writes it, and `torch.export.load("net.pt2").module()`
+    computes the same without the model's Python code. torch may unpickle parts of such a file:
+    load only those that you trust.
+
+    Args:
+        model: any module that `account` can run; it comes back as it was.
+        input_shape: `(C, H, W)` without the batch; a tuple of shapes for several inputs.
+        fold: fold every BatchNorm that can be, see `fold_batchnorm`.
+
+    Raises:
+        ExportError: torch cannot export the model, or only for a fixed batch size.
+
+    >>> import torch
+    >>> from budgetnet import models
+    >>> program = to_program(models.get_model("s6"), (1, 28, 28))
+    >>> program.module()(torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 10])
+    """
+    return _export(_at_inference(model, input_shape, fold), input_shape)
+
+
+def to_onnx(
+    model: nn.Module,
+    input_shape: Sequence[Any],
+    path: str | Path,
+    *,
+    fold: bool = True,
+    name: str = "",
+    spec: Spec | str | None = None,
+    tolerance: float = 1e-4,
+) -> Account:
+    """Write a model at inference as an ONNX file that takes any batch size.
+
+    Before the file is put in place, onnxruntime runs it on random input of two batch sizes, and
+    every output must equal the model's own. Its metadata tell `budgetnet.name`, `.spec`, `.input`,
+    `.params`, `.macs`, `.receptive_field` and `.version`, all as text.
+
+    Args:
+        model: any module that `account` can run, with float32 weights; it comes back as it was.
+        input_shape: `(C, H, W)` without the batch; a tuple of shapes for several inputs.
+        path: the file to write, whole or not at all.
+        fold: fold every BatchNorm that can be, see `fold_batchnorm`; else all of them stay.
+        name: written into the file; the class name by default.
+        spec: written into the file, where the model was built from one.
+        tolerance: largest difference allowed, as a part of the output's largest magnitude.
+
+    Returns:
+        The account of what was written, after folding. The exporter leaves out of the file what
+        does nothing, such as a bias of zeros.
+
+    Raises:
+        ExportError: a package is missing, torch cannot export the model, or the exported program
+            does not compute what the model does. Nothing is written then.
+        ArgumentError: the file cannot be written.
+
+    >>> import tempfile
+    >>> from budgetnet import models
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = to_onnx(models.get_model("s6"), (1, 28, 28), f"{folder}/s6.onnx", name="s6")
+    >>> written.name, written.params, written.macs
+    ('s6', 14250, 3731008)
+    """
+    _check_packages()
+    _check_weights(model)
+    ready = _at_inference(model, input_shape, fold).cpu()
+    result = account(ready, input_shape, name=name or type(model).__name__, strict=False)
+    if not result.is_complete:
+        raise RunEnded(result.unknown[-1])
+    program = _export(ready, input_shape)
+    content = onnx_model.to_bytes(program, result, spec=spec, optimize=fold)
+    shapes, session = read_shapes(input_shape), onnx_model.open_session(content, result.name)
+    for batch in BATCHES:
+        inputs = _random_inputs(model, shapes, batch)
+        with Census(model).at_inference(), torch.no_grad():
+            expected = list(tensors((model(*inputs),)))
+        onnx_model.check_equal(session, inputs, expected, result.name, tolerance)
+    write_whole(Path(path), content)
+    return result
+
+
+def _check_packages() -> None:
+    missing = []
+    for package in PACKAGES:
+        try:
+            __import__(package)
+        except ImportError:
+            missing.append(package)
+    if missing:
+        remedy = 'pip install "budgetnet[onnx]"'
+        raise ExportError(explain(f"ONNX files need {', '.join(missing)}", remedy=remedy))
+
+
+def _check_weights(model: nn.Module) -> None:
+    census = Census(model)
+    for path, tensor, _ in (*census.parameters.values(), *census.buffers.values()):
+        if tensor.is_meta:
+            what, remedy = "has no values to write", "Build the model on a real device."
+        elif tensor.is_floating_point() and tensor.dtype != torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            what = f"is {kind}, and ONNX files are written in float32"
+            remedy = "Export copy.deepcopy(model).float()."
+        else:
+            continue
+        raise ExportError(explain(what, where=path, remedy=remedy))
+
+
+def _at_inference(model: nn.Module, input_shape: Sequence[Any], fold: bool) -> nn.Module:
+    return fold_batchnorm(model, input_shape) if fold else copy.deepcopy(model).eval()
+
+
+def _export(model: nn.Module, input_shape: Sequence[Any]) -> ExportedProgram:
+    """Trace a model in evaluation mode, every first axis a symbol."""
+    inputs = _random_inputs(model, read_shapes(input_shape), 2)
+    batch = torch.export.Dim("batch")
+    shapes: Any = tuple({0: batch} for _ in inputs)
+    try:
+        with quietly():
+            return torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # torch raises many kinds
+        what = "torch cannot export it for any batch size"
+        remedy = "Keep the batch out of what forward computes: x.flatten(1), not x.view(2, -1)."
+        raise refused(type(model).__name__, what, error, remedy) from error
+
+
+def _random_inputs(
+    model: nn.Module, shapes: tuple[tuple[int, ...], ...], batch: int
+) -> tuple[Tensor, ...]:
+    """Normal random inputs of the model's type and device, the same at every call."""
+    sample = Census(model).sample
+    generator = torch.Generator().manual_seed(0)
+    return tuple(
+        torch.randn(batch, *shape, generator=generator).to(sample.device, sample.dtype)
+        for shape in shapes
+    )

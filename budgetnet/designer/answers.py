@@ -1,0 +1,158 @@
+"""Designs: the networks that a search found, and what is known about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from ..accounting.account import Account
+from ..accounting.table import Column, Table
+from ..budget.budget import Budget
+from ..spec.plan import Spec
+from ..spec.source import to_python
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FORMAT, VERSION = "budgetnet.designs", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A network that meets a budget, not built yet.
+
+    Attributes:
+        spec: its stages.
+        account: its plan.
+    """
+
+    spec: Spec
+    account: Account
+
+    def build(self, **kwargs: Any) -> nn.Sequential:
+        """The network with fresh weights; `kwargs` as in `models.build`."""
+        from ..models.zoo import build
+
+        return build(self.spec, self.account.input_shape[0], **kwargs)
+
+    def to_python(self) -> str:
+        """Source code that makes the network from `budgetnet.blocks`."""
+        return to_python(self.spec, self.account.input_shape[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The text form and the account as plain data."""
+        return {"spec": str(self.spec), "account": self.account.to_dict()}
+
+    def __str__(self) -> str:
+        """The account as a table, titled by the spec."""
+        return str(self.account)
+
+
+@dataclass(frozen=True, slots=True)
+class Designs(Sequence[Design]):
+    """Networks that meet a budget, the best first.
+
+    Attributes:
+        designs: the networks.
+        goal: what they are ordered by, such as "max macs"; fewer MACs, then fewer parameters
+            decide between equals.
+        budget: what they meet.
+        proven: whether it is proven that the space holds none better. Only a search that was
+            stopped leaves this open.
+        at_most: no network of the space that meets the budget has a larger value of the goal;
+            `None` for a Pareto front, where a goal is one of several.
+        covered: how many networks the space holds, all of which the answer speaks for.
+        evaluated: how many beginnings of networks the search looked at.
+        seconds: how long it took.
+    """
+
+    designs: tuple[Design, ...]
+    goal: str
+    budget: Budget
+    proven: bool
+    at_most: float | None
+    covered: int
+    evaluated: int
+    seconds: float
+
+    @overload
+    def __getitem__(self, index: int) -> Design: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Design, ...]: ...
+    def __getitem__(self, index: int | slice) -> Design | tuple[Design, ...]:
+        """The design at a rank, 0 being the best."""
+        return self.designs[index]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.designs)
+
+    def __iter__(self) -> Iterator[Design]:
+        """The best first."""
+        return iter(self.designs)
+
+    def to_table(self) -> Table:
+        """One line per network."""
+        columns = (
+            Column("#", numeric=True), Column("Network"), Column("Params", numeric=True),
+            Column("MACs", numeric=True), Column("RF", numeric=True), Column("Depth", numeric=True),
+            Column("Weights B", numeric=True), Column("Peak act. B", numeric=True),
+        )  # fmt: skip
+        rows = tuple(
+            (
+                str(rank), str(design.spec), f"{a.params:,}", f"{a.macs:,}",
+                str(a.receptive_field), str(a.depth), f"{a.weight_bytes:,}",
+                f"{a.peak_activation_bytes:,}",
+            )
+            for rank, design in enumerate(self.designs, start=1)
+            for a in (design.account,)
+        )  # fmt: skip
+        limits = ", ".join(_limit_text(limit) for limit in self.budget.limits) or "no limits"
+        title = f"{self.goal} with {limits}, on {self.designs[0].account.input_text}"
+        return Table(columns, rows, title, notes=(self.claim(),))
+
+    def claim(self) -> str:
+        """What is known about the answer, as a sentence."""
+        space = f"the {self.covered:,} networks of the space"
+        if self.at_most is None and self.proven:
+            return f"proven complete: all others of {space} are matched or beaten by one of these"
+        if self.at_most is None:
+            return f"not proven complete: the search of {space} was stopped"
+        if self.proven:
+            each = ", each of another skeleton" if len(self) > 1 else ""
+            return f"proven best within the budget, of {space}{each}"
+        most = f"{abs(self.at_most):,.12g}"
+        return f"not proven best: the search of {space} was stopped; none goes beyond {most}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with format name and version."""
+        return {
+            "format": FORMAT, "version": VERSION, "goal": self.goal,
+            "limits": [_limit_text(limit) for limit in self.budget.limits],
+            "proven": self.proven, "at_most": self.at_most, "covered": self.covered,
+            "evaluated": self.evaluated, "seconds": round(self.seconds, 3),
+            "designs": [design.to_dict() for design in self.designs],
+        }  # fmt: skip
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def to_python(self) -> str:
+        """Source code of the best, which says where it is not proven to be that."""
+        source = self.designs[0].to_python()
+        return source if self.proven else f"# {self.claim()}\n{source}"
+
+    def __str__(self) -> str:
+        """The table as plain text."""
+        return self.to_table().to_text()
+
+    def _repr_html_(self) -> str:
+        """The table, as notebooks show it."""
+        return self.to_table().to_html()
+
+
+def _limit_text(limit: Any) -> str:
+    return f"{limit.name} {limit.text}"

@@ -1,0 +1,210 @@
+"""`design`: the networks of a space that meet a budget, found exactly, or why there are none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..accounting.geometry import check_shape
+from ..budget.budget import Budget, together
+from ..errors import ArgumentError, explain
+from ..spec.plan import Spec, plan
+from .answers import Design, Designs
+from .graph import ADDED, LARGEST_WIDTH, PEAK, Box, Graph, Survey, build, caps_of, survey
+from .infeasible import diagnose
+from .limits import canonical, read_box
+from .objectives import read_goal, read_goals
+from .pareto import pareto_front
+from .search import Outcome, Problem, Progress, solve, stopped
+from .skeletons import SpaceWalk, count_networks
+from .space import SearchSpace
+
+MOST_TOP = 1_000  # networks of different skeletons that are asked for
+_MOST_SECONDS = 10**9
+_CLASSES = LARGEST_WIDTH - 1
+_WALKED = ("depth", "receptive_field")  # what decides where chains may go, whatever their widths
+_MANY = 1 << 20  # transitions; with fewer, one graph for every question is made fastest
+
+
+def design(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    budget: Budget | None = None,
+    *,
+    space: SearchSpace | None = None,
+    objective: Any = None,
+    pareto: Any = None,
+    top: int = 1,
+    time_limit: float | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    **limits: Any,
+) -> Designs:
+    """The best networks of a space that meet a budget, found exactly; no data, no training.
+
+    Args:
+        input_shape: `(C, H, W)`, without the batch.
+        num_classes: outputs of the head.
+        budget: a `Budget` of limits on figures.
+        space: the `SearchSpace`; by default `SearchSpace.for_input(input_shape)`.
+        objective: "max macs" or "min params" and so on, for any figure that a `Budget` limits, or
+            weights such as `{"macs": 1, "params": -20}` to maximise a sum. By default "max macs"
+            where the receptive field has a least value and MACs no highest, else "max params".
+        pareto: instead of an objective, figures or objectives such as "params,macs": every network
+            of which none is better in one of them and as good in the others.
+        top: how many networks, at most 1,000. Each is the best of its kind: they differ in more
+            than widths. A Pareto front is given whole.
+        time_limit: seconds after which the best so far is returned, not proven.
+        watch: is called with the `Progress` of the search, now and then.
+        **limits: limits of `Budget`, instead of or beside one.
+
+    `KeyboardInterrupt` (Ctrl-C) returns the best so far, `proven` being false.
+
+    Raises:
+        InfeasibleBudget: no network of the space meets the budget; the error says which limits
+            cannot hold together, and what can be reached.
+        SearchStopped: the time limit came before any answer.
+        ArgumentError: an argument cannot be meant, or the space is too large to be searched; the
+            error then says by how much (docs/limits.md).
+
+    >>> found = design((1, 28, 28), 10, params=8_000, receptive_field=22, depth=8)
+    >>> found.proven, str(found[0].spec)
+    (True, 'c10p1 c12p1 c12p1 c12p1 p c12p1 c12p1 c12p1 gap10')
+    """
+    started = time.perf_counter()
+    shape = check_shape(input_shape)
+    for name, value, most in (("num_classes", num_classes, _CLASSES), ("top", top, MOST_TOP)):
+        if type(value) is not int or not 1 <= value <= most:
+            what = f"{name}={value!r} must be a whole number of at least 1 and at most {most:,}"
+            raise ArgumentError(explain(what))
+    if time_limit is not None and not _is_time(time_limit):
+        what = f"time_limit={time_limit!r} must be a number of seconds from 0 to {_MOST_SECONDS:,}"
+        raise ArgumentError(explain(what, remedy="Leave it out to wait for a proof."))
+    if pareto is not None and objective is not None:
+        what = "a Pareto front has no objective beside its figures"
+        numbers = {"objective": repr(objective), "pareto": repr(pareto)}
+        raise ArgumentError(explain(what, numbers=numbers, remedy="Leave one of them out."))
+    if pareto is not None and top != 1:
+        what = f"a Pareto front is given whole, and top={top} asks for a part of it"
+        raise ArgumentError(explain(what, remedy="Leave one of them out."))
+    wanted = together(budget, limits)
+    box = read_box(wanted)
+    objective = default_objective(box) if objective is None else objective
+    goals = (read_goal(objective),) if pareto is None else read_goals(pareto)
+    searches = _Searches(
+        shape, num_classes, space or SearchSpace.for_input(shape), time_limit, watch
+    )
+    covered = searches.count()
+    at_most = None
+    if pareto is not None:
+        designs, proven = pareto_front(goals, box, searches.best)
+    else:
+        factor, weights = goals[0].scaled()
+        outcome = searches.run(weights, box, top)
+        designs = [searches.plan(spec) for spec in outcome.specs]
+        proven = outcome.proven
+        if outcome.at_most is not None:
+            at_most = outcome.at_most / factor
+    if not designs:
+        raise diagnose(wanted, box, searches.best)
+    for found in designs:  # the search and the plan count by themselves
+        wanted.enforce(found.account)
+    return Designs(
+        designs=tuple(designs),
+        goal=", ".join(goal.text for goal in goals),
+        budget=wanted,
+        proven=proven,
+        at_most=at_most,
+        covered=covered,
+        evaluated=searches.evaluated,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def default_objective(box: Box) -> str:
+    """What to maximise where nothing is said, as measured in docs/designing.md.
+
+    More MACs at equal parameters make a network more accurate once its field is wide enough, and
+    less so before: they are then spent on convolutions that see little.
+    """
+    wide = box.get("receptive_field", (None, None))[0] is not None
+    free = box.get("macs", (None, None))[1] is None
+    return "max macs" if wide and free else "max params"
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= _MOST_SECONDS
+
+
+class _Searches:
+    """Searches over one space, which share its graphs."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_classes: int,
+        space: SearchSpace,
+        time_limit: float | None,
+        watch: Callable[[Progress], None] | None,
+    ) -> None:
+        self.shape, self.num_classes, self.space = shape, num_classes, space
+        self.deadline = None if time_limit is None else time.monotonic() + time_limit
+        self.outer_watch = watch
+        self.graphs: dict[object, list[tuple[Survey, Graph]]] = {}
+        self.evaluated = 0
+
+    def count(self) -> int:
+        """How many networks the space holds."""
+        return count_networks(self.space, self.shape, self.num_classes, self.tick)
+
+    def run(self, weights: dict[str, int], box: Box, top: int = 1) -> Outcome:
+        """The best networks within a box."""
+        rest = {name: limit for name, limit in box.items() if name not in _WALKED}
+        graph = self.graph(box, rest)
+        goal: dict[str, int] = {}
+        for name, weight in weights.items():
+            goal[canonical(name)] = goal.get(canonical(name), 0) + weight
+        outcome = solve(graph, Problem(goal, rest, top), self.watch, self.tick)
+        self.evaluated += outcome.evaluated
+        return outcome
+
+    def graph(self, box: Box, rest: Box) -> Graph:
+        """A graph that holds every network within a box, made on first use.
+
+        One of many transitions is made without those that are too much for the box by themselves.
+        """
+        known = self.graphs.setdefault(tuple(box.get(name) for name in _WALKED), [])
+        for surveyed, graph in known:
+            if surveyed.covers(rest):
+                return graph
+        walk = SpaceWalk(self.space, self.shape, self.num_classes, box)
+        surveyed = survey(walk, (), self.tick)
+        if surveyed.transitions > _MANY:
+            surveyed = survey(walk, caps_of(rest), self.tick)
+            surveyed.check()
+            self.graphs.clear()  # two of these might not fit into memory
+            known = self.graphs.setdefault(tuple(box.get(name) for name in _WALKED), [])
+        known.append((surveyed, build(surveyed, (*ADDED, PEAK), self.tick)))
+        return known[-1][1]
+
+    def best(self, weights: dict[str, int], box: Box) -> Design | None:
+        """The best network within a box, proven; None if it is proven that there is none."""
+        outcome = self.run(weights, box)
+        if not outcome.proven:
+            raise stopped()
+        return self.plan(outcome.specs[0]) if outcome.specs else None
+
+    def plan(self, spec: Spec) -> Design:
+        """A network with its account."""
+        return Design(spec, plan(spec, self.shape))
+
+    def watch(self, progress: Progress) -> None:
+        """Stop at the deadline, and tell who asked."""
+        self.tick()
+        if self.outer_watch is not None:
+            self.outer_watch(progress)
+
+    def tick(self) -> None:
+        """Stop at the deadline."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise stopped()

@@ -1,0 +1,436 @@
+"""The Graph: every network of a space as a path, with exact costs on its transitions.
+
+A state is a place in the chain and the width there; a transition is a stage with its width. The
+levels of the graph count stages. Networks that reach one state differ in their past alone, so what
+may follow is worked out once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, reduce
+from math import gcd, prod
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..accounting.geometry import Count
+from ..accounting.receptive_field import ReceptiveField
+from ..accounting.window import Window, check_span
+from ..errors import ArgumentError, explain
+from ..spec.plan import Spec, bytes_by_type, live_bytes, rows_of
+from ..spec.stages import Stage, with_width
+from ..spec.text import write
+
+Ints: TypeAlias = NDArray[np.int64]
+Caps: TypeAlias = tuple[tuple[str, int], ...]  # highest values of figures
+Box: TypeAlias = Mapping[str, tuple[int | None, int | None]]  # lowest and highest of figures
+
+# What adds up along a chain. The peak does not: it is the largest along the chain.
+ADDED = ("params", "macs", "weight_bytes", "depth", "receptive_field")
+PEAK = "peak_activation_bytes"
+LARGEST = 1 << 52  # cost of one stage, so that those of hundreds add up within 64 bits
+LARGEST_WIDTH = 1 << 31
+MOST_LEVELS = 400  # stages in a row: 400 times LARGEST stays below NEVER, and 400 calls on a stack
+MOST_TRANSITIONS = 1 << 23  # of a graph: a search over that many takes some 3 GB
+MOST_COUNTED = 1 << 33
+BYTES = 350  # that a search takes for every transition, measured
+FEW = 4096
+NEVER = -(1 << 61)  # worth of what cannot be completed
+
+
+class Move(NamedTuple):
+    """A stage that may come next, its width left at 1, and what can be chosen for it."""
+
+    stage: Stage
+    node: Any  # where it leads: hashable, with the `size` of the map there, () behind the head
+    widths: tuple[int, ...] | None  # None keeps the width of the map that it reads
+    growth: int = 0  # what the receptive field grows by
+    wider: bool = False  # whether only widths serve that are at least that of the map it reads
+    span: int = 0  # what a window grows by that is not the receptive field: that of the whole map
+
+
+class Walk(Protocol):
+    """What the chains of a graph are made of."""
+
+    start: Any
+    in_channels: int
+
+    def moves(self, node: Any) -> Iterable[Move]:
+        """Every stage that may follow at a node."""
+
+
+class Level(NamedTuple):
+    """Transitions from one level of states to the next, sorted by the state that they leave."""
+
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
+    stage: NDArray[np.int16]
+    width: NDArray[np.int32]
+    costs: Mapping[str, Ints]
+
+    def keep(self, mask: NDArray[np.bool_]) -> Level:
+        """The transitions where `mask` holds."""
+        costs = {name: cost[mask] for name, cost in self.costs.items()}
+        return Level(
+            self.source[mask], self.target[mask], self.stage[mask], self.width[mask], costs
+        )
+
+
+class Graph(NamedTuple):
+    """All networks as paths from the one state of the first level to the states in `ends`."""
+
+    levels: tuple[Level, ...]
+    states: tuple[int, ...]  # how many on every level
+    ends: tuple[NDArray[np.bool_], ...]  # on every level: which are complete networks
+    stages: tuple[Stage, ...]  # in the order of their words
+
+    def spec(self, path: Iterable[tuple[int, int]]) -> Spec:
+        """The network of a path, given as stage and width of every transition."""
+        return Spec(tuple(with_width(self.stages[i], width) for i, width in path))
+
+    def suffixes(self, worth: list[Ints]) -> list[Ints]:
+        """The most that any completion of a state is worth, given the worth of transitions."""
+        return self._backward(worth, np.add, np.maximum, NEVER)
+
+    def peaks(self, choose: np.ufunc) -> list[Ints]:
+        """The least (`np.minimum`) or most (`np.maximum`) peak of the completions of a state."""
+        peaks = [level.costs[PEAK] for level in self.levels]
+        return self._backward(peaks, np.maximum, choose, 0 if choose is np.maximum else -NEVER)
+
+    def _backward(
+        self, costs: list[Ints], combine: np.ufunc, choose: np.ufunc, never: int
+    ) -> list[Ints]:
+        """What completions of a state come to: costs combined along each, and one chosen."""
+        found = [np.where(end, np.int64(0), np.int64(never)) for end in self.ends]
+        for i in range(len(self.levels) - 1, -1, -1):
+            level = self.levels[i]
+            if len(level.source):
+                total = combine(costs[i], found[i + 1][level.target])
+                first = np.flatnonzero(np.diff(level.source, prepend=-1))
+                best = choose.reduceat(total, first)
+                found[i][level.source[first]] = np.maximum(best, NEVER)
+        return found
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether any path is a complete network."""
+        return int(self.suffixes(self._nothing)[0][0]) == 0
+
+    @property
+    def _nothing(self) -> list[Ints]:
+        """A worth of 0 for every transition."""
+        return [np.zeros(len(level.source), np.int64) for level in self.levels]
+
+    def prefixes(self, worth: list[Ints]) -> list[Ints]:
+        """The most that any beginning up to a state is worth."""
+        found = [np.full(count, NEVER, np.int64) for count in self.states]
+        found[0][:] = 0
+        for i, level in enumerate(self.levels):
+            np.maximum.at(found[i + 1], level.target, worth[i] + found[i][level.source])
+            np.maximum(found[i + 1], NEVER, out=found[i + 1])
+        return found
+
+    def within(self, box: Box) -> Graph:
+        """Without the transitions on which no network within the limits lies."""
+        graph, before = self._bounded(self._nothing, 0), -1
+        while before != (before := sum(len(level.source) for level in graph.levels)):
+            for name, (low, high) in box.items():
+                if name == PEAK:  # one stage reaches a least peak, and all keep to a highest
+                    levels = [lv if high is None else lv.keep(lv.costs[PEAK] <= high)
+                              for lv in graph.levels]  # fmt: skip
+                    graph = graph._replace(levels=tuple(levels))
+                    continue
+                for sign, bound in ((-1, high), (1, low)):
+                    if bound is not None:
+                        graph = graph._bounded([sign * lv.costs[name] for lv in graph.levels],
+                                               sign * bound)  # fmt: skip
+        return graph
+
+    def tightened(self, box: Box) -> Box:
+        """The same limits at values that a network can have, as far as common divisors tell.
+
+        All networks of a graph may have, say, MACs that are multiples of 784: then 300,000,000 is
+        as good as 299,999,952, and a search that knows it need not look for what is between.
+        """
+        tight = dict(box)
+        for name, (low, high) in box.items():
+            if name != PEAK and any(len(level.source) for level in self.levels):
+                step, rest = self._spacing([level.costs[name] for level in self.levels])
+                if step > 1:
+                    low = None if low is None else low + (rest - low) % step
+                    high = None if high is None else high - (high - rest) % step
+                    tight[name] = (low, high)
+        return tight
+
+    def _spacing(self, costs: list[Ints]) -> tuple[int, int]:
+        """`step` and `rest` so that the cost of every network is `rest` modulo `step`."""
+        some = self.prefixes(costs)  # of every state the cost of one path to it
+        ends = np.concatenate([cost[end & (cost > NEVER)]
+                               for cost, end in zip(some, self.ends, strict=True)])  # fmt: skip
+        if not len(ends):
+            return 1, 0
+        step = int(np.gcd.reduce(ends - ends[0]))
+        for i, level in enumerate(self.levels):
+            excess = some[i][level.source] + costs[i] - some[i + 1][level.target]
+            step = gcd(step, int(np.gcd.reduce(excess))) if len(excess) else step
+        return step, int(ends[0])
+
+    def _bounded(self, worth: list[Ints], least: int) -> Graph:
+        """Without the transitions through which no path is worth `least`."""
+        ahead, behind = self.suffixes(worth), self.prefixes(worth)
+        levels = tuple(
+            level.keep(behind[i][level.source] + worth[i] + ahead[i + 1][level.target] >= least)
+            for i, level in enumerate(self.levels)
+        )
+        return self._replace(levels=levels)
+
+
+def word(stage: Stage) -> str:
+    """The word of a stage, whose width is 1 where it has one."""
+    return write((stage,))
+
+
+class Part(NamedTuple):
+    """A node of a walk, and what may follow it."""
+
+    node: Any
+    widths: tuple[int, ...]
+    moves: tuple[Move, ...]
+
+
+class Survey(NamedTuple):
+    """The nodes of a walk, level by level, and how large their graph is: known before it is made.
+
+    `caps` are highest values of figures that add up, or of the peak: a stage that costs more by
+    itself lies on no network within them, and is left out.
+    """
+
+    levels: tuple[tuple[Part, ...], ...]
+    outside: int  # bytes of the input, which lives while the network runs
+    caps: Caps
+    transitions: int
+
+    def check(self) -> None:
+        """Refuse a graph that would need more memory than a search should."""
+        if self.transitions > MOST_TRANSITIONS:
+            numbers = {
+                "pairs of widths": f"{self.transitions:,}",
+                "at most": f"{MOST_TRANSITIONS:,}",
+                "memory": f"about {self.transitions * BYTES / 1e9:,.1f} GB",
+            }
+            remedy = (
+                "Take fewer widths, with a divisor or as a list, fewer kernels, or lower limits."
+            )
+            raise ArgumentError(
+                explain("the search space is too large", numbers=numbers, remedy=remedy)
+            )
+
+    def covers(self, box: Box) -> bool:
+        """Whether no network within a box is left out."""
+        highs = dict(caps_of(box))
+        return all(highs.get(name, cap + 1) <= cap for name, cap in self.caps)
+
+
+def caps_of(box: Box) -> Caps:
+    """The highest values of a box, as far as one stage can be too much for them."""
+    names = ("params", "macs", "weight_bytes", PEAK)
+    highs = ((name, box.get(name, (None, None))[1]) for name in names)
+    return tuple((name, high) for name, high in highs if high is not None)
+
+
+def survey(walk: Walk, caps: Caps = (), tick: Callable[[], None] = lambda: None) -> Survey:
+    """Follow a walk to its end without a transition being made; `tick` may raise to stop it."""
+    outside = 4 * walk.in_channels * prod(walk.start.size)
+    nodes: dict[Any, tuple[int, ...]] = {walk.start: (walk.in_channels,)}
+    fields = {walk.start: 1}  # the largest receptive field at a node
+    levels: list[tuple[Part, ...]] = []
+    count = 0
+    while nodes:
+        ahead: dict[Any, tuple[int, ...]] = {}
+        seen: dict[Any, int] = {}
+        parts = []
+        for node, widths in nodes.items():
+            tick()
+            moves = tuple(walk.moves(node)) if node.size else ()
+            for move in moves:
+                ahead.setdefault(move.node, widths if move.widths is None else move.widths)
+                field = fields[node] + move.growth
+                seen[move.node] = max(field, seen.get(move.node, 0))
+                check_span(field + move.span)
+                around = outside if levels else 0
+                count += _count(
+                    move.stage, widths, move.widths, node.size, around, move.wider, caps
+                )
+            parts.append(Part(node, widths, moves))
+            if count > MOST_COUNTED:  # nobody needs to know by how much more
+                return Survey((*levels, tuple(parts)), outside, caps, count)
+        levels.append(tuple(parts))
+        if len(levels) > MOST_LEVELS:
+            what = "the networks have more stages than a search follows"
+            raise ArgumentError(explain(what, numbers={"at most": MOST_LEVELS}))
+        nodes, fields = ahead, seen
+    return Survey(tuple(levels), outside, caps, count)
+
+
+def build(
+    walk: Walk | Survey, figures: Iterable[str], tick: Callable[[], None] = lambda: None
+) -> Graph:
+    """The graph of a walk, with the costs that are asked for.
+
+    Raises:
+        ArgumentError: it would be too large, or its costs leave the 64-bit range.
+    """
+    surveyed = walk if isinstance(walk, Survey) else survey(walk, tick=tick)
+    surveyed.check()
+    names, caps = tuple(figures), surveyed.caps
+    first = surveyed.levels[0][0]
+    offsets: dict[Any, int] = {first.node: 0}
+    levels: list[Level] = []
+    states, ends = [len(first.widths)], [np.array([False] * len(first.widths))]
+    stages: dict[Stage, int] = {}
+    for level in surveyed.levels:
+        ahead: dict[Any, tuple[int, tuple[int, ...]]] = {}
+        count = 0
+        parts: list[tuple[Any, ...]] = []
+        for node, widths, moves in level:
+            tick()
+            for move in moves:
+                chosen = widths if move.widths is None else move.widths
+                if move.node not in ahead:
+                    ahead[move.node] = (count, chosen)
+                    count += len(chosen)
+                a, b, width, costs = _costs(
+                    move.stage, widths, move.widths, node.size,
+                    surveyed.outside if levels else 0, move.wider, caps,
+                )  # fmt: skip
+                number = stages.setdefault(move.stage, len(stages))
+                grown = move.growth + (not levels)  # the input sees itself
+                growth = np.full(len(a), grown, np.int64)
+                kept = [(costs | {"receptive_field": growth})[name] for name in names]
+                target = ahead[move.node][0] + b
+                parts.append(
+                    (offsets[node] + a, target, np.full(len(a), number, np.int16), width, *kept)
+                )
+        if not parts:
+            break
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        parts.clear()
+        order = np.argsort(columns[0], kind="stable")
+        source, target, stage, width, *kept = (column[order] for column in columns)
+        del columns
+        costs = dict(zip(names, kept, strict=True))
+        levels.append(Level(source.astype(np.int32), target.astype(np.int32),
+                            stage.astype(np.int16), width.astype(np.int32), costs))  # fmt: skip
+        states.append(count)
+        end = np.zeros(count, bool)
+        for node, (offset, widths) in ahead.items():
+            end[offset : offset + len(widths)] = not node.size
+        ends.append(end)
+        offsets = {node: offset for node, (offset, _) in ahead.items()}
+    ordered = sorted(stages, key=word)
+    place = np.array([ordered.index(stage) for stage in stages] or [0], np.int16)
+    levels = [level._replace(stage=place[level.stage]) for level in levels]
+    return Graph(tuple(levels), tuple(states), tuple(ends), tuple(ordered))
+
+
+def _count(
+    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
+    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+) -> int:  # fmt: skip
+    """How many pairs of widths `_costs` gives, or a few more where groups exclude some."""
+    if chosen is None:
+        return len(widths)
+    low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
+    return int((high - low).sum())
+
+
+@lru_cache(maxsize=512)
+def _reach(
+    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...],
+    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+) -> tuple[Ints, Ints]:  # fmt: skip
+    """For every width the range of the chosen ones, by index, that may follow it."""
+    _check_range(stage, max(widths), max(chosen), size, outside)
+    narrow, wide = np.array(widths, np.int64), np.array(chosen, np.int64)
+    low = np.searchsorted(wide, narrow) if wider else np.zeros(len(narrow), np.int64)
+    high = np.full(len(narrow), len(wide), np.int64)
+    if not caps or getattr(stage, "groups", 1) > 1:
+        return low, high
+    below = low.copy()  # a wider stage costs no less, so that those within the caps come first
+    while np.any(open_ := below < high):
+        middle = np.minimum((below + high) // 2, len(wide) - 1)
+        costs = _figures(stage, narrow, wide[middle], size, outside)
+        fits = np.logical_and.reduce([costs[name] <= cap for name, cap in caps])
+        below = np.where(open_ & fits, middle + 1, below)
+        high = np.where(open_ & ~fits, middle, high)
+    return low, high
+
+
+def _costs(
+    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
+    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
+    """Every admissible pair of widths by index, the width given, and what the stage costs."""
+    few = len(widths) * len(chosen or (0,)) <= FEW  # all that is worth keeping; many fill memory
+    made = _made if few else _made.__wrapped__
+    return made(stage, widths, chosen, size, outside, wider, caps)
+
+
+@lru_cache(maxsize=1024)
+def _made(
+    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
+    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
+    if chosen is None:
+        _check_range(stage, max(widths), max(widths), size, outside)
+        a = b = np.arange(len(widths))
+        narrow = wide = np.array(widths, np.int64)
+    else:
+        low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
+        count = high - low
+        a = np.repeat(np.arange(len(widths)), count)
+        b = np.arange(len(a)) + np.repeat(low - (np.cumsum(count) - count), count)
+        narrow, wide = np.array(widths, np.int64)[a], np.array(chosen, np.int64)[b]
+    groups = getattr(stage, "groups", 1)
+    if groups > 1:
+        fine = (narrow % groups == 0) & (wide % groups == 0)
+        a, b, narrow, wide = a[fine], b[fine], narrow[fine], wide[fine]
+    figures, ones = _figures(stage, narrow, wide, size, outside), np.ones(len(a), np.int64)
+    return a, b, wide, {name: ones * figure for name, figure in figures.items()}
+
+
+def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], outside: int) -> None:
+    """Refuse widths whose figures 64 bits do not hold, by plain ints, which hold all.
+
+    No pair costs more than the widest one does.
+    """
+    groups = getattr(stage, "groups", 1)
+    first, last = (max(1, width // groups) * groups for width in (first, last))
+    costs = _figures(stage, first, last, size, outside)
+    if max(first, last) >= LARGEST_WIDTH or max(costs.values()) >= LARGEST:
+        what = "costs of this space leave the 64-bit range"
+        numbers = {"widest": write((with_width(stage, last),))}
+        raise ArgumentError(explain(what, numbers=numbers, remedy="Use smaller widths."))
+
+
+def _figures(
+    stage: Stage, narrow: Count, wide: Count, size: tuple[int, ...], outside: int
+) -> dict[str, Count]:
+    """What a stage costs between two widths, or between many at once."""
+    layers = [
+        (f"x.{layer.name}" if layer.name else "x", layer)
+        for layer in with_width(stage, wide).layers(narrow)
+    ]
+    rows = list(rows_of(layers, (narrow, *size), ReceptiveField((Window(),) * len(size))))
+    params = sum(row.params for row in rows)
+    norms = [layer.buffers for _, layer in layers if layer.kind == "BatchNorm2d"]
+    live = [alive + outside for alive in live_bytes(rows, narrow, size)]
+    return {
+        "params": params,
+        "macs": sum(row.macs for row in rows),
+        "weight_bytes": sum(count for _, count in bytes_by_type(params, norms)),
+        "depth": sum(bool(np.any(row.macs)) for row in rows),
+        PEAK: reduce(np.maximum, live) if isinstance(narrow, np.ndarray) else max(live),
+    }

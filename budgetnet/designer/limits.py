@@ -1,0 +1,36 @@
+"""The limits of a Budget as a box of figures that a search can hold."""
+
+from __future__ import annotations
+
+from ..budget.budget import Budget
+from ..budget.limits import Range
+from ..errors import ArgumentError, explain
+from .graph import Box
+
+
+def canonical(name: str) -> str:
+    """The figure that a search counts: every parameter of a design trains."""
+    return "params" if name == "trainable_params" else name
+
+
+def read_box(budget: Budget) -> Box:
+    """The lowest and highest value of every figure that a budget limits.
+
+    Raises:
+        ArgumentError: a limit is not on a figure, so that a search cannot hold it.
+    """
+    box: dict[str, tuple[int | None, int | None]] = {}
+    for limit in budget.limits:
+        if not isinstance(limit, Range):
+            raise ArgumentError(
+                explain(
+                    f"design takes limits on figures, and {limit!r} is none",
+                    remedy="Say it with the search space, and check the result with the Budget.",
+                )
+            )
+        name = canonical(limit.name)
+        lows, highs = zip(box.get(name, (None, None)), (limit.low, limit.high), strict=True)
+        low = max((v for v in lows if v is not None), default=None)
+        high = min((v for v in highs if v is not None), default=None)
+        box[name] = (low, high)
+    return box

@@ -1,0 +1,138 @@
+"""The Goal: what a design is to maximise, as exact weights of figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from math import lcm
+from typing import Any
+
+from ..accounting.account import Account
+from ..budget.budget import did_you_mean
+from ..budget.limits import FIGURES
+from ..errors import ArgumentError, explain
+
+_MORE_IS_BETTER = ("receptive_field", "depth")
+_SHORT = {"rf": "receptive_field"}  # as people type it
+_POWER = re.compile(r"[eE]([+-]?\d+)")
+_LONGEST = 40  # characters of a weight, and powers of ten
+_USAGE = "Write 'max macs', 'min params', or weights such as 'macs=1,params=-20'."
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A weighted sum of figures, of which more is better.
+
+    >>> read_goal({"macs": 1, "params": "-0.5"}).scaled()
+    (2, {'macs': 2, 'params': -1})
+    """
+
+    text: str
+    weights: tuple[tuple[str, Fraction], ...]
+
+    def scaled(self) -> tuple[int, dict[str, int]]:
+        """A factor that makes every weight whole, and those weights."""
+        factor = lcm(*(weight.denominator for _, weight in self.weights))
+        return factor, {name: int(weight * factor) for name, weight in self.weights}
+
+    def value(self, account: Account) -> Fraction:
+        """What an account is worth."""
+        return sum((w * figure_of(name, account) for name, w in self.weights), Fraction())
+
+
+def figure_of(name: str, account: Account) -> int:
+    """A figure as one number: a receptive field by its shortest axis, as limits read it."""
+    value = FIGURES[name].read(account)
+    if isinstance(value, tuple):
+        return min(value)
+    assert value is not None  # a plan knows every figure
+    return value
+
+
+def read_goal(goal: Any) -> Goal:
+    """A Goal from what a user writes: "max macs", "min params", or weights by figure.
+
+    >>> read_goal("macs=1,rf=1000") == read_goal({"macs": 1, "receptive_field": 1000})
+    True
+
+    Raises:
+        ArgumentError: it names no figure, or no weight can be read.
+    """
+    if isinstance(goal, Goal):
+        return goal
+    if isinstance(goal, str) and "=" in goal:
+        parts = [part.partition("=")[::2] for part in goal.split(",")]
+        names = [_known(name) for name, _ in parts]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ArgumentError(explain(f"the objective names {twice} twice", remedy=_USAGE))
+        goal = dict(zip(names, (weight for _, weight in parts), strict=True))
+    if isinstance(goal, str):
+        way, _, name = goal.strip().partition(" ")
+        if way not in ("max", "min"):
+            what = f"objective {goal!r} does not say whether more or less is better"
+            raise ArgumentError(explain(what, remedy=_USAGE))
+        name = _known(name)
+        return Goal(f"{way} {name}", ((name, Fraction(1 if way == "max" else -1)),))
+    if not isinstance(goal, Mapping) or not goal:
+        raise ArgumentError(explain(f"cannot read the objective {goal!r}", remedy=_USAGE))
+    weights = tuple((_known(name), _weight(name, weight)) for name, weight in goal.items())
+    if len({name for name, _ in weights}) < len(weights):
+        raise ArgumentError(explain(f"the objective {goal!r} names a figure twice", remedy=_USAGE))
+    text = " ".join(f"{float(weight):+g} {name}" for name, weight in weights)
+    return Goal(f"max {text}", weights)
+
+
+def read_goals(names: Any) -> tuple[Goal, ...]:
+    """Goals of a Pareto front; a figure by itself goes the way that people want it to go.
+
+    >>> [goal.text for goal in read_goals("params,receptive_field")]
+    ['min params', 'max receptive_field']
+    """
+    try:
+        several = names.split(",") if isinstance(names, str) else names
+        given: list[Any] = list(islice(several, len(FIGURES) + 1))
+    except TypeError:
+        what = f"a Pareto front needs two figures or more, got {names!r}"
+        raise ArgumentError(explain(what)) from None
+    goals = tuple(read_goal(_directed(name)) for name in given)
+    for goal in goals:
+        if len(goal.weights) > 1 or abs(goal.weights[0][1]) != 1:
+            raise ArgumentError(explain(f"a Pareto front takes single figures, not {goal.text!r}"))
+    if len(goals) < 2 or len({goal.weights[0][0] for goal in goals}) < len(goals):
+        raise ArgumentError(explain(f"a Pareto front needs two figures or more, got {names!r}"))
+    return goals
+
+
+def _directed(name: Any) -> Any:
+    if isinstance(name, str) and " " not in name.strip():
+        name = _known(name)
+        return f"{'max' if name in _MORE_IS_BETTER else 'min'} {name}"
+    return name
+
+
+def _known(given: Any) -> str:
+    if not isinstance(given, str):
+        raise ArgumentError(explain(f"{given!r} is no figure of an account", remedy=_USAGE))
+    name = _SHORT.get(given.strip(), given.strip())
+    if name not in FIGURES:
+        remedy = did_you_mean(name, FIGURES)
+        raise ArgumentError(explain(f"{name!r} is no figure of an account", remedy=remedy))
+    return name
+
+
+def _weight(name: str, weight: Any) -> Fraction:
+    text = str(weight)
+    power = _POWER.search(text)
+    try:
+        if len(text) > _LONGEST or (power and abs(int(power[1])) > _LONGEST):
+            raise ValueError  # exact, it would fill memory
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        raise ArgumentError(explain(f"{shown!r} is no weight of {name}", remedy=_USAGE)) from None
+    if value == 0:
+        raise ArgumentError(explain(f"the weight of {name} is 0", remedy="Leave it out."))
+    return value

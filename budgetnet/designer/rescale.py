@@ -1,0 +1,180 @@
+"""`fit`: the widths of a given network, scaled to fill a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from ..accounting.account import Account
+from ..accounting.geometry import check_shape
+from ..budget.advice import output_stage
+from ..budget.budget import Budget, together
+from ..errors import ArgumentError, SpecError, explain
+from ..spec.plan import Spec, plan
+from ..spec.stages import Stage, with_width
+from .answers import Design
+from .graph import ADDED, PEAK, Box, build, caps_of, survey
+from .infeasible import diagnose
+from .limits import canonical, read_box
+from .objectives import figure_of
+from .search import Problem, solve, stopped
+from .skeletons import ChainWalk
+
+MOST_WIDTH = 100_000  # of all stages together
+_FIXED = ("receptive_field", "depth")  # no width changes them
+_WIDEST = 4  # times the given width: further than that nobody would call it the same network
+
+
+def fit(
+    spec: Spec | str,
+    input_shape: tuple[int, int, int],
+    budget: Budget | None = None,
+    *,
+    divisor: int = 1,
+    **limits: Any,
+) -> Design:
+    """Scale the widths of a network to fill a budget, in proportion and to the last unit.
+
+    All widths but the output's are scaled by the largest common factor that meets the budget. From
+    there each may move by an eighth, and the exact search finds those that fill the first limit
+    best; fewer MACs, then fewer parameters decide between equals. Where no such network meets the
+    budget, widths may move further.
+
+    Args:
+        spec: a `Spec`, or its text form.
+        input_shape: `(C, H, W)`, without the batch.
+        budget: a `Budget` of limits on figures.
+        divisor: only widths that it divides.
+        **limits: limits of `Budget`, instead of or beside one.
+
+    Raises:
+        InfeasibleBudget: no widths up to four times the given ones meet the budget.
+        ArgumentError: the budget limits what no width changes, or has no upper limit to fill, or
+            the network is too wide for a search.
+
+    >>> fitted = fit("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28), params=8_000)
+    >>> str(fitted.spec), fitted.account.params
+    ('c12 c11 c12 c12 p c12 c12 c12 gap10', 7974)
+    """
+    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    shape = check_shape(input_shape)
+    wanted = together(budget, limits)
+    box = _sized(wanted, plan(spec, shape))
+    goal = next((name for name, (_, high) in box.items() if high is not None), None)
+    if goal is None:
+        what = "there is nothing to fill: the budget has no upper limit that depends on widths"
+        raise ArgumentError(explain(what, remedy="Limit params, macs or bytes."))
+    free = _free_widths(spec)
+    if sum(free.values()) > MOST_WIDTH:
+        what = "the widths are more than a fit scales"
+        numbers = {"in all": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
+        raise ArgumentError(explain(what, numbers=numbers, remedy="Use narrower stages."))
+    middle = _scaled(spec, free, shape, box)
+    reach = Fraction(1, 8)
+    while reach <= 2 * _WIDEST:
+        widths = tuple(
+            _near(middle[i], free[i], reach, divisor) if i in free else _own(stage)
+            for i, stage in enumerate(spec.stages)
+        )
+        found = _best(spec, shape, widths, {goal: 1}, box)
+        if found is not None:
+            return found
+        reach *= 2
+    whole = tuple(
+        tuple(range(divisor, _WIDEST * free[i] + 1, divisor)) or (divisor,)
+        if i in free
+        else _own(stage)
+        for i, stage in enumerate(spec.stages)
+    )
+    raise diagnose(wanted, box, lambda goal, box: _best(spec, shape, whole, goal, box))
+
+
+def _sized(budget: Budget, account: Account) -> Box:
+    """The limits on what widths change; those on the rest must hold already."""
+    box = dict(read_box(budget))
+    for name in _FIXED:
+        box.pop(name, None)
+    for finding in budget.check(account):
+        if finding.name in _FIXED and not finding.ok:
+            raise ArgumentError(
+                explain(
+                    f"no width changes the {finding.name}",
+                    numbers={"got": finding.measured_text, "limit": finding.limit},
+                    remedy="Change kernels, strides or the number of layers, or use design.",
+                )
+            )
+    return box
+
+
+def _free_widths(spec: Spec) -> dict[int, int]:
+    """The widths that may change, by stage."""
+    output = output_stage(spec)
+    return {
+        i: stage.out_channels
+        for i, stage in enumerate(spec.stages)
+        if hasattr(stage, "out_channels") and i != output
+    }
+
+
+def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) -> dict[int, int]:
+    """The widths at the largest common factor with which no upper limit is passed."""
+
+    def widths(factor: Fraction) -> dict[int, int]:
+        return {i: max(1, int(factor * width)) for i, width in free.items()}
+
+    def fits(factor: Fraction) -> bool:
+        chosen = widths(factor)
+        stages = tuple(
+            with_width(stage, chosen[i]) if i in chosen else stage
+            for i, stage in enumerate(spec.stages)
+        )
+        try:
+            account = plan(Spec(stages), shape)
+        except SpecError:  # groups that do not divide these widths
+            return True
+        return all(
+            high is None or figure_of(name, account) <= high for name, (_, high) in box.items()
+        )
+
+    low, high = Fraction(0), Fraction(_WIDEST)
+    if fits(high):
+        return widths(high)
+    # the least factors at which some width grows; between two of them nothing changes
+    steps = sorted({Fraction(n, w) for w in free.values() for n in range(1, _WIDEST * w + 1)})
+    below, above = -1, len(steps) - 1
+    while above - below > 1:
+        between = (below + above) // 2
+        if fits(steps[between]):
+            below = between
+        else:
+            above = between
+    return widths(steps[below] if below >= 0 else low)
+
+
+def _own(stage: Stage) -> tuple[int, ...] | None:
+    """The width of the output, which stays; None where a stage has none of its own."""
+    return (stage.out_channels,) if hasattr(stage, "out_channels") else None
+
+
+def _near(middle: int, given: int, reach: Fraction, divisor: int) -> tuple[int, ...]:
+    """Widths within a share of the scaled one, at least one step to either side."""
+    span = max(divisor, int(reach * middle))
+    low, high = max(1, middle - span), min(middle + span, _WIDEST * given)
+    return tuple(w for w in range(low, high + 1) if w % divisor == 0) or (divisor,)
+
+
+def _best(
+    spec: Spec,
+    shape: tuple[int, ...],
+    widths: Sequence[tuple[int, ...] | None],
+    goal: dict[str, int],
+    box: Box,
+) -> Design | None:
+    surveyed = survey(ChainWalk(spec, shape, tuple(widths)), caps_of(box))
+    graph = build(surveyed, (*ADDED, PEAK))
+    goal = {canonical(name): weight for name, weight in goal.items()}
+    outcome = solve(graph, Problem(goal, box))
+    if not outcome.proven:
+        raise stopped()
+    return Design(outcome.specs[0], plan(outcome.specs[0], shape)) if outcome.specs else None

@@ -1,0 +1,359 @@
+"""The exact search for the best networks of a graph within limits.
+
+It is a label-setting search for a longest path with resource constraints. A label is the beginning
+of a network. It is dropped for one of three reasons only, each a proof that it is not needed: no
+completion is within the limits; no completion is worth more than the networks found already; or
+other labels at its state are at least as good in every respect. All arithmetic is in 64-bit
+integers, whose range is asserted. The search is run with few labels at a time, then with more,
+until what was set aside cannot be better than what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import SearchStopped, explain
+from ..spec.plan import Spec
+from .bounds import Bound, Path, lowest, sides
+from .graph import NEVER, PEAK, Box, Graph, Ints
+from .labels import Labels, join, undominated
+from .priorities import weigh
+
+ROOM = (1_000, 8_000, 64_000, 256_000)  # labels that are gone on with at a time
+CHUNK = 1 << 21  # candidates that are made at a time
+MOST_LABELS = 1 << 23  # that are held at a time, some 100 bytes each
+CROWD = 1 << 22  # candidates after which those are dropped that others make superfluous
+
+
+class Problem(NamedTuple):
+    """What to maximise, within which limits, and how many networks are wanted.
+
+    Several networks differ in more than their widths: each is the best of its skeleton.
+    """
+
+    goal: Mapping[str, int]
+    box: Box
+    top: int = 1
+
+
+class Progress(NamedTuple):
+    """Where a search stands.
+
+    Attributes:
+        room: beginnings of networks that it goes on with at a time.
+        share: how much of a network's stages is done.
+        best: the best network so far.
+    """
+
+    room: int
+    share: float
+    best: Spec | None
+
+
+class Outcome(NamedTuple):
+    """The networks found, the best first, and what is known about the others."""
+
+    specs: tuple[Spec, ...]
+    proven: bool  # whether none of the others is better
+    at_most: int | None  # no network's goal is above this; None where there is no network
+    evaluated: int  # labels that were looked at
+
+
+class Found(NamedTuple):
+    """A network with what it is ordered by."""
+
+    key: tuple[int, ...]
+    worth: int
+    skeleton: tuple[int, ...]
+    spec: Spec
+
+
+def solve(
+    graph: Graph,
+    problem: Problem,
+    watch: Callable[[Progress], None] = lambda _: None,
+    tick: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """The best networks of a graph; where there is none, that is proven.
+
+    `KeyboardInterrupt` and `TimeoutError`, raised by `watch` or anywhere else, end the search: what
+    was found by then is the outcome, not proven. Where nothing was, they are raised again. `tick`
+    is called more often than `watch`, and may raise the same.
+    """
+    box = {name: (_clamped(low), _clamped(high)) for name, (low, high) in problem.box.items()}
+    graph = graph.within(box)
+    tick()
+    if not graph.has_networks:
+        return Outcome((), True, None, 0)
+    search = _Search(graph, problem._replace(box=graph.tightened(box)), watch, tick)
+    try:
+        search.run()
+    except (KeyboardInterrupt, TimeoutError):
+        if not search.best:
+            raise
+    return search.outcome
+
+
+def _clamped(bound: int | None) -> int | None:
+    """A limit as 64 bits hold it: no figure of a graph comes near to their end."""
+    return bound if bound is None else min(max(bound, -(1 << 62)), 1 << 62)
+
+
+def stopped() -> SearchStopped:
+    """The error of a search that ended without an answer."""
+    what = "the search was stopped before it found a network, or a proof that there is none"
+    return SearchStopped(explain(what, remedy="Give it more time, or a smaller space."))
+
+
+class _Search:
+    def __init__(
+        self,
+        graph: Graph,
+        problem: Problem,
+        watch: Callable[[Progress], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self.graph, self.problem, self.watch, self.tick = graph, problem, watch, tick
+        self.held = 0  # labels, of all levels
+        self.worth = weigh(graph, problem.goal)
+        self.limits = sides(graph, problem.box)
+        self.bounds: list[Bound] = []
+        self.least_peak = problem.box.get(PEAK, (None, None))[0]
+        self.needs_peak = self.least_peak is not None or PEAK in problem.goal
+        if self.needs_peak:
+            self.low_peaks, self.high_peaks = graph.peaks(np.minimum), graph.peaks(np.maximum)
+        self.starts = [
+            np.searchsorted(level.source, np.arange(count + 1))
+            for level, count in zip(graph.levels, graph.states[:-1], strict=True)
+        ]
+        self.best: list[Found] = []
+        self.evaluated = 0
+        self.ceiling = self._ceiling(int(graph.suffixes(self.worth.added)[0][0]))
+        self.set_aside = NEVER  # the highest bound of labels that this run set aside
+
+    # ------------------------------------------------------------------ what is known
+
+    def _ceiling(self, bound: int) -> int:
+        """What no network that is not among the best is worth more than."""
+        if not self.worth.peak_weight:
+            return bound
+        peaks = self.high_peaks if self.worth.peak_weight > 0 else self.low_peaks
+        return bound + self.worth.peak_weight * int(peaks[0][0])
+
+    @property
+    def threshold(self) -> int:
+        """What a network must be worth more than to be wanted."""
+        if len(self.best) < self.problem.top:
+            return NEVER
+        return self.best[-1].worth - bool(self.worth.ties)  # an equal may still win a tie
+
+    @property
+    def outcome(self) -> Outcome:
+        top = max(self.ceiling, self.best[0].worth if self.best else NEVER)
+        return Outcome(
+            tuple(found.spec for found in self.best),
+            self.ceiling <= self.threshold,
+            self.worth.goal_at_most(top) if self.best else None,
+            self.evaluated,
+        )
+
+    def _tell(self, room: int, share: float) -> None:
+        self.watch(Progress(room, share, self.best[0].spec if self.best else None))
+
+    # ------------------------------------------------------------------ the runs
+
+    def run(self) -> None:
+        """Search until the answer is proven."""
+        self.bounds = lowest(self.graph, self.worth.added, self.limits, self._see)
+        self.ceiling = min(self.ceiling, self._ceiling(self.bounds[0].value))
+        if self.ceiling <= self.threshold:
+            return
+        for room in ROOM:
+            self._sweep(room, whole=False)
+            if self.ceiling <= self.threshold:
+                return
+        self._sweep(ROOM[-1], whole=True)
+
+    def _sweep(self, room: int, whole: bool) -> None:
+        """One pass from the input to complete networks.
+
+        Of more labels than there is room for, the most promising are gone on with, or in the
+        `whole` pass all of them in turns.
+        """
+        self.set_aside = NEVER
+        start = Labels.start(len(self.limits), len(self.worth.ties))
+        self._go_on(0, start, [], room, whole)
+        self.ceiling = min(self.ceiling, max(self.set_aside, self.threshold))
+        self._tell(room, 1.0)
+
+    def _go_on(
+        self, i: int, labels: Labels, history: list[tuple[Ints, Ints]], room: int, whole: bool
+    ) -> None:
+        if i == len(self.graph.levels) or not labels.count:
+            return
+        self._tell(room, i / len(self.graph.levels))
+        labels = self._expand(i, labels)
+        self._hold(labels.count)
+        self._collect(i, labels, [*history, (labels.parent, labels.via)])
+        order, turns = np.arange(labels.count), 1
+        if labels.count > room:
+            order = _by_promise(labels.bound, room)
+            turns = -(-labels.count // room) if whole else 1
+            if not whole:
+                self.set_aside = max(self.set_aside, int(labels.bound[order[room:]].max()))
+        for turn in range(turns):
+            which = order[turn * room : (turn + 1) * room]
+            some = labels.take(which[labels.bound[which] > self.threshold])
+            self._go_on(i + 1, some, [*history, (some.parent, some.via)], room, whole)
+        self._hold(-labels.count)
+
+    def _hold(self, more: int) -> None:
+        """Count the labels that are held, and stop before they fill memory."""
+        self.held += more
+        if self.held > MOST_LABELS:
+            what = f"the search has more than {MOST_LABELS:,} beginnings of networks open at once"
+            remedy = "Take a smaller space, or limits that leave fewer of them."
+            raise SearchStopped(explain(what, remedy=remedy))
+
+    # ------------------------------------------------------------------ labels
+
+    def _expand(self, i: int, labels: Labels) -> Labels:
+        """All labels one stage longer that may lead to a wanted network."""
+        starts = self.starts[i]
+        counts = starts[labels.state + 1] - starts[labels.state]
+        ends = np.cumsum(counts)
+        bases = [self._base(labels, bound) for bound in self.bounds]
+        made: list[Labels] = []
+        low, pending = 0, 0
+        while low < labels.count:
+            done = int(ends[low - 1]) if low else 0
+            high = max(low + 1, int(np.searchsorted(ends, done + CHUNK, side="right")))
+            some = slice(low, high)
+            rows = np.repeat(np.arange(low, high), counts[some])
+            skipped = starts[labels.state[some]] - (ends[some] - counts[some] - done)
+            via = np.arange(len(rows)) + np.repeat(skipped, counts[some])
+            self.evaluated += len(rows)
+            made.append(self._candidates(i, labels, rows, via, bases))
+            pending += made[-1].count
+            low = high
+            if pending > CROWD and low < labels.count:  # before they fill memory
+                made = [self._undominated(join(made))]
+                self._hold(made[0].count)
+                self._hold(-made[0].count)
+                pending = made[0].count
+            self.tick()
+        found = self._undominated(join(made))
+        if self.problem.top > 1:
+            found.skeleton = np.unique(found.skeleton, return_inverse=True)[1].astype(np.int64)
+        return found
+
+    def _undominated(self, found: Labels) -> Labels:
+        return found.take(undominated(found, self._compared(found), self.problem.top))
+
+    def _base(self, labels: Labels, bound: Bound) -> Ints:
+        """What labels contribute to a bound: their worth, and the credit for what they left."""
+        credit = sum(int(m) * limit.bound
+                     for m, limit in zip(bound.multipliers, self.limits, strict=True))  # fmt: skip
+        return labels.worth - bound.multipliers @ labels.uses + credit
+
+    def _candidates(
+        self, i: int, labels: Labels, rows: Ints, via: Ints, bases: list[Ints]
+    ) -> Labels:
+        """Labels `rows` continued by transitions `via`, as far as none of the proofs drops them."""
+        level = self.graph.levels[i]
+        bound = np.full(len(rows), -NEVER, np.int64)
+        for base, relaxed in zip(bases, self.bounds, strict=True):
+            more = base[rows] + relaxed.ahead[i][via]
+            if self.worth.peak_weight:
+                more += self._peak_worth(i, labels, rows, via)
+            bound = np.minimum(bound, more)
+            keep = bound > self.threshold
+            rows, via, bound = rows[keep], via[keep], bound[keep]
+        for j, limit in enumerate(self.limits):
+            least = limit.costs[i] + limit.least[i + 1][level.target]
+            keep = labels.uses[j][rows] + least[via] <= limit.bound
+            rows, via, bound = rows[keep], via[keep], bound[keep]
+        peak = labels.peak[rows]
+        if self.needs_peak:
+            peak = np.maximum(peak, level.costs[PEAK][via])
+        if self.least_peak is not None:
+            keep = np.maximum(peak, self.high_peaks[i + 1][level.target[via]]) >= self.least_peak
+            rows, via, bound, peak = rows[keep], via[keep], bound[keep], peak[keep]
+        uses, ties = labels.uses[:, rows], labels.ties[:, rows]
+        for j, limit in enumerate(self.limits):
+            uses[j] += limit.costs[i][via]
+        for j, name in enumerate(self.worth.ties):
+            ties[j] += level.costs[name][via]
+        skeleton = labels.skeleton[rows] * len(self.graph.stages) + level.stage[via]
+        worth = labels.worth[rows] + self.worth.added[i][via]
+        return Labels(level.target[via], worth, uses, ties, peak, rows, via, skeleton, bound)
+
+    def _peak_worth(self, i: int, labels: Labels, rows: Ints, via: Ints) -> Ints:
+        """The most that the peak of a completed network can add to its worth."""
+        level = self.graph.levels[i]
+        ahead = (self.high_peaks if self.worth.peak_weight > 0 else self.low_peaks)[i + 1]
+        peak = np.maximum(labels.peak[rows], level.costs[PEAK][via])
+        return np.maximum(peak, ahead[level.target[via]]) * self.worth.peak_weight
+
+    def _compared(self, labels: Labels) -> list[Ints]:
+        """What less is better of, beside the worth that adds up."""
+        rows = list(labels.uses)
+        if self.worth.peak_weight < 0:
+            rows.append(labels.peak)
+        if self.worth.peak_weight > 0 or self.least_peak is not None:
+            rows.append(-labels.peak)
+        return rows
+
+    # ------------------------------------------------------------------ complete networks
+
+    def _collect(self, i: int, labels: Labels, history: list[tuple[Ints, Ints]]) -> None:
+        """Keep the complete networks that are wanted."""
+        worth = labels.worth + self.worth.peak_weight * labels.peak
+        ended = np.flatnonzero(self.graph.ends[i + 1][labels.state])
+        for k in ended[np.argsort(-worth[ended], kind="stable")]:
+            if worth[k] <= self.threshold:
+                break
+            steps, at = [], int(k)
+            for j in range(i, -1, -1):
+                parents, vias = history[j]
+                steps.append((j, int(vias[at])))
+                at = int(parents[at])
+            self._keep(int(worth[k]), steps[::-1])
+
+    def _see(self, path: Path) -> int:
+        """Keep a network met on the way to the bounds, if it is within the limits."""
+        self.tick()
+        within = all(use <= limit.bound for use, limit in zip(path.uses, self.limits, strict=True))
+        peak = 0
+        if self.needs_peak:
+            peak = max(int(self.graph.levels[i].costs[PEAK][t]) for i, t in path.steps)
+        if within and peak >= (self.least_peak or 0):
+            self._keep(path.worth + self.worth.peak_weight * peak, path.steps)
+        return self.best[0].worth if self.best else NEVER
+
+    def _keep(self, worth: int, path: list[tuple[int, int]]) -> None:
+        """Put a network within the limits among the best, where it is one of them."""
+        levels = self.graph.levels
+        steps = [(int(levels[i].stage[t]), int(levels[i].width[t])) for i, t in path]
+        ties = [sum(int(levels[i].costs[name][t]) for i, t in path) for name in self.worth.ties]
+        skeleton = tuple(stage for stage, _ in steps) if self.problem.top > 1 else ()
+        new = Found((-worth, *ties), worth, skeleton, self.graph.spec(steps))
+        rivals = [found for found in self.best if found.skeleton == skeleton]
+        if not any(found.key <= new.key for found in rivals):
+            kept = [found for found in self.best if found.skeleton != skeleton]
+            self.best = sorted([*kept, new], key=lambda found: found.key)[: self.problem.top]
+
+
+def _by_promise(bound: Ints, room: int) -> Ints:
+    """Labels in the order of their bounds, but for half of the first turn.
+
+    That half lies at even distances among the rest: the best by their bounds are all alike, and
+    none of them may fill a limit to the last unit.
+    """
+    order = np.argsort(-bound, kind="stable")
+    spread = np.linspace(room // 2, len(order) - 1, room - room // 2).astype(np.int64)
+    first = np.concatenate([order[: room // 2], order[spread]])
+    return np.concatenate([first, np.delete(order, np.r_[: room // 2, spread])])

@@ -1,0 +1,148 @@
+"""Walks: the chains of a search space, and the widths of one given chain, as graphs want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import NamedTuple
+
+from ..accounting.window import Pair
+from ..spec.plan import Spec
+from ..spec.stages import Stage
+from .graph import Box, Move
+from .space import Place, SearchSpace
+
+
+class End(NamedTuple):
+    """Behind the head."""
+
+    size: tuple[int, ...] = ()
+
+
+class Node(NamedTuple):
+    """A place, and as much of depth and receptive field as limits on them ask for."""
+
+    place: Place
+    depth: int = 0
+    field: int = 1
+
+    @property
+    def size(self) -> Pair:
+        """Size of the map."""
+        return self.place.size
+
+
+class Link(NamedTuple):
+    """How many stages of a given chain are done."""
+
+    done: int
+    size: tuple[int, ...]
+
+
+class SpaceWalk:
+    """Every chain of a search space whose depth and receptive field are within limits.
+
+    Both depend on nothing but kinds, kernels and strides, so whole skeletons fall here, before any
+    width is looked at.
+    """
+
+    def __init__(
+        self, space: SearchSpace, input_shape: tuple[int, ...], num_classes: int, box: Box
+    ) -> None:
+        """Start at the input; `box` may limit `depth` and `receptive_field`."""
+        self.space, self.num_classes = space, num_classes
+        self.in_channels, self.start = input_shape[0], Node(Place((input_shape[1], input_shape[2])))
+        self.depth, self.field = (box.get(n) or (None, None) for n in ("depth", "receptive_field"))
+
+    def moves(self, node: Node) -> Iterator[Move]:
+        """Every stage that may follow, and what it leads to."""
+        jump = 2**node.place.downsamples
+        for stage, place, keeps_width, wider in self.space.follow(node.place, self.num_classes):
+            growth = field_growth(stage, jump)
+            depth = _tracked(node.depth + depth_of(stage), self.depth)
+            field = _tracked(node.field + growth, self.field, untracked=1)
+            if depth is None or field is None:
+                continue
+            if place is not None:
+                widths = None if keeps_width else self.space.widths
+                yield Move(stage, Node(place, depth, field), widths, growth, wider)
+            elif depth >= (self.depth[0] or 0) and field >= (self.field[0] or 0):
+                span = jump * (max(node.size) - 1)  # the head reads the whole map
+                yield Move(stage, End(), (self.num_classes,), growth, span=span)
+
+
+def count_networks(
+    space: SearchSpace,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    tick: Callable[[], None] = lambda: None,
+) -> int:
+    """How many networks a space holds, every combination of widths counted.
+
+    `tick` is called again and again, and may raise to stop the count.
+
+    >>> space = SearchSpace(widths=(4, 8), convs=2, downsamples=0, paddings="valid")
+    >>> count_networks(space, (1, 28, 28), 10)  # 4-4, 4-8, 8-8: widths never shrink
+    3
+    """
+    known: dict[Place, list[int]] = {}
+
+    def completions(place: Place) -> list[int]:
+        """By the width of the map: how many chains may follow."""
+        if place not in known:
+            tick()
+            total = [0] * len(space.widths)
+            for _, ahead, keeps_width, only_wider in space.follow(place, num_classes):
+                more = completions(ahead) if ahead else [1] * len(total)
+                if ahead and not keeps_width:
+                    wider = list(accumulate(reversed(more)))[::-1]
+                    more = wider if only_wider else wider[:1] * len(total)
+                total = [a + b for a, b in zip(total, more, strict=True)]
+            known[place] = total
+        return known[place]
+
+    start = Place((input_shape[1], input_shape[2]))
+    return completions(start)[0]
+
+
+class ChainWalk:
+    """One chain of stages with several widths to choose from for some of them."""
+
+    def __init__(
+        self, spec: Spec, input_shape: tuple[int, ...], widths: tuple[tuple[int, ...] | None, ...]
+    ) -> None:
+        """`widths` are those of every stage, of one alone too; None where it has none."""
+        self.stages = spec.stages
+        self.in_channels, self.start = input_shape[0], Link(0, input_shape[1:])
+        self.widths = widths
+
+    def moves(self, node: Link) -> Iterator[Move]:
+        """The one stage that follows."""
+        if node.done < len(self.stages):
+            stage, widths = self.stages[node.done], self.widths[node.done]
+            size = node.size
+            for layer in stage.layers(getattr(stage, "groups", 1)):
+                if layer.sliding:
+                    size = layer.sliding.output_size(size)
+            done = node.done + 1
+            yield Move(stage, Link(done, size if done < len(self.stages) else ()), widths)
+
+
+def _tracked(value: int, limits: tuple[int | None, int | None], untracked: int = 0) -> int | None:
+    """The value as far as its limits tell values apart; None above the highest."""
+    low, high = limits
+    if high is not None:
+        return value if value <= high else None
+    return untracked if low is None else min(value, low)
+
+
+def field_growth(stage: Stage, jump: int) -> int:
+    """What the receptive field grows by: `(k - 1)` times the effective stride so far."""
+    kernel = getattr(stage, "kernel_size", (1, 1))[0]
+    dilation = getattr(stage, "dilation", (1, 1))[0]
+    return int(dilation * (kernel - 1) * jump)
+
+
+def depth_of(stage: Stage) -> int:
+    """Layers of a stage that multiply and accumulate."""
+    return sum(bool(layer.sliding and layer.weights) for layer in stage.layers(1))

@@ -1,0 +1,16 @@
+"""Named networks, their weights, and specs built into modules. torch where a network is built."""
+
+from __future__ import annotations
+
+from ..spec.references import Reference, get_reference, list_models
+from .zoo import build, get_model, get_weights, list_weights
+
+__all__ = [
+    "Reference",
+    "build",
+    "get_model",
+    "get_reference",
+    "get_weights",
+    "list_models",
+    "list_weights",
+]

@@ -1,0 +1,140 @@
+"""Build specs into blocks, and the named reference networks.
+
+torch is imported only where a network is built, so that names and specs are at hand without it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ArgumentError, explain
+from ..spec.plan import Spec
+from ..spec.references import get_reference
+from ..spec.stages import Conv, Head, Pool, Separable, Stage, Transition
+from . import weights as shipped
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def list_weights(name: str | None = None) -> list[tuple[str, str]]:
+    """Pairs of model and weights that ship with the library, of one model or of all.
+
+    Each is a call: `get_model(*pair)`, `get_weights(*pair)`.
+
+    Raises:
+        ArgumentError: no network has this name; the message lists near ones.
+
+    >>> list_weights("s6")
+    [('s6', 'mnist')]
+    """
+    if name is not None:
+        get_reference(name)
+    return [pair for pair in shipped.find() if name in (None, pair[0])]
+
+
+def get_weights(name: str, weights: str) -> shipped.Weights:
+    """The shipped weights of a named network: what they are, and how to feed them.
+
+    The tensors are read when `state_dict` is called, and not before.
+
+    Raises:
+        ArgumentError: there is no such network, or it has no such weights; the message lists both.
+        WeightsError: the sidecar is damaged or belongs to another network.
+
+    >>> get_weights("s6", "mnist").meta["dataset"]["name"]
+    'MNIST'
+    """
+    return shipped.load(name, weights)
+
+
+def get_model(
+    name: str, weights: str | shipped.Weights | None = None, **kwargs: Any
+) -> nn.Sequential:
+    """Build a named network, with fresh weights or with shipped ones; `kwargs` as in `build`.
+
+    As in torchvision, the network comes in training mode either way: call `eval()` to predict.
+
+    Args:
+        name: one of `list_models`.
+        weights: the name of shipped weights, or what `get_weights` returned; `None` leaves the
+            weights random.
+        kwargs: as in `build`.
+
+    Raises:
+        ArgumentError: there is no such network, or it has no such weights.
+        WeightsError: the file is damaged or does not fit the network. Nothing is ever unpickled.
+
+    >>> sum(p.numel() for p in get_model("s6").parameters())
+    14372
+    >>> get_model("s6", weights="mnist").training
+    True
+    """
+    reference = get_reference(name)
+    if weights is None:
+        return build(reference.spec, reference.input_shape[0], **kwargs)
+    chosen = get_weights(name, weights) if isinstance(weights, str) else weights
+    if chosen.model != name:
+        raise ArgumentError(
+            explain(
+                f"these weights are not for {name!r}",
+                numbers={"weights": chosen.stem},
+                remedy=f"Build {chosen.model!r}, or name weights of {name!r}.",
+            )
+        )
+    tensors = chosen.state_dict()
+    net = build(reference.spec, reference.input_shape[0], **kwargs)
+    shipped.fill(net, tensors, chosen.stem)
+    return net
+
+
+def build(
+    spec: Spec | str, in_channels: int = 1, *, device: Any = None, dtype: Any = None
+) -> nn.Sequential:
+    """Build a spec into blocks: an `nn.Sequential` whose children are named as `plan` names them.
+
+    Args:
+        spec: a `Spec`, or its text form.
+        in_channels: channels of the input.
+        device: as in torch's layers.
+        dtype: as in torch's layers.
+
+    >>> [name for name, _ in build("c8 p gap10").named_children()]
+    ['conv1', 'pool1', 'head']
+    """
+    from torch import nn
+
+    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    tuple(spec.layers(in_channels))  # raises for a chain that cannot be built, before any weight is
+    children: OrderedDict[str, nn.Module] = OrderedDict()
+    channels = in_channels
+    for name, stage in spec.named_stages():
+        children[name] = _build_stage(stage, channels, {"device": device, "dtype": dtype})
+        channels = getattr(stage, "out_channels", channels)
+    return nn.Sequential(children)
+
+
+def _build_stage(stage: Stage, channels: int, factory: dict[str, Any]) -> nn.Module:
+    from torch import nn
+
+    from .. import blocks
+
+    if isinstance(stage, Pool):
+        return nn.MaxPool2d(stage.kernel_size, stage.stride, stage.padding)
+    norm = nn.BatchNorm2d if stage.norm else None
+    if isinstance(stage, Head):
+        return blocks.GAP(channels, stage.num_classes, norm_layer=norm, **factory)
+    layers: dict[str, Any] = {
+        "norm_layer": norm,
+        "activation_layer": nn.ReLU if stage.act else None,
+        **factory,
+    }
+    if isinstance(stage, Transition):
+        return blocks.Transition(channels, stage.out_channels, **layers)
+    layers["padding"], layers["dilation"] = stage.padding, stage.dilation
+    shape = (channels, stage.out_channels, stage.kernel_size, stage.stride)
+    if isinstance(stage, Separable):
+        return blocks.DepthwiseSeparable(*shape, **layers)
+    assert isinstance(stage, Conv)
+    return blocks.ConvBNReLU(*shape, groups=stage.groups, bias=stage.bias, **layers)

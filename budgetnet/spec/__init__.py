@@ -1,0 +1,1 @@
+"""A network written down: its stages, its text, and `plan`. No torch."""

@@ -1,0 +1,105 @@
+"""The Chain: the spec that describes a network, read back from its account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import NamedTuple
+
+from ..accounting.account import Account
+from ..accounting.rows import Row
+from ..errors import BudgetnetError
+from .plan import Spec, plan
+from .stages import Conv, Head, Pool, Separable, Stage
+
+
+class Chain(NamedTuple):
+    """A spec that describes a network, and what the network calls its stages."""
+
+    spec: Spec
+    names: tuple[str, ...]
+
+
+def chain_of(account: Account) -> Chain | None:
+    """The chain whose plan has the rows and totals of an account; `None` where there is none."""
+    if isinstance(account.input_shape[0], tuple) or len(account.input_shape) != 3:
+        return None
+    try:
+        stages, names = zip(*_pairs(list(_stages(account))), strict=True)
+        spec = Spec(stages)
+        planned = plan(spec, account.input_shape)
+    except (BudgetnetError, _NoChain, ValueError):
+        return None
+    totals = ("params", "macs", "receptive_field")
+    same = all(getattr(planned, name) == getattr(account, name) for name in totals)
+    return Chain(spec, names) if same and planned.output_shape == account.output_shape else None
+
+
+class _NoChain(Exception):
+    """The rows are no chain that a spec describes."""
+
+
+def _stages(account: Account) -> Iterator[tuple[Stage, str]]:
+    rows, channels = list(account.rows), account.input_shape[0]
+    while rows:
+        row = rows.pop(0)
+        if row.kind == "MaxPool2d" and row.sliding and not row.sliding.ceil_mode:
+            yield Pool(*_geometry(row)[:3]), row.path
+        elif row.kind == "Conv2d" and row.sliding:
+            stage = _conv(row, rows, channels)
+            name = row.path.removesuffix(".conv").removesuffix(".depthwise")
+            classifier = Conv(stage.out_channels, (1, 1), norm=stage.norm, act=False)
+            if rows and rows[0].is_global and stage == classifier:
+                yield Head(stage.out_channels, norm=stage.norm), name
+                return
+            yield stage, name
+        elif row.is_global:
+            yield Head(), row.path.removesuffix(".pool")
+            return
+        else:
+            raise _NoChain
+        channels = row.output_shape[0]
+
+
+def _conv(row: Row, rows: list[Row], channels: int) -> Conv:
+    """The convolution of a row, with the norm and activation that follow it."""
+    if not row.macs or row.reused:
+        raise _NoChain
+    kernel, stride, padding, dilation = _geometry(row)
+    out = row.output_shape[0]
+    weights = row.macs // prod(row.output_shape[1:])
+    groups, rest = divmod(out * channels * prod(kernel), weights)
+    if rest or row.params not in (weights, weights + out):
+        raise _NoChain
+    norm = bool(rows) and rows[0].kind == "BatchNorm2d" and rows.pop(0).params == 2 * out
+    act = bool(rows) and rows[0].kind == "ReLU" and bool(rows.pop(0))
+    bias = row.params > weights
+    kept = None if bias != norm else bias  # the default: a bias exactly where there is no norm
+    return Conv(out, kernel, stride, padding, dilation, groups, norm, act, kept)
+
+
+def _geometry(row: Row) -> tuple[tuple[int, int], ...]:
+    slide = row.sliding
+    if slide is None or len(slide.kernel) != 2 or any(lo != hi for lo, hi in slide.padding):
+        raise _NoChain
+    padding = tuple(lo for lo, _ in slide.padding)
+    return slide.kernel, slide.stride, padding, slide.dilation  # type: ignore[return-value]  # pairs
+
+
+def _pairs(stages: list[tuple[Stage, str]]) -> Iterator[tuple[Stage, str]]:
+    """Depthwise and pointwise convolutions as the one stage that they make."""
+    channels = 0
+    while stages:
+        stage, name = stages.pop(0)
+        after = stages[0][0] if stages else None
+        if (
+            isinstance(stage, Conv) and isinstance(after, Conv)
+            and stage.groups == stage.out_channels == channels > 1
+            and after == Conv(after.out_channels, (1, 1), norm=stage.norm, act=stage.act)
+            and stage.bias is None
+        ):  # fmt: skip
+            stages.pop(0)
+            shape = (stage.kernel_size, stage.stride, stage.padding, stage.dilation)
+            stage = Separable(after.out_channels, *shape, stage.norm, stage.act)
+        yield stage, name
+        channels = getattr(stage, "out_channels", channels)

@@ -1,0 +1,1 @@
+"""What any `nn.Module` costs and sees, from a run on shapes alone."""

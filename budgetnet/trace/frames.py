@@ -1,0 +1,117 @@
+"""The Frame: a module whose `forward` is running, and the row it leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import nn
+
+from ..accounting.receptive_field import lines_of
+from ..accounting.rows import Row
+from .rules import Effect
+
+
+@dataclass(slots=True)
+class Frame:
+    """A module whose `forward` is running; a leaf gathers its operations into one row."""
+
+    path: str
+    module: nn.Module
+    is_leaf: bool
+    effects: list[Effect] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
+    params: int = 0
+    unknown: str = ""
+    kind: str = ""
+
+    @property
+    def where(self) -> str:
+        """The module, for messages."""
+        return f"{self.path or 'the model'} ({type(self.module).__name__})"
+
+
+_OWN = f"{Path(__file__).parents[1]}{os.sep}"
+_TORCH = f"{Path(torch.__file__).parent}{os.sep}"
+
+
+def place_of(walk: Iterable[tuple[FrameType, int]]) -> str:
+    """The line of a model's own code that runs, as " at file:line"; `walk` begins at the innermost.
+
+    "" where a module of torch's is called by none but torch.
+    """
+    for frame, line in walk:
+        file = frame.f_code.co_filename
+        if frame.f_code.co_name == "running" and file.startswith(_OWN):
+            return ""
+        if not file.startswith((_OWN, _TORCH, "<")):  # the last is code without a file
+            depth = frame.f_globals.get("__name__", "").count(".") + 1
+            return f" at {'/'.join(Path(file).parts[-depth:])}:{line}"
+    return ""
+
+
+def kind_of(module: nn.Module) -> str:
+    """The class name that a user knows; `parametrize` derives a class of its own."""
+    cls = type(module)
+    return cls.__bases__[0].__name__ if is_parametrized(module) else cls.__name__
+
+
+def is_parametrized(module: nn.Module) -> bool:
+    """Whether the only child of a module is what computes its parameters."""
+    children = module._modules
+    return len(children) == 1 and "parametrizations" in children
+
+
+def row_of(
+    path: str,
+    kind: str,
+    effect: Effect,
+    reads: tuple[int, ...],
+    params: int,
+    unknown: str,
+    reused: bool = False,
+) -> Row:
+    """The row of one operation or layer."""
+    return Row(
+        path,
+        kind,
+        effect.shape[1:],
+        params,
+        None if effect.macs < 0 else effect.macs,
+        None if unknown else effect.field,
+        effect.sliding,
+        effect.is_global,
+        effect.global_context or effect.context > 0,
+        reused,
+        unknown,
+        reads,
+        lines_of(effect.context, len(effect.field.axes))
+        if effect.context and not effect.global_context
+        else (),
+    )
+
+
+def gather(effects: list[Effect]) -> Effect:
+    """One effect for all operations of a leaf: the last output, the summed cost."""
+    if len(effects) == 1:
+        return effects[0]
+    slides = [effect.sliding for effect in effects if effect.sliding]
+    sliding = slides[0] if len(slides) == 1 else None
+    pads = [effect.pads for effect in effects if effect.pads]
+    if sliding and len(pads) == 1:
+        both = zip(pads[0], sliding.padding, strict=True)
+        sliding = replace(sliding, padding=tuple((a + c, b + d) for (a, b), (c, d) in both))
+    unknown = any(effect.macs < 0 for effect in effects)
+    return replace(
+        effects[-1],
+        macs=-1 if unknown else sum(effect.macs for effect in effects),
+        sliding=sliding,
+        global_context=any(effect.global_context for effect in effects),
+        context=reduce(or_, (effect.context for effect in effects)),
+    )
