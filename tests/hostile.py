@@ -324,7 +324,7 @@ class Ended:
             redirected = [f"{n}>&-" if how == "closed" else "" for n, how in ((1, out), (2, error))]
             command = ["sh", "-c", f'exec "$@" {" ".join(redirected)}', "sh"]
             process = subprocess.Popen(
-                [*command, sys.executable, "-m", "budgetnet.cli", *call], cwd=folder,
+                [*command, sys.executable, "-m", "budgetnet", *call], cwd=folder,
                 stdout=opened[1][0], stderr=opened[2][0], stdin=subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})}, start_new_session=True,
             )  # fmt: skip

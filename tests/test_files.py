@@ -18,7 +18,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="there are no such files h
 
 
 def run(*arguments, cwd, **options):
-    command = [sys.executable, "-m", "budgetnet.cli", *arguments]
+    command = [sys.executable, "-m", "budgetnet", *arguments]
     return subprocess.run(command, cwd=cwd, text=True, timeout=120, **options)
 
 

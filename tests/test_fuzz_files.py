@@ -462,7 +462,7 @@ def test_some_of_all_that_in_processes_of_their_own(folder):
         (folder / "damaged.json").write_text(damage.damaged_json(json.loads(account_text), random))
         before = contents()
         arguments = random.choice([["check"], ["check", "damaged.json", "--params", "2k"]])
-        command = [sys.executable, "-m", "budgetnet.cli", *arguments]
+        command = [sys.executable, "-m", "budgetnet", *arguments]
         env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(command, capture_output=True, timeout=120, env=env)
         told = done.stdout + done.stderr

@@ -380,7 +380,7 @@ def test_visible_text_stays_as_it_is_and_ends_once():
 
 def start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "budgetnet.cli", *arguments],
+        [sys.executable, "-m", "budgetnet", *arguments],
         stdout=stdout, stderr=stderr, env={**os.environ, **environment},
     )  # fmt: skip
 
@@ -428,7 +428,7 @@ def test_descriptors_that_are_closed_change_nothing(closed, project):
     target, limits = "s6", ("20k", 1)
     if closed.startswith("<&- "):  # what the target's own process makes of it
         target, limits = "evil.py:net --input 1x8x8", (2, 1)
-    command = f'"{sys.executable}" -m budgetnet.cli check {target} --params'
+    command = f'"{sys.executable}" -m budgetnet check {target} --params'
     for limit, code in zip(limits, (0, 1), strict=True):
         done = subprocess.run(["sh", "-c", f"{command} {limit} {closed}"], capture_output=True)
         assert (code, b"") == (done.returncode, done.stderr)

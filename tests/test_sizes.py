@@ -212,7 +212,7 @@ def test_pruning_early_changes_no_answer(monkeypatch):
 def test_ctrl_c_ends_a_search_at_once(seconds):
     limits = ("--rf", "22", "--params", "300k..310k", "--macs", "50M..60M")
     run = subprocess.Popen(
-        [sys.executable, "-m", "budgetnet.cli", "design", "--input", "1x28x28", "--classes", "10",
+        [sys.executable, "-m", "budgetnet", "design", "--input", "1x28x28", "--classes", "10",
          "--widths", "1..235", *limits],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from budgetnet.models import shipping, weights
 from budgetnet.models.presets import GreyImage
 
 ROOT = Path(__file__).resolve().parents[1]
-PRETRAINED = ROOT / "budgetnet" / "pretrained"
+PRETRAINED = ROOT / "budgetnet" / "models" / "pretrained"
 SMALL = {"s6", "dsnet14"}  # evaluated in seconds
 SHIPPED = models.list_weights()
 PLAIN = models.get_weights("s6", "mnist").meta

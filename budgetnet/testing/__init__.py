@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .footprints import centre_footprints
-    from .graphs import Graph, graphs
     from .operators import assert_reads_match
     from .oracles import assert_field_matches, gradient_footprint, nan_footprint
+    from .random_graphs import Graph, graphs
     from .strategies import chains, specs
 
 _HOMES = {  # imported on first use: the pytest plugin needs no torch
-    "Graph": "graphs",
+    "Graph": "random_graphs",
     "assert_field_matches": "oracles",
     "assert_reads_match": "operators",
     "centre_footprints": "footprints",
     "chains": "strategies",
     "gradient_footprint": "oracles",
-    "graphs": "graphs",
+    "graphs": "random_graphs",
     "nan_footprint": "oracles",
     "specs": "strategies",
 }
