@@ -151,11 +151,11 @@ def at(name):
 
 def public():
     """What users may rely on: the names at the root, and those that its modules list."""
-    modules = [name for name in budgetnet.__all__ if name in budgetnet._MODULES]
+    modules = [name for name in budgetnet.__all__ if name in budgetnet._NAMESPACES]
     yield from (f"budgetnet.{name}" for name in budgetnet.__all__ if name not in modules)
     for module in modules:
-        names = importlib.import_module(f"budgetnet.{module}").__all__
-        yield from (f"budgetnet.{module}.{name}" for name in names)
+        names = getattr(budgetnet, module).__all__
+        yield from (f"{getattr(budgetnet, module).__name__}.{name}" for name in names)
 
 
 def test_the_reference_has_every_public_name_once():

@@ -84,7 +84,7 @@ class Over(nn.Module):
     """Raises what would be a verdict."""
 
     def forward(self, x):
-        from budgetnet.budget import Budget
+        from budgetnet import Budget
         import budgetnet
         Budget(params=0).enforce(budgetnet.plan("c1", (1, 8, 8)))
 

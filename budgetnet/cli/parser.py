@@ -298,7 +298,3 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", metavar="NAME=VALUE", action="append", default=[], help="argument of the callable"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

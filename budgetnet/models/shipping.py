@@ -122,7 +122,8 @@ def count_correct(
 ) -> int:
     """How many images `(N, 1, H, W)` the network assigns to their label, in evaluation mode.
 
-    >>> from budgetnet import models, weights
+    >>> from budgetnet import models
+    >>> from budgetnet.models import weights
     >>> found, net = weights.load("s6", "mnist"), models.get_model("s6", "mnist")
     >>> blank = torch.zeros(3, 1, 28, 28)
     >>> count_correct(net, found.transforms(), blank, torch.full((3,), -1))

@@ -1,4 +1,4 @@
-"""Ship the weights of an experiment: write budgetnet/models/pretrained/MODEL-mnist.* with its sidecar.
+"""Ship the weights of an experiment: write MODEL-mnist.* and its sidecar to models/pretrained.
 
     python examples/benchmarks/sweep.py frontier
     python examples/benchmarks/ship_weights.py frontier dsnet16
