@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from .designer.answers import Design, Designs
     from .designer.design import design
     from .designer.infeasible import InfeasibleBudget
-    from .designer.marginal_costs import explain
-    from .designer.rescale import fit
+    from .designer.marginal_costs import marginal_costs
+    from .designer.rescale import rescale
     from .designer.space import SearchSpace
     from .spec.plan import Spec, plan
     from .spec.source import to_python
@@ -60,12 +60,12 @@ _HOMES = {
     "account": "trace.account",
     "assert_budget": "budget.budget",
     "design": "designer.design",
-    "explain": "designer.marginal_costs",
     "find_folds": "deploy.folding",
     "find_hints": "budget.hints",
-    "fit": "designer.rescale",
     "fold_batchnorm": "deploy.folding",
+    "marginal_costs": "designer.marginal_costs",
     "plan": "spec.plan",
+    "rescale": "designer.rescale",
     "rule": "trace.rules",
     "to_onnx": "deploy.export",
     "to_program": "deploy.export",
@@ -99,14 +99,14 @@ __all__ = [
     "blocks",
     "design",
     "errors",
-    "explain",
     "find_folds",
     "find_hints",
-    "fit",
     "fold_batchnorm",
+    "marginal_costs",
     "models",
     "plan",
     "report",
+    "rescale",
     "rule",
     "rules",
     "testing",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = [
@@ -50,6 +50,30 @@ def shown(value: object, most: int = 80) -> str:
         text = f"a value of type {type(value).__name__} ({type(error).__name__})"
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= most else f"{text[: most - 1]}..."
+
+
+def near_names(name: object, known: Iterable[str], most: int = 1) -> list[str]:
+    """The known names that look most like one that is not known; case does not matter.
+
+    >>> near_names("ReLu", ["Conv2d", "ReLU"])
+    ['ReLU']
+    """
+    from difflib import get_close_matches  # on use: it is needed where something is wrong
+
+    by_case = {other.lower(): other for other in known}
+    found = get_close_matches(str(name)[:40].lower(), by_case, n=most)
+    return [by_case[other] for other in found]
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The nearest known name if one is near, and all of them, as the end of a message.
+
+    >>> did_you_mean("parms", ["params", "macs"]), did_you_mean("x", ["params", "macs"])
+    ("Did you mean 'params'? Known: params, macs.", 'Known: params, macs.')
+    """
+    known = list(known)
+    hint = "".join(f"Did you mean {near!r}? " for near in near_names(name, known))
+    return f"{hint}Known: {', '.join(known)}."
 
 
 class BudgetnetError(Exception):

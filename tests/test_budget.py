@@ -14,7 +14,7 @@ import budgetnet
 from budgetnet import Account, Budget, BudgetExceeded, Finding, Spec, assert_budget, models, plan
 from budgetnet.budget.advice import cheapest_change, coverage, scaled_change
 from budgetnet.budget.hints import find_hints
-from budgetnet.budget.limits import read_size
+from budgetnet.budget.limits import parse_size
 from budgetnet.errors import ArgumentError, BudgetnetError
 from budgetnet.spec.chains import chain_of
 from budgetnet.testing import specs
@@ -102,7 +102,7 @@ def test_a_receptive_field_may_have_both_bounds():
     ],
 )  # fmt: skip
 def test_sizes(text, in_bytes, expected):
-    assert expected == read_size(text, in_bytes=in_bytes)
+    assert expected == parse_size(text, in_bytes=in_bytes)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_sizes_that_cannot_be_read(text, in_bytes):
     with pytest.raises(
         ArgumentError, match=r"cannot read params=.* as a size\. Write a whole number"
     ) as caught:
-        read_size(text, "params", in_bytes)
+        parse_size(text, "params", in_bytes)
     assert len(str(caught.value)) < 250
 
 
@@ -140,7 +140,7 @@ GROUPED = [("20000", "20,000"), ("1,5k", None), ("1,,,5", None), ("1500", "1_500
 @pytest.mark.parametrize(("plain", "grouped"), GROUPED, ids=[plain for plain, _ in GROUPED])
 def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, capsys, monkeypatch):
     from budgetnet.cli.parser import main
-    from budgetnet.cli.report_command import read_budget
+    from budgetnet.cli.report_command import parse_limits
 
     monkeypatch.chdir(tmp_path)
     limits = set()
@@ -156,7 +156,7 @@ def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, cap
         }  # fmt: skip
         assert {0 if grouped else 2} == codes, capsys.readouterr()
         if grouped:
-            limits.add(Budget(**read_budget(f"params={text}")).limits)
+            limits.add(Budget(**parse_limits(f"params={text}")).limits)
         else:
             assert 3 == capsys.readouterr().err.count(f"cannot read params={text!r} as a size")
             with pytest.raises(ArgumentError, match="as a size"):
@@ -168,11 +168,11 @@ def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, cap
     "growth", ["1,5", "+1,,5", "1_0 %", "1,000 %", "\u0661%", "9" * 5000 + "%"]
 )
 def test_growths_that_cannot_be_read(growth):
-    from budgetnet.budget.limits import read_growth
+    from budgetnet.budget.limits import parse_growth
 
     with pytest.raises(ArgumentError, match=r"cannot read .* as a growth of params\."):
-        read_growth("params", growth, 100)
-    assert 1_600 == read_growth("params", "+1,500", 100).high
+        parse_growth("params", growth, 100)
+    assert 1_600 == parse_growth("params", "+1,500", 100).high
 
 
 NO_KINDS = [3, True, {"a": 1}, [""], [3], ["Conv2d", None], b"Conv2d", 1.5, "", None]
@@ -189,11 +189,11 @@ def test_what_names_no_kinds(key, kinds):
 @given(st.one_of(st.text(max_size=12), st.from_regex(r"[\d.,_ ]{1,6}[kKMGiB]{0,3}")), st.booleans())
 def test_any_text_is_a_size_or_an_error(text, in_bytes):
     try:
-        size = read_size(text, in_bytes=in_bytes)
+        size = parse_size(text, in_bytes=in_bytes)
     except ArgumentError:
         return
     assert size >= 0
-    assert size == read_size(f"{size:,}", in_bytes=in_bytes)
+    assert size == parse_size(f"{size:,}", in_bytes=in_bytes)
 
 
 def test_budgets_compose_and_take_limits_of_ones_own():

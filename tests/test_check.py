@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from budgetnet import models, plan
-from budgetnet.cli.config import read_checks
+from budgetnet.cli.config import checks_of
 from budgetnet.cli.parser import main
 
 NETS = """
@@ -151,7 +151,7 @@ require = "BatchNorm2d"
 [tool.budgetnet.check.growth]
 depth = 1
 ''')  # fmt: skip
-    (check,) = read_checks(folder / "pyproject.toml")
+    (check,) = checks_of(folder / "pyproject.toml")
     assert ("s6", (1, 28, 28), {"depth": 1}) == (check.name, check.shape, dict(check.growth))
     assert {"": 4, "model": 5, "input": 6, "params": 7, "macs": 8, "weight_bytes": 9,
             "require": 10, "growth": 12} == dict(check.lines)  # fmt: skip
@@ -237,7 +237,7 @@ def test_init_keeps_line_endings_comments_and_order(project, capsys):
     after = file.read_bytes()
     assert after.startswith(before + b"\r\n[[tool.budgetnet.check]]\r\n")
     assert after.count(b"\n") == after.count(b"\r\n")
-    (check,) = read_checks(file)
+    (check,) = checks_of(file)
     assert "é🙂\\" == check.name
     assert 0 == main(["check"])
 
@@ -254,7 +254,7 @@ def test_init_adds_to_what_is_written_inline(text, project, capsys):
     assert 0 == main(["init", "c4 gap2", "--input", "1x9x9"])
     after = file.read_text()
     assert [c.strip() for c in re.findall("#.*", text)] == re.findall("#.*", after)
-    assert "c4 gap2" == read_checks(file)[-1].name
+    assert "c4 gap2" == checks_of(file)[-1].name
     place = capsys.readouterr().out.strip().rpartition(":")[2]
     assert "c4 gap2" in "".join(after.splitlines()[int(place) - 1 : int(place) + 1])
     assert 0 == main(["check"])

@@ -1,4 +1,4 @@
-"""What design, fit and explain give: networks that build, sources that run, words that tell."""
+"""What design, rescale and marginal_costs give: networks that build, code that runs, clear words."""
 
 import json
 import random
@@ -11,10 +11,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import budgetnet
-from budgetnet import Budget, InfeasibleBudget, SearchSpace, Spec, design, explain, fit, plan
+from budgetnet import (
+    Budget,
+    InfeasibleBudget,
+    SearchSpace,
+    Spec,
+    design,
+    marginal_costs,
+    plan,
+    rescale,
+)
 from budgetnet.budget.limits import FIGURES
 from budgetnet.cli.parser import main
-from budgetnet.designer.objectives import figure_of, read_goal
+from budgetnet.designer.objectives import figure_of, parse_goal
 from budgetnet.designer.search import Outcome
 from budgetnet.errors import ArgumentError, BudgetnetError, SearchStopped, ShapeError
 from budgetnet.spec.stages import with_width
@@ -71,7 +80,7 @@ def test_source_makes_the_network_that_build_makes(drawn):
 @pytest.mark.parametrize("way", ["max", "min"])
 def test_the_report_network_is_among_the_answers_or_beaten(way, name):
     objective = f"{way} {name}"
-    goal = read_goal(objective)
+    goal = parse_goal(objective)
     best = design(*MNIST, params=20_000, receptive_field=22, space=SIX, objective=objective)
     s6 = plan(S6, (1, 28, 28))
     assert best.proven
@@ -245,7 +254,7 @@ def test_spaces_that_cannot_be_meant(options, message):
 @settings(max_examples=25)
 @given(st.integers(300, 60_000))
 def test_fit_fills_the_budget(limit):
-    fitted = fit(S6, (1, 28, 28), params=limit)
+    fitted = rescale(S6, (1, 28, 28), params=limit)
     assert fitted.account.params <= limit
     assert fitted.account.params >= limit * 0.9
     widths = [stage.out_channels for stage in fitted.spec.stages if hasattr(stage, "out_channels")]
@@ -256,7 +265,7 @@ def test_fit_is_exact_within_its_reach():
     """Against every combination of the widths that it may choose from."""
     spec = Spec.parse("c8 c8 p c8 gap10")
     middle, limits = 7, {"params": 1_100}
-    fitted = fit(spec, (1, 28, 28), **limits)
+    fitted = rescale(spec, (1, 28, 28), **limits)
     every = []
     for widths in product(range(middle - 1, middle + 2), repeat=3):
         numbers = iter(widths)
@@ -273,15 +282,15 @@ def test_fit_is_exact_within_its_reach():
 
 def test_fit_keeps_to_every_limit_groups_and_divisor():
     spec = "c16 ds32s2 c32g4 p c64 gap10"
-    fitted = fit(spec, (3, 64, 64), params="9k", macs="4M", peak_activation_bytes="0.6 MB")
+    fitted = rescale(spec, (3, 64, 64), params="9k", macs="4M", peak_activation_bytes="0.6 MB")
     Budget(params="9k", macs="4M", peak_activation_bytes="0.6 MB").enforce(fitted.account)
-    even = fit("c16 c32 gap10", (3, 32, 32), params="9k", divisor=4)
+    even = rescale("c16 c32 gap10", (3, 32, 32), params="9k", divisor=4)
     assert [0, 0] == [stage.out_channels % 4 for stage in even.spec.stages[:2]]
 
 
 @pytest.mark.parametrize("text", ["c8 c16 c12 gap", "c8 c16 t12", "c8 p c12+bias"])
 def test_fit_leaves_the_width_of_the_output(text):
-    fitted = fit(text, (1, 28, 28), params=700)
+    fitted = rescale(text, (1, 28, 28), params=700)
     assert 12 == fitted.account.output_shape[0]
     assert 600 <= fitted.account.params <= 700
 
@@ -292,26 +301,26 @@ def test_fit_does_not_pass_off_a_stopped_search_as_exact(monkeypatch):
 
     monkeypatch.setattr("budgetnet.designer.rescale.solve", stopped)
     with pytest.raises(SearchStopped):
-        fit(S6, (1, 28, 28), params=8_000)
+        rescale(S6, (1, 28, 28), params=8_000)
 
 
 def test_fit_says_what_it_cannot_do():
     with pytest.raises(ArgumentError, match="no width changes the receptive_field"):
-        fit(S6, (1, 28, 28), params=8_000, receptive_field=30)
+        rescale(S6, (1, 28, 28), params=8_000, receptive_field=30)
     with pytest.raises(ArgumentError, match="nothing to fill"):
-        fit(S6, (1, 28, 28), receptive_field=20)
+        rescale(S6, (1, 28, 28), receptive_field=20)
     with pytest.raises(InfeasibleBudget, match="params at most 50"):
-        fit(S6, (1, 28, 28), params=50)
+        rescale(S6, (1, 28, 28), params=50)
 
 
-# ---------------------------------------------------------------------------- explain
+# ---------------------------------------------------------------------------- marginal costs
 
 
 @settings(max_examples=60)
 @given(chains())
 def test_explain_tells_what_wider_networks_cost(drawn):
     spec, shape = drawn
-    found = explain(spec, shape)
+    found = marginal_costs(spec, shape)
     assert found.account.params == sum(stage.params for stage in found.stages)
     assert found.account.macs == sum(stage.macs for stage in found.stages)
     for i, stage in enumerate(found.stages):
@@ -326,7 +335,7 @@ def test_explain_tells_what_wider_networks_cost(drawn):
 
 
 def test_explain_reads_well():
-    check_golden("explain", str(explain(S6, (1, 28, 28), params=14_600, macs="4M")))
+    check_golden("marginal_costs", str(marginal_costs(S6, (1, 28, 28), params=14_600, macs="4M")))
 
 
 # ---------------------------------------------------------------------------- the command

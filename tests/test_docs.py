@@ -18,7 +18,7 @@ import torch
 
 import budgetnet
 from budgetnet.cli import parser as cli
-from budgetnet.cli.config import read_checks
+from budgetnet.cli.config import checks_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -91,7 +91,7 @@ def test_configuration_on_a_page_is_read(page, tmp_path):
     for i, block in enumerate(blocks(page, "toml")):
         file = tmp_path / f"{i}.toml"
         file.write_text(block, encoding="utf-8")
-        assert read_checks(file)
+        assert checks_of(file)
 
 
 def commands_on(page):

@@ -10,7 +10,7 @@ import pkgutil
 import pytest
 
 import budgetnet
-from budgetnet import Budget, Spec, design, errors, explain, fit, models, plan
+from budgetnet import Budget, Spec, design, errors, marginal_costs, models, plan, rescale
 from budgetnet.errors import located, shown
 
 WAYS = {
@@ -127,8 +127,8 @@ def values():
     yield Budget(params="10k").check(S6)
     yield designs
     yield designs[0]
-    yield fit("c16 c16 gap10", (1, 28, 28), params=900)
-    yield explain("c16 gap10", (1, 28, 28))
+    yield rescale("c16 c16 gap10", (1, 28, 28), params=900)
+    yield marginal_costs("c16 gap10", (1, 28, 28))
     yield budgetnet.SearchSpace()
     yield models.get_weights("s6", "mnist")
     yield models.get_reference("s6")

@@ -127,7 +127,7 @@ def section(**changes):
 def try_config(tried, what, text):
     file = Path("pyproject.toml")
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    found = tried.library(what, lambda: config.read_checks(file), errors.ArgumentError)
+    found = tried.library(what, lambda: config.checks_of(file), errors.ArgumentError)
     # The library has told; the command must, too, and say nothing else.
     status = tried.command(what, ["check"])
     if found is None and status not in (None, 2):
@@ -278,7 +278,7 @@ def test_a_damaged_baseline(count):
             text = damage.damaged_bytes(good, random)
         file.write_bytes(text)
         kinds = (errors.FormatError, errors.ArgumentError)
-        found = tried.library(f"baseline {i}", lambda: baseline.read_baseline(file), kinds)
+        found = tried.library(f"baseline {i}", lambda: baseline.parse_baseline(file), kinds)
         tried.command(f"baseline {i}", ["check"])
         if found is not None:
             figures = [n for check in found.values() for n in check.values()]

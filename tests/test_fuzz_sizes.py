@@ -142,7 +142,7 @@ def named(rng):
     if which == "fit":
         words = f"c{rng.choice(NUMBERS)} p c{rng.choice(NUMBERS)} gap10"
         limit = rng.choice([1, 500, 10**6, 10**12])
-        return f"fit {words!r} {limit}", lambda: budgetnet.fit(words, (1, 28, 28), params=limit)
+        return f"fit {words!r} {limit}", lambda: budgetnet.rescale(words, (1, 28, 28), params=limit)
     name = rng.choice(["objective", "pareto", "top", "time_limit", "num_classes", "input_shape"])
     if name == "input_shape" and rng.random() < 0.7:
         value = tuple(rng.choice([1, 28, *NUMBERS]) for _ in range(3))

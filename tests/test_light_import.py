@@ -30,8 +30,8 @@ LIGHT = {
     "weights": "from budgetnet import models; models.get_weights(*models.list_weights()[0])",
     "command line": "from budgetnet.cli import main; main(['account', 's6'])",
     "design": "import budgetnet; budgetnet.design((1, 28, 28), 10, params=8_000).to_python()",
-    "fit": "import budgetnet; budgetnet.fit('c16 c16 gap10', (1, 28, 28), params=900)",
-    "explain": "import budgetnet; str(budgetnet.explain('c16 gap10', (1, 28, 28)))",
+    "rescale": "import budgetnet; budgetnet.rescale('c16 c16 gap10', (1, 28, 28), params=900)",
+    "marginal costs": "import budgetnet; str(budgetnet.marginal_costs('c16 gap10', (1, 28, 28)))",
     "report": "import budgetnet; from budgetnet.report import render_html; "
     "render_html(budgetnet.plan('c16 p gap10', (1, 28, 28)))",
     "design command": "from budgetnet.cli import main; "

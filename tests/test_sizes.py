@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import budgetnet
-from budgetnet import Account, InfeasibleBudget, SearchSpace, Spec, design, fit, plan
+from budgetnet import Account, InfeasibleBudget, SearchSpace, Spec, design, plan, rescale
 from budgetnet.accounting.window import LARGEST, Window
 from budgetnet.budget.advice import MOST_PLANNED
 from budgetnet.cli.parser import main
@@ -76,7 +76,7 @@ def test_a_width_beyond_32_bits_is_refused_by_name(capsys):
     with pytest.raises(ArgumentError, match=r"num_classes=2147483648 .* at most 2,147,483,647"):
         design((1, 28, 28), 2**31)
     with pytest.raises(ArgumentError, match=r"64-bit range \(widest c3000000000\)"):
-        fit(Spec((Conv(2), Conv(3_000_000_000), Head())), (1, 8, 8), params=10**9)
+        rescale(Spec((Conv(2), Conv(3_000_000_000), Head())), (1, 8, 8), params=10**9)
 
 
 def test_limits_at_the_end_of_64_bits_are_limits_all_the_same():
@@ -366,15 +366,15 @@ def test_advice_that_would_take_long_is_left_out_and_says_so(spec):
 
 def test_fit_says_how_wide_a_network_may_be():
     with pytest.raises(ArgumentError, match="at most 100,000"):
-        fit("c1000000 c8 gap10", (1, 28, 28), params="1M")
+        rescale("c1000000 c8 gap10", (1, 28, 28), params="1M")
     with pytest.raises(ArgumentError, match="the search space is too large"):
-        fit("c20000 c20000 gap10", (1, 28, 28), params="10G")
+        rescale("c20000 c20000 gap10", (1, 28, 28), params="10G")
 
 
 def test_stages_without_end_are_refused():
     count = graphs.MOST_LEVELS + 1
     with pytest.raises(ArgumentError, match="more stages than a search follows"):
-        fit("c2p1 " * count + "gap10", (1, 9, 9), params=9_000)
+        rescale("c2p1 " * count + "gap10", (1, 9, 9), params=9_000)
 
 
 def test_the_longest_spaces_are_searched():

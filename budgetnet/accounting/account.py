@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import FormatError, explain
+from ..errors import FormatError, explain, near_names
 from . import rows as folding
 from . import saved
 from .files import parse_json
-from .geometry import compact
+from .geometry import compact, shape_text, shapes_of
 from .receptive_field import ReceptiveField
 from .rows import Row
 from .table import Column, Table
@@ -92,18 +92,22 @@ class Account:
         return tuple(dict.fromkeys(row.unknown for row in self.rows if row.unknown))
 
     @property
-    def _has_several(self) -> bool:
-        return isinstance(self.input_shape[0], tuple)
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of every input, without the batch."""
+        return shapes_of(self.input_shape)
+
+    @property
+    def input_size(self) -> tuple[int, ...]:
+        """`(height, width)` of an input that is the only one; () where there are several."""
+        return () if len(self.input_shapes) > 1 else self.input_shapes[0][1:]
 
     def row(self, path: str) -> Row:
         """First row at `path`; raises `KeyError` that lists near names."""
         for row in self.rows:
             if row.path == path:
                 return row
-        from difflib import get_close_matches
-
         known = [row.path for row in self.rows]
-        near = get_close_matches(path, known, n=3) or known[:3]
+        near = near_names(path, known, most=3) or known[:3]
         raise KeyError(f"no row at {path!r}; near names: {', '.join(near)}")
 
     def layers(self) -> tuple[Row, ...]:
@@ -200,14 +204,13 @@ class Account:
     @property
     def input_text(self) -> str:
         """Shape of the input, or of several, as people write it."""
-        shapes = self.input_shape if self._has_several else (self.input_shape,)
-        return " + ".join(map(_shape, shapes))
+        return " + ".join(map(shape_text, self.input_shapes))
 
     @property
     def output_text(self) -> str:
         """Shapes of the outputs, as people write them."""
         shapes = self.output_shapes
-        return "unknown" if shapes is None else " + ".join(map(_shape, shapes))
+        return "unknown" if shapes is None else " + ".join(map(shape_text, shapes))
 
     def _cells(self, row: Row) -> tuple[str, ...]:
         share = f"{100 * row.params / self.params:.1f} %" if row.params else ""
@@ -221,7 +224,7 @@ class Account:
             row.path or "(model)",
             row.kind,
             str(row.sliding) if row.sliding else "",
-            _shape(row.output_shape),
+            shape_text(row.output_shape),
             field,
             jump,
             "(reused)" if row.reused and not row.params else f"{row.params:,}" * bool(row.params),
@@ -253,7 +256,3 @@ def _known(value: object) -> str:
 
 def _count(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

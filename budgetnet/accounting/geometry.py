@@ -58,7 +58,7 @@ class Sliding:
                 explain(
                     "the kernel does not fit into the map",
                     where=where,
-                    numbers={"kernel / stride / padding": self, "map": "x".join(map(str, size))},
+                    numbers={"kernel / stride / padding": self, "map": shape_text(size)},
                     remedy="Use a larger input, fewer strides before this layer, or more padding.",
                 )
             )
@@ -67,7 +67,7 @@ class Sliding:
     def __str__(self) -> str:
         """Kernel / stride / padding, with the dilation where it is not 1."""
         pads = [str(lo) if lo == hi else f"{lo}+{hi}" for lo, hi in self.padding]
-        parts = ["x".join(map(str, self.kernel)), compact(self.stride), compact(pads)]
+        parts = [shape_text(self.kernel), compact(self.stride), compact(pads)]
         if any(d != 1 for d in self.dilation):
             parts.append("d" + compact(self.dilation))
         return " / ".join(parts)
@@ -106,6 +106,24 @@ def compact(values: Iterable[object]) -> str:
     """
     texts = [str(value) for value in values]
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def shape_text(shape: Iterable[object]) -> str:
+    """A shape as people write it.
+
+    >>> shape_text((3, 224, 224))
+    '3x224x224'
+    """
+    return "x".join(map(str, shape))
+
+
+def shapes_of(shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
+    """The shape of every input, where one is given by itself and several as a tuple of shapes.
+
+    >>> shapes_of((1, 28, 28)), shapes_of(((1, 28, 28), (4,)))
+    (((1, 28, 28),), ((1, 28, 28), (4,)))
+    """
+    return tuple(shape) if shape and isinstance(shape[0], tuple) else (tuple(shape),)
 
 
 def as_tuples(value: Any) -> Any:

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, explain, shown
-from .geometry import Sliding
+from .geometry import Sliding, shapes_of
 from .parsing import MOST, Damaged, Fields
 from .receptive_field import ReceptiveField, parse_field
 from .rows import Row
@@ -98,7 +98,7 @@ def parse(data: Any, cls: type[Account]) -> Account:
 
 def _parse(fields: Fields, version: int) -> dict[str, Any]:
     shape = _parse_input(fields)
-    inputs = len(shape) if isinstance(shape[0], tuple) else 1
+    inputs = len(shapes_of(shape))
     return {
         "name": fields.text("name", empty=True),
         "input_shape": shape,
@@ -224,9 +224,7 @@ def _hold_totals(fields: Fields, account: Account) -> None:
         raise fields.wrong("output_shapes", [], "no shape")
     if account.peak_activation_bytes is None:
         raise fields.wrong("peak_activation_bytes", None, "known where the outputs are")
-    shapes = account.input_shape
-    shapes = shapes if isinstance(shapes[0], tuple) else (shapes,)
-    _hold_maps(fields, account, shapes)
+    _hold_maps(fields, account, account.input_shapes)
 
 
 def _hold_unfinished(fields: Fields, account: Account) -> None:

@@ -10,6 +10,7 @@ from math import prod
 from typing import NamedTuple
 
 from ..accounting.account import Account
+from ..accounting.geometry import shape_text
 from ..accounting.rows import Row
 from ..errors import BudgetnetError
 from ..spec.chains import chain_of
@@ -81,16 +82,15 @@ def _most(account: Account, figure: str) -> str:
 def _largest(account: Account) -> str:
     layers = sorted(account.layers(), key=lambda layer: -prod(layer.output_shape))
     return ", ".join(
-        f"{layer.path or layer.kind} {'x'.join(map(str, layer.output_shape))}"
-        for layer in layers[:3]
+        f"{layer.path or layer.kind} {shape_text(layer.output_shape)}" for layer in layers[:3]
     )
 
 
 def coverage(account: Account) -> tuple[Row | None, tuple[Row, ...]]:
     """The layer whose receptive field first covers the input, and later ones that enlarge it."""
-    if isinstance(account.input_shape[0], tuple):
+    size = account.input_size
+    if not size:
         return None, ()
-    size = account.input_shape[1:]
     first, later, largest = None, [], size
     for layer in account.layers():
         field = layer.receptive_field
@@ -106,10 +106,9 @@ def coverage(account: Account) -> tuple[Row | None, tuple[Row, ...]]:
 
 def coverage_text(account: Account) -> list[str]:
     """Where the receptive field stands against the input, as lines of a message."""
-    field, shape = account.receptive_field, account.input_shape
-    if field is None or isinstance(shape[0], tuple) or len(shape) == 1:
+    if account.receptive_field is None or not account.input_size:
         return []
-    size = "x".join(map(str, shape[1:]))
+    field, size = account.receptive_field, shape_text(account.input_size)
     first, later = coverage(account)
     if first is None:
         return [f"receptive field: {field} of the {size} input; no layer covers it"]
@@ -224,7 +223,7 @@ def _changes(
                 text = f"narrow {name} from {now} to {width} channels"
                 yield Fraction(now - width, now), text, made(width)
         if isinstance(stage, Conv | Separable):
-            area, was = prod(stage.kernel_size), "x".join(map(str, stage.kernel_size))
+            area, was = prod(stage.kernel_size), shape_text(stage.kernel_size)
             for size in _KERNELS:
                 if (size, size) != stage.kernel_size:
                     text = f"change the kernel of {name} from {was} to {size}x{size}"

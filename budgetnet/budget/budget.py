@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from ..accounting.account import Account
-from ..errors import ArgumentError, BudgetnetError, explain, shown
+from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .findings import check
-from .limits import FIGURES, Finding, Forbid, Limit, Require, read_limit
+from .limits import FIGURES, Finding, Forbid, Limit, Require, parse_limit
 
 __all__ = ["Budget", "BudgetExceeded", "assert_budget"]
 
@@ -84,7 +83,7 @@ class Budget:
             "depth": depth,
         }
         made: list[Limit] = [
-            read_limit(name, value) for name, value in given.items() if value is not None
+            parse_limit(name, value) for name, value in given.items() if value is not None
         ]
         made.extend(map(Require, _names("require", require)))
         made.extend(map(Forbid, _names("forbid", forbid)))
@@ -167,13 +166,6 @@ def _account_of(model: Any, input_shape: Sequence[Any] | None) -> Account:
     from ..trace.account import account
 
     return account(model, input_shape, strict=False)  # what is unknown is a finding
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known names, as the end of a message."""
-    known = list(known)
-    near = get_close_matches(name[:40], known, n=1) if isinstance(name, str) else []
-    return f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
 
 
 def _names(what: str, value: Any) -> tuple[str, ...]:

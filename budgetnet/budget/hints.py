@@ -7,6 +7,7 @@ from math import prod
 from typing import NamedTuple
 
 from ..accounting.account import Account
+from ..accounting.geometry import shape_text
 from ..accounting.rows import Row
 from .advice import coverage
 
@@ -107,16 +108,16 @@ def _is_whole(row: Row) -> bool:
 
 
 def _small_field(account: Account) -> Iterator[Hint]:
-    field, shape = account.receptive_field, account.input_shape
-    if field is None or isinstance(shape[0], tuple) or len(shape) == 1:
+    field, size = account.receptive_field, account.input_size
+    if field is None or not size:
         return
-    if any(a < b for a, b in zip(field.size, shape[1:], strict=True)):
+    if any(a < b for a, b in zip(field.size, size, strict=True)):
         last = [row for row in account.rows if not row.is_global]
-        size = "x".join(map(str, shape[1:]))
+        text = shape_text(size)
         yield Hint(
             "small-field",
             (last[-1].path or last[-1].kind) if last else "the network",
-            f"the receptive field ends at {field} of the {size} input",
+            f"the receptive field ends at {field} of the {text} input",
             "No unit of the last map sees the whole input: add layers, strides or larger kernels, "
             "unless details are enough.",
         )
@@ -159,7 +160,7 @@ def _even_kernels(account: Account) -> Iterator[Hint]:
                 yield Hint(
                     "even-kernel",
                     row.path or row.kind,
-                    f"its kernel is {'x'.join(map(str, row.sliding.kernel))}",
+                    f"its kernel is {shape_text(row.sliding.kernel)}",
                     "An even kernel has no centre and shifts the map by half a position; libraries "
                     "pad it differently.",
                 )

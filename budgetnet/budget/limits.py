@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
+from ..accounting.geometry import shape_text
 from ..errors import ArgumentError, explain, shown
 
 __all__ = ["Finding", "Forbid", "Range", "Require"]
@@ -48,7 +49,7 @@ def figure_text(value: int | tuple[int, ...] | str | None) -> str:
     if value is None:
         return "unknown"
     if isinstance(value, tuple):
-        return str(value[0]) if len(set(value)) == 1 else "x".join(map(str, value))
+        return str(value[0]) if len(set(value)) == 1 else shape_text(value)
     return value if isinstance(value, str) else f"{value:,}"
 
 
@@ -205,7 +206,7 @@ def _places(found: list[str]) -> str:
     return "none" if not found else found[0] if len(found) == 1 else f"{len(found)} layers"
 
 
-def read_limit(name: str, value: Any) -> Range:
+def parse_limit(name: str, value: Any) -> Range:
     """A `Range` from what a user writes: one bound, or a (low, high) pair.
 
     One bound is a maximum; for `receptive_field`, where more is better, it is a minimum. As text a
@@ -214,9 +215,9 @@ def read_limit(name: str, value: Any) -> Range:
     Raises:
         ArgumentError: a bound cannot be read, or low is above high.
 
-    >>> read_limit("macs", "3M").high, read_limit("receptive_field", 22).low
+    >>> parse_limit("macs", "3M").high, parse_limit("receptive_field", 22).low
     (3000000, 22)
-    >>> read_limit("weight_bytes", ("16 KiB", "60 KiB")).text
+    >>> parse_limit("weight_bytes", ("16 KiB", "60 KiB")).text
     '16,384 to 61,440'
     """
     in_bytes = FIGURES[name].is_bytes
@@ -230,7 +231,7 @@ def read_limit(name: str, value: Any) -> Range:
                     remedy="Write one bound, or a pair of the lowest and the highest.",
                 )
             )
-        low, high = (read_size(bound, name, in_bytes) for bound in value)
+        low, high = (parse_size(bound, name, in_bytes) for bound in value)
         if low > high:
             raise ArgumentError(
                 explain(
@@ -240,7 +241,7 @@ def read_limit(name: str, value: Any) -> Range:
                 )
             )
         return Range(name, low, high)
-    size = read_size(value, name, in_bytes)
+    size = parse_size(value, name, in_bytes)
     return Range(name, low=size) if name == "receptive_field" else Range(name, high=size)
 
 
@@ -257,10 +258,10 @@ _SIZE = re.compile(rf"{_NUMBER}\s*([A-Za-z]*)")
 MOST = 2**63 - 1  # a count that is larger than this is a slip of the keyboard
 
 
-def read_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
+def parse_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
     """A count or number of bytes, as an int or as readable text.
 
-    >>> read_size("14.4k"), read_size("1,000,000"), read_size("1.5 KiB", in_bytes=True)
+    >>> parse_size("14.4k"), parse_size("1,000,000"), parse_size("1.5 KiB", in_bytes=True)
     (14400, 1000000, 1536)
     """
     units = _BYTES if in_bytes else _COUNTS
@@ -289,10 +290,10 @@ def read_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
 _GROWTH = re.compile(r"\+?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%")
 
 
-def read_growth(name: str, allowed: Any, baseline: int) -> Range:
+def parse_growth(name: str, allowed: Any, baseline: int) -> Range:
     """A `Range` relative to a baseline: "+2%", "+500", "+1 KiB" or 0.
 
-    >>> read_growth("params", "+2%", 14_372).text
+    >>> parse_growth("params", "+2%", 14_372).text
     'at most 14,659 (baseline 14,372 +2%)'
     """
     text = allowed.strip() if isinstance(allowed, str) else allowed
@@ -302,7 +303,7 @@ def read_growth(name: str, allowed: Any, baseline: int) -> Range:
     else:
         plain = text.removeprefix("+") if isinstance(text, str) else text
         try:
-            more = read_size(plain, in_bytes=FIGURES[name].is_bytes)
+            more = parse_size(plain, in_bytes=FIGURES[name].is_bytes)
         except ArgumentError:
             what = f"cannot read {shown(allowed)} as a growth of {name}"
             raise ArgumentError(explain(what, remedy="Write '+2%', '+500' or 0.")) from None

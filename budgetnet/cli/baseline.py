@@ -16,7 +16,7 @@ NAME = "budgetnet-baseline.json"
 FORMAT, VERSION = "budgetnet.baseline", 1
 
 
-def read_baseline(file: Path) -> dict[str, dict[str, int]]:
+def parse_baseline(file: Path) -> dict[str, dict[str, int]]:
     """Figures of every check by name; empty where there is no file.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..budget.budget import Budget
-from ..budget.limits import Finding, read_growth
+from ..budget.limits import Finding, parse_growth
 from ..errors import (
     ArgumentError,
     BudgetnetError,
@@ -91,7 +91,7 @@ def run_check(check: Check, baseline: Mapping[str, int] | None) -> Outcome:
     try:
         account = account_target(check.target, check.shape, check.options, strict=False, base=base)
         limits = [
-            read_growth(name, allowed, _known(check, name, baseline))
+            parse_growth(name, allowed, _known(check, name, baseline))
             for name, allowed in check.growth.items()
         ]
         budget = Budget(*check.budget.limits, *limits)

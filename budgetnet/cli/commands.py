@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 def account(args: argparse.Namespace) -> int:
     """Print what a network costs and sees."""
-    from .targets import account_target, read_options, read_shape
+    from .targets import account_target, parse_options, parse_shape
 
-    shape = read_shape(args.input) if args.input else None
-    options = read_options(args.set)
+    shape = parse_shape(args.input) if args.input else None
+    options = parse_options(args.set)
     account = account_target(args.target, shape, options, strict=not args.lenient)
     content: Table | str
     if args.format == "markdown":
@@ -64,10 +64,10 @@ def design(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """Write a network as an ONNX file, and print what was written."""
-    from .targets import make_model, naming, read_options, read_shape
+    from .targets import make_model, naming, parse_options, parse_shape
 
-    shape = read_shape(args.input) if args.input else None
-    model, shape, spec = make_model(args.target, shape, read_options(args.set), args.weights)
+    shape = parse_shape(args.input) if args.input else None
+    model, shape, spec = make_model(args.target, shape, parse_options(args.set), args.weights)
     from ..deploy.export import to_onnx
     from ..deploy.folding import find_folds
 
@@ -92,7 +92,7 @@ def export(args: argparse.Namespace) -> int:
 def check(args: argparse.Namespace) -> int:
     """Hold networks to their budgets; 0 within, 1 over, 3 unknown."""
     from . import verdicts
-    from .baseline import NAME, read_baseline, write_baseline
+    from .baseline import NAME, parse_baseline, write_baseline
     from .checks import run_check
 
     checks = _checks(args)
@@ -100,9 +100,11 @@ def check(args: argparse.Namespace) -> int:
     if args.update:
         if folder is None or args.only:
             raise ArgumentError(explain("--update is for all checks of a configuration file"))
-        read_baseline(folder / NAME)  # one of another version is not overwritten
+        parse_baseline(folder / NAME)  # one of another version is not overwritten
         checks = [check.without_growth() for check in checks]
-    known = read_baseline(folder / NAME) if any(check.growth for check in checks) and folder else {}
+    known = (
+        parse_baseline(folder / NAME) if any(check.growth for check in checks) and folder else {}
+    )
     outcomes = [run_check(check, known.get(check.name)) for check in checks]
     code = verdicts.exit_code(outcomes)
     if args.json:
@@ -133,23 +135,23 @@ def _checks(args: argparse.Namespace) -> list[Any]:
     """The checks that a call asks for: of the configuration, or of one target."""
     from ..budget.budget import LIMITS, Budget
     from .checks import Check
-    from .targets import read_options, read_shape
+    from .targets import parse_options, parse_shape
 
     given = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
     if args.target:
         if args.config or args.only:
             raise ArgumentError(explain("--config and --only go without a TARGET"))
-        shape = read_shape(args.input) if args.input else None
+        shape = parse_shape(args.input) if args.input else None
         budget = Budget.from_dict(given)
-        return [Check(args.target, args.target, shape, read_options(args.set), budget)]
+        return [Check(args.target, args.target, shape, parse_options(args.set), budget)]
     if given or args.input or args.set:
         raise ArgumentError(
             explain("limits on the command line need a TARGET", remedy="Name it, or drop them.")
         )
-    from .config import SECTION, read_checks
+    from .config import SECTION, checks_of
 
     file = Path(args.config) if args.config else _find_config()
-    checks = list(read_checks(file))
+    checks = list(checks_of(file))
     if not checks:
         remedy = "Add one with budgetnet init TARGET."
         raise ArgumentError(explain(f"there is no {SECTION}", where=str(file), remedy=remedy))
@@ -199,10 +201,10 @@ def _append_summary(summary: str) -> None:
 def init(args: argparse.Namespace) -> int:
     """Add a check of a network as it is to the configuration."""
     from .adding import add_check
-    from .targets import account_target, read_options, read_shape
+    from .targets import account_target, parse_options, parse_shape
 
-    shape = read_shape(args.input) if args.input else None
-    options = read_options(args.set)
+    shape = parse_shape(args.input) if args.input else None
+    options = parse_options(args.set)
     file = Path(args.config) if args.config else _find_config()
     account = account_target(args.target, shape, options, strict=False)
     name = args.name or args.target

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.files import read_text
-from ..budget.budget import LIMITS, Budget, did_you_mean
-from ..budget.limits import GROWING, read_growth
-from ..errors import ArgumentError, BudgetnetError, explain, shown
+from ..accounting.geometry import shape_text
+from ..budget.budget import LIMITS, Budget
+from ..budget.limits import GROWING, parse_growth
+from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .checks import Check
-from .targets import read_shape
+from .targets import parse_shape
 
 KEYS = ("name", "model", "input", "set", "message", "growth", *LIMITS)
 SECTION = "[[tool.budgetnet.check]]"
 
 
-def read_checks(file: Path) -> tuple[Check, ...]:
+def checks_of(file: Path) -> tuple[Check, ...]:
     """Every `[[tool.budgetnet.check]]` of a file.
 
     Raises:
@@ -33,7 +34,7 @@ def parse_checks(text: str, file: Path) -> tuple[Check, ...]:
     tables = _tables(text, str(file))
     places = _locate(text, len(tables))
     checks = tuple(
-        _read_check(table, file, places[i], f"check {i + 1}") for i, table in enumerate(tables)
+        _parse_check(table, file, places[i], f"check {i + 1}") for i, table in enumerate(tables)
     )
     names = [check.name for check in checks]
     for check in checks[::-1]:
@@ -74,7 +75,7 @@ def _tables(text: str, where: str) -> list[dict[str, Any]]:
     return tables
 
 
-def _read_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], number: str) -> Check:
+def _parse_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], number: str) -> Check:
     key = ""
     try:
         for key in table:
@@ -91,7 +92,7 @@ def _read_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], num
             if name not in GROWING:
                 what = f"{shown(name)} is no figure that may grow"
                 raise ArgumentError(explain(what, remedy=did_you_mean(name, GROWING)))
-            read_growth(name, allowed, 0)
+            parse_growth(name, allowed, 0)
             growth[name] = allowed
         budget = Budget()
         for key in LIMITS:
@@ -139,9 +140,9 @@ def _shape(value: Any) -> tuple[Any, ...]:
 
 def _one_shape(value: Any) -> tuple[Any, ...]:
     if isinstance(value, list) and all(type(n) is int for n in value):
-        value = "x".join(map(str, value))
+        value = shape_text(value)
     if isinstance(value, str) and len(value) <= 200:
-        return read_shape(value)
+        return parse_shape(value)
     what = f"cannot read input={shown(value)}"
     raise ArgumentError(explain(what, remedy='Write input = "1x28x28".'))
 

@@ -18,11 +18,11 @@ from ..accounting.table import Table
 from ..budget.limits import FIGURES
 from ..designer.answers import Designs
 from ..designer.design import design
-from ..designer.objectives import figure_of, read_goals
+from ..designer.objectives import figure_of, parse_goals
 from ..designer.search import Progress
 from ..designer.space import SearchSpace
 from ..errors import ArgumentError, explain
-from .targets import read_shape
+from .targets import parse_shape
 
 NAMES = ("kinds", "paddings", "downsampling")
 LISTS = ("widths", "kernels", "positions")
@@ -33,7 +33,7 @@ PATIENCE = 1.0  # seconds before a search shows how far it is
 
 def run(args: argparse.Namespace) -> Table | str:
     """The answer to a call, in the format that it asks for."""
-    shape = read_shape(args.input)
+    shape = parse_shape(args.input)
     if len(shape) != 3 or not all(isinstance(n, int) for n in shape):
         raise ArgumentError(
             explain(f"design takes one image, not {args.input}", remedy="Write it as 1x28x28.")
@@ -144,7 +144,7 @@ def _plot(found: Designs, pareto: str, file: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    names = [goal.weights[0][0] for goal in read_goals(pareto)]
+    names = [goal.weights[0][0] for goal in parse_goals(pareto)]
     x, y = ([figure_of(name, one.account) for one in found] for name in names)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()

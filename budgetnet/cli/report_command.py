@@ -9,12 +9,12 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..accounting.files import write_whole
-from ..budget.budget import Budget, did_you_mean
+from ..budget.budget import Budget
 from ..budget.limits import FIGURES, Limit
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, did_you_mean, explain
 from ..report.drawing import draw_svg
 from ..report.page import render_html
-from .targets import account_target, make_model, read_options, read_shape
+from .targets import account_target, make_model, parse_options, parse_shape
 
 _SHORT = {"rf": "receptive_field"}
 
@@ -27,7 +27,7 @@ def report(args: argparse.Namespace) -> str:
         account, configured = _configured(args, Path(args.budget))
     else:
         if args.budget:
-            limits = {**read_budget(args.budget), **limits}
+            limits = {**parse_limits(args.budget), **limits}
         account = _account(args, args.target)
     against = _account(args, args.against) if args.against else None
     budget = Budget(*configured, **limits) if configured or limits else None
@@ -55,11 +55,11 @@ def draw(args: argparse.Namespace) -> str:
 
 def _configured(args: argparse.Namespace, file: Path) -> tuple[Account, tuple[Limit, ...]]:
     """The account and the limits of the check in a file that has this name or this model."""
-    from .baseline import NAME, read_baseline
+    from .baseline import NAME, parse_baseline
     from .checks import run_check
-    from .config import read_checks
+    from .config import checks_of
 
-    checks = read_checks(file)
+    checks = checks_of(file)
     named = [check for check in checks if args.target in (check.name, check.target)]
     if len(named) != 1:
         remedy = "Name one of its checks as TARGET."
@@ -69,7 +69,7 @@ def _configured(args: argparse.Namespace, file: Path) -> tuple[Account, tuple[Li
     if args.input or args.set:
         raise ArgumentError(explain(f"--input and --set are those of {file}", remedy="Drop them."))
     (check,) = named
-    known = read_baseline(file.parent / NAME).get(check.name) if check.growth else None
+    known = parse_baseline(file.parent / NAME).get(check.name) if check.growth else None
     outcome = run_check(check, known)
     if outcome.error is not None:
         raise outcome.error
@@ -77,10 +77,10 @@ def _configured(args: argparse.Namespace, file: Path) -> tuple[Account, tuple[Li
     return outcome.account, outcome.budget.limits
 
 
-def read_budget(text: str) -> dict[str, str]:
+def parse_limits(text: str) -> dict[str, str]:
     """Read limits as one argument.
 
-    >>> read_budget("params=20k,rf=22..28")
+    >>> parse_limits("params=20k,rf=22..28")
     {'params': '20k', 'receptive_field': '22..28'}
     """
     limits = {}
@@ -103,14 +103,14 @@ def read_budget(text: str) -> dict[str, str]:
 def _footprints(args: argparse.Namespace, account: Account) -> dict[str, Any]:
     """Gradients of the model itself, with the weights that it comes with or that were asked for."""
     target = args.target
-    if target.endswith(".json") or isinstance(account.input_shape[0], tuple):
+    if target.endswith(".json") or len(account.input_shapes) > 1:
         remedy = "Name the model, or drop --footprints."
         raise ArgumentError(explain("--footprints needs a model of one input", remedy=remedy))
     if len(account.input_shape) != 3:
         raise ArgumentError(explain(f"--footprints needs an image, not {account.input_text}"))
     from ..testing.footprints import centre_footprints
 
-    options = read_options(args.set)
+    options = parse_options(args.set)
     model, _, _ = make_model(target, account.input_shape, options, args.weights)
     return centre_footprints(model, account.input_shape, [row.path for row in account.layers()])
 
@@ -119,7 +119,7 @@ def _account(args: argparse.Namespace, target: str) -> Account:
     """The account of a target; a saved one knows its own input."""
     is_saved, is_first = target.endswith(".json"), target == args.target
     takes_input = is_first or not is_saved  # what goes wrong with the first is told by name
-    shape = read_shape(args.input) if args.input and takes_input else None
+    shape = parse_shape(args.input) if args.input and takes_input else None
     takes_options = is_first or (":" in target and not is_saved)
-    options = read_options(args.set) if takes_options else {}
+    options = parse_options(args.set) if takes_options else {}
     return account_target(target, shape, options, strict=False)

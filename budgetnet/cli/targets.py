@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..accounting.account import Account
 from ..accounting.files import read_text
+from ..accounting.geometry import shape_text, shapes_of
 from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, told
 from .isolation import account_alone
 from .loading import load
@@ -67,8 +68,7 @@ def naming(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
     except (BudgetnetError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a user's forward may raise anything
-        shapes = shape if isinstance(shape[0], tuple) else (shape,)
-        size = " + ".join("x".join(map(str, one)) for one in shapes)
+        size = " + ".join(map(shape_text, shapes_of(shape)))
         raise ArgumentError(
             explain(
                 f"{target} could not be run on an input of {size}",
@@ -140,10 +140,10 @@ def _saved(path: Path, shape: tuple[Any, ...] | None, options: Mapping[str, Any]
         raise FormatError(f"{path}: {error}") from error
 
 
-def read_options(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Read `key=value` pairs; values are Python literals, or else text.
 
-    >>> read_options(["num_classes=10", "weights=None", "mode=fast"])
+    >>> parse_options(["num_classes=10", "weights=None", "mode=fast"])
     {'num_classes': 10, 'weights': None, 'mode': 'fast'}
     """
     options = {}
@@ -164,16 +164,16 @@ def read_options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def read_shape(text: str) -> tuple[Any, ...]:
+def parse_shape(text: str) -> tuple[Any, ...]:
     """Read `CxHxW`, or `CxL` or `CxDxHxW`; several inputs are joined by a plus sign.
 
     Raises `ArgumentError` on anything else.
 
-    >>> read_shape("3x224x224"), read_shape("1x28x28+1x14x14")
+    >>> parse_shape("3x224x224"), parse_shape("1x28x28+1x14x14")
     ((3, 224, 224), ((1, 28, 28), (1, 14, 14)))
     """
     if "+" in text:
-        return tuple(read_shape(part) for part in text.split("+"))
+        return tuple(parse_shape(part) for part in text.split("+"))
     parts = text.lower().replace(",", "x").split("x")
     if not 2 <= len(parts) <= 4 or not all(
         part.strip().isdecimal() and len(part) <= LONGEST and int(part) for part in parts

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..accounting.account import Account
 from ..accounting.files import write_whole
 from ..errors import ExportError, RunEnded, explain
-from ..trace.account import account, read_shapes
+from ..trace.account import account, parse_shapes
 from ..trace.modules import Census
 from ..trace.tensors import tensors
 from . import onnx_model
@@ -104,7 +104,7 @@ def to_onnx(
         raise RunEnded(result.unknown[-1])
     program = _export(ready, input_shape)
     content = onnx_model.to_bytes(program, result, spec=spec, optimize=fold)
-    shapes, session = read_shapes(input_shape), onnx_model.open_session(content, result.name)
+    shapes, session = parse_shapes(input_shape), onnx_model.open_session(content, result.name)
     for batch in BATCHES:
         inputs = _random_inputs(model, shapes, batch)
         with Census(model).at_inference(), torch.no_grad():
@@ -146,7 +146,7 @@ def _at_inference(model: nn.Module, input_shape: Sequence[Any], fold: bool) -> n
 
 def _export(model: nn.Module, input_shape: Sequence[Any]) -> ExportedProgram:
     """Trace a model in evaluation mode, every first axis a symbol."""
-    inputs = _random_inputs(model, read_shapes(input_shape), 2)
+    inputs = _random_inputs(model, parse_shapes(input_shape), 2)
     batch = torch.export.Dim("batch")
     shapes: Any = tuple({0: batch} for _ in inputs)
     try:

@@ -22,7 +22,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..errors import ArgumentError, explain
-from ..trace.account import read_inputs, running
+from ..trace.account import parse_inputs, running
 from ..trace.modules import Census
 from ..trace.watcher import Made, Watcher
 
@@ -80,7 +80,7 @@ def find_folds(model: nn.Module, input_shape: Sequence[Any]) -> tuple[Fold, ...]
     3 stays: its input is not the result of a convolution or linear layer
     """
     watcher = Watcher(model, _LAYERS)
-    with running(watcher, read_inputs(input_shape)):
+    with running(watcher, parse_inputs(input_shape)):
         return tuple(
             _judge(path, module, watcher)
             for path, module in watcher.census.modules.values()
@@ -180,7 +180,7 @@ def _fuse(layer: Any, norm: Any) -> nn.Module:
 def _check_pairs(model: nn.Module, input_shape: Sequence[Any], pairs: Mapping[str, str]) -> None:
     """Run the copy on shapes, and see that it runs what was replaced, where it was."""
     watcher = Watcher(model, _LAYERS)
-    with running(watcher, read_inputs(input_shape)):
+    with running(watcher, parse_inputs(input_shape)):
         modules = dict(watcher.census.modules.values())
         for norm, layer in pairs.items():
             sources = watcher.calls.get(id(modules[norm]), [])

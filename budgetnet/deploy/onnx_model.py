@@ -132,7 +132,7 @@ def _without_norms(program: ExportedProgram) -> ExportedProgram:
 
 
 def _convert(program: ExportedProgram, result: Account, optimize: bool) -> Any:
-    several = isinstance(result.input_shape[0], tuple)
+    several = len(result.input_shapes) > 1
     with quietly():
         written = torch.onnx.export(
             program,

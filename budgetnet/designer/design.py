@@ -13,8 +13,8 @@ from ..spec.plan import Spec, plan
 from .answers import Design, Designs
 from .graph import ADDED, LARGEST_WIDTH, PEAK, Box, Graph, Survey, build, caps_of, survey
 from .infeasible import diagnose
-from .limits import canonical, read_box
-from .objectives import read_goal, read_goals
+from .limits import box_of, canonical
+from .objectives import parse_goal, parse_goals
 from .pareto import pareto_front
 from .search import Outcome, Problem, Progress, solve, stopped
 from .skeletons import SpaceWalk, count_networks
@@ -88,9 +88,9 @@ def design(
         what = f"a Pareto front is given whole, and top={top} asks for a part of it"
         raise ArgumentError(explain(what, remedy="Leave one of them out."))
     wanted = together(budget, limits)
-    box = read_box(wanted)
+    box = box_of(wanted)
     objective = default_objective(box) if objective is None else objective
-    goals = (read_goal(objective),) if pareto is None else read_goals(pareto)
+    goals = (parse_goal(objective),) if pareto is None else parse_goals(pareto)
     searches = _Searches(
         shape, num_classes, space or SearchSpace.for_input(shape), time_limit, watch
     )

@@ -13,7 +13,7 @@ def canonical(name: str) -> str:
     return "params" if name == "trainable_params" else name
 
 
-def read_box(budget: Budget) -> Box:
+def box_of(budget: Budget) -> Box:
     """The lowest and highest value of every figure that a budget limits.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`explain`: where the parameters of a chain went, and what one more channel would cost."""
+"""`marginal_costs`: where the parameters of a chain went, and what one more channel would cost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StageShare(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class MarginalCosts:
     """Where a network's parameters and MACs went, stage by stage, and what the next would cost."""
 
     account: Account
@@ -98,12 +98,12 @@ class Explanation:
         return self.to_table().to_html()
 
 
-def explain(
+def marginal_costs(
     spec: Spec | str,
     input_shape: tuple[int, int, int],
     budget: Budget | None = None,
     **limits: Any,
-) -> Explanation:
+) -> MarginalCosts:
     """Say where the parameters of a chain went, and what one more channel here or there would cost.
 
     Args:
@@ -112,7 +112,7 @@ def explain(
         budget: a `Budget`, against which every further channel is judged.
         **limits: limits of `Budget`, instead of or beside one.
 
-    >>> first = explain("c8 c8 p gap10", (1, 28, 28), params=800).stages[0]
+    >>> first = marginal_costs("c8 c8 p gap10", (1, 28, 28), params=800).stages[0]
     >>> first.params, first.more_params, first.fits
     (88, 83, False)
     """
@@ -130,7 +130,7 @@ def explain(
             fits = all(finding.ok for finding in wanted.check(wider))
             share = share._replace(**_difference(account, wider), fits=fits)
         shares.append(share)
-    return Explanation(account, wanted, tuple(shares))
+    return MarginalCosts(account, wanted, tuple(shares))
 
 
 def _widened(spec: Spec, i: int, shape: tuple[int, ...]) -> Account | None:

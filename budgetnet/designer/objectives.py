@@ -11,9 +11,8 @@ from math import lcm
 from typing import Any
 
 from ..accounting.account import Account
-from ..budget.budget import did_you_mean
 from ..budget.limits import FIGURES
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, did_you_mean, explain
 
 _MORE_IS_BETTER = ("receptive_field", "depth")
 _SHORT = {"rf": "receptive_field"}  # as people type it
@@ -26,7 +25,7 @@ _USAGE = "Write 'max macs', 'min params', or weights such as 'macs=1,params=-20'
 class Goal:
     """A weighted sum of figures, of which more is better.
 
-    >>> read_goal({"macs": 1, "params": "-0.5"}).scaled()
+    >>> parse_goal({"macs": 1, "params": "-0.5"}).scaled()
     (2, {'macs': 2, 'params': -1})
     """
 
@@ -52,10 +51,10 @@ def figure_of(name: str, account: Account) -> int:
     return value
 
 
-def read_goal(goal: Any) -> Goal:
+def parse_goal(goal: Any) -> Goal:
     """A Goal from what a user writes: "max macs", "min params", or weights by figure.
 
-    >>> read_goal("macs=1,rf=1000") == read_goal({"macs": 1, "receptive_field": 1000})
+    >>> parse_goal("macs=1,rf=1000") == parse_goal({"macs": 1, "receptive_field": 1000})
     True
 
     Raises:
@@ -85,10 +84,10 @@ def read_goal(goal: Any) -> Goal:
     return Goal(f"max {text}", weights)
 
 
-def read_goals(names: Any) -> tuple[Goal, ...]:
+def parse_goals(names: Any) -> tuple[Goal, ...]:
     """Goals of a Pareto front; a figure by itself goes the way that people want it to go.
 
-    >>> [goal.text for goal in read_goals("params,receptive_field")]
+    >>> [goal.text for goal in parse_goals("params,receptive_field")]
     ['min params', 'max receptive_field']
     """
     try:
@@ -97,7 +96,7 @@ def read_goals(names: Any) -> tuple[Goal, ...]:
     except TypeError:
         what = f"a Pareto front needs two figures or more, got {names!r}"
         raise ArgumentError(explain(what)) from None
-    goals = tuple(read_goal(_directed(name)) for name in given)
+    goals = tuple(parse_goal(_directed(name)) for name in given)
     for goal in goals:
         if len(goal.weights) > 1 or abs(goal.weights[0][1]) != 1:
             raise ArgumentError(explain(f"a Pareto front takes single figures, not {goal.text!r}"))

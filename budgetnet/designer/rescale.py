@@ -1,4 +1,4 @@
-"""`fit`: the widths of a given network, scaled to fill a budget."""
+"""`rescale`: the widths of a given network, scaled to fill a budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..spec.stages import Stage, with_width
 from .answers import Design
 from .graph import ADDED, PEAK, Box, build, caps_of, survey
 from .infeasible import diagnose
-from .limits import canonical, read_box
+from .limits import box_of, canonical
 from .objectives import figure_of
 from .search import Problem, solve, stopped
 from .skeletons import ChainWalk
@@ -26,7 +26,7 @@ _FIXED = ("receptive_field", "depth")  # no width changes them
 _WIDEST = 4  # times the given width: further than that nobody would call it the same network
 
 
-def fit(
+def rescale(
     spec: Spec | str,
     input_shape: tuple[int, int, int],
     budget: Budget | None = None,
@@ -53,7 +53,7 @@ def fit(
         ArgumentError: the budget limits what no width changes, or has no upper limit to fill, or
             the network is too wide for a search.
 
-    >>> fitted = fit("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28), params=8_000)
+    >>> fitted = rescale("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28), params=8_000)
     >>> str(fitted.spec), fitted.account.params
     ('c12 c11 c12 c12 p c12 c12 c12 gap10', 7974)
     """
@@ -67,7 +67,7 @@ def fit(
         raise ArgumentError(explain(what, remedy="Limit params, macs or bytes."))
     free = _free_widths(spec)
     if sum(free.values()) > MOST_WIDTH:
-        what = "the widths are more than a fit scales"
+        what = "the widths are more than can be rescaled at once"
         numbers = {"in all": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
         raise ArgumentError(explain(what, numbers=numbers, remedy="Use narrower stages."))
     middle = _scaled(spec, free, shape, box)
@@ -92,7 +92,7 @@ def fit(
 
 def _sized(budget: Budget, account: Account) -> Box:
     """The limits on what widths change; those on the rest must hold already."""
-    box = dict(read_box(budget))
+    box = dict(box_of(budget))
     for name in _FIXED:
         box.pop(name, None)
     for finding in budget.check(account):

@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
-from difflib import get_close_matches
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..accounting.account import Account
 from ..accounting.files import parse_json
 from ..accounting.parsing import Damaged, Fields
-from ..errors import ArgumentError, FormatError, WeightsError, explain, shown
+from ..errors import ArgumentError, FormatError, WeightsError, did_you_mean, explain, shown
 from ..spec.plan import plan
 from ..spec.references import get_reference
 
@@ -130,7 +129,7 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
     if (model, name) not in known:
         raise _unknown(model, name, known)
     file = f"{model}-{name}.json"
-    meta = _read_sidecar(folder, file)
+    meta = _parse_sidecar(folder, file)
     described = plan(reference.spec, reference.input_shape, name=model)
     expected = {
         "model": model,
@@ -210,7 +209,7 @@ def _read(folder: Traversable, file: str) -> bytes:
         raise _damaged("this file cannot be read", file, {"reason": error}) from error
 
 
-def _read_sidecar(folder: Traversable, file: str) -> dict[str, Any]:
+def _parse_sidecar(folder: Traversable, file: str) -> dict[str, Any]:
     try:
         meta = parse_json(_read(folder, file))
     except ValueError as error:  # no JSON, or no text
@@ -316,9 +315,7 @@ def _damaged(
 
 def _unknown(model: str, name: str, known: list[tuple[str, str]]) -> ArgumentError:
     own = [other for owner, other in known if owner == model]
-    near = get_close_matches(str(name), own, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
     elsewhere = ", ".join(f"{owner} ({other})" for owner, other in known) or "none"
-    remedy = f"Known: {', '.join(own)}." if own else f"Models that have some: {elsewhere}."
+    remedy = did_you_mean(name, own) if own else f"Models that have some: {elsewhere}."
     what = f"no weights are named {name!r}" if own else "no weights ship for this model"
-    return ArgumentError(explain(what, where=model, remedy=hint + remedy))
+    return ArgumentError(explain(what, where=model, remedy=remedy))

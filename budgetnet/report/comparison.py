@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from ..accounting.account import Account
+from ..accounting.geometry import shape_text
 from ..accounting.rows import Row
 from ..budget.limits import FIGURES, figure_text
 from .markup import Markup, join, tag
@@ -93,7 +94,7 @@ def _cells(row: Row | None) -> tuple[str, ...]:
         return ("",) * 5
     field = "unknown" if row.receptive_field is None else str(row.receptive_field)
     macs = "unknown" if row.macs is None else f"{row.macs:,}" * bool(row.macs)
-    shape = "x".join(map(str, row.output_shape))
+    shape = shape_text(row.output_shape)
     return row.path or row.kind, shape, field, f"{row.params:,}" * bool(row.params), macs
 
 

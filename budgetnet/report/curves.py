@@ -37,7 +37,7 @@ def curves(account: Account, layers: Sequence[Row]) -> Markup:
 
 def curves_of(account: Account, layers: Sequence[Row]) -> tuple[Curve, ...]:
     """What is drawn; of maps that are not square the shorter axis, which covers the input last."""
-    size = _input_size(account)
+    size = account.input_size
     line = (min(size), f"input {min(size)}") if size else None
     first, _ = coverage(account)
     mark, note = None, "no layer covers the input" if size and account.receptive_field else ""
@@ -60,11 +60,6 @@ def is_map(row: Row) -> bool:
     if field is None or row.is_global or -1 in field.places:
         return False
     return len(row.output_shape) == 1 + len(field.axes)
-
-
-def _input_size(account: Account) -> tuple[int, ...]:
-    several = isinstance(account.input_shape[0], tuple)
-    return () if several else account.input_shape[1:]
 
 
 def _of(layers: Sequence[Row], read: Callable[[Row], Value]) -> tuple[Value, ...]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from ..accounting.account import Account
-from ..accounting.geometry import compact
+from ..accounting.geometry import compact, shape_text
 from ..accounting.rows import Row
 from .grid import GAP, HEAD, WIDTH, Grid
 from .layout import Edge, layout
@@ -89,7 +89,7 @@ def grid_of(account: Account, layers: Sequence[Row]) -> Grid:
 def _inputs(account: Account) -> list[str]:
     shapes = account.input_shape
     several = shapes if isinstance(shapes[0], tuple) else (shapes,)
-    return [f"input {'x'.join(map(str, shape))}" for shape in several]
+    return [f"input {shape_text(shape)}" for shape in several]
 
 
 def _edge(edge: Edge, points: Sequence[tuple[float, float]]) -> Markup:
@@ -125,7 +125,7 @@ def _input(x: int, y: int, words: str) -> Markup:
 def _node(account: Account, row: Row, i: int, grid: Grid, biggest: tuple[int, int]) -> Markup:
     x, y = grid.corner(i)
     field = _field(row)
-    shape = "x".join(map(str, row.output_shape))
+    shape = shape_text(row.output_shape)
     kind = row.kind + (f"  {row.sliding}" if row.sliding else "")
     macs = "unknown" if row.macs is None else _amount(row.macs, account.macs)
     params = _amount(row.params, account.params)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..accounting.account import Account
+from ..accounting.geometry import shape_text
 from ..accounting.rows import Row
 from .markup import Markup, join, tag
 
@@ -89,7 +90,7 @@ def _module(
     count = f"{len(members)} layers"
     share = f"{100 * total.params / account.params:.1f} %" if account.params else ""
     macs = "unknown" if total.macs is None else f"{total.macs:,}" * bool(total.macs)
-    shape = "x".join(map(str, total.output_shape))
+    shape = shape_text(total.output_shape)
     params = f"{total.params:,}" * bool(total.params)
     cells = (module, count, "", shape, "", "", params, share, macs)
     toggle = tag("button", module, type="button", cls="fold", aria_expanded="true")

@@ -186,8 +186,7 @@ def _view(
     footprints: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What scripts need beside the account: the layers as they are shown."""
-    shape = account.input_shape
-    size = [] if isinstance(shape[0], tuple) or len(shape) not in (2, 3) else [*shape[1:]]
+    size = [*account.input_size] if len(account.input_size) in (1, 2) else []
     height, width = size if len(size) == 2 else (1, size[0]) if size else (1, 1)
     chain = chain_of(account)
     return {

@@ -44,7 +44,7 @@ def check_plot(account: Account, file: Path) -> None:
     if file.suffix not in PICTURES:
         remedy = f"End its name in {', '.join(PICTURES)}."
         raise ArgumentError(explain(f"--plot cannot write {file}", remedy=remedy))
-    if isinstance(account.input_shape[0], tuple) or len(account.input_shape) != 3:
+    if len(account.input_size) != 2:
         raise ArgumentError(explain(f"--plot needs one image, not {account.input_text}"))
     from importlib.util import find_spec
 

@@ -22,7 +22,7 @@ class Chain(NamedTuple):
 
 def chain_of(account: Account) -> Chain | None:
     """The chain whose plan has the rows and totals of an account; `None` where there is none."""
-    if isinstance(account.input_shape[0], tuple) or len(account.input_shape) != 3:
+    if len(account.input_size) != 2:
         return None
     try:
         stages, names = zip(*_pairs(list(_stages(account))), strict=True)

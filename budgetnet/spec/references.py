@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, did_you_mean, explain, shown
 from .plan import Spec
 
 Origin: TypeAlias = Literal["reproduction", "reconstruction", "own"]
@@ -85,9 +84,6 @@ def get_reference(name: str) -> Reference:
     ('c16k7 c32 p gap10', 'reconstruction')
     """
     if name not in _MODELS:
-        near = get_close_matches(name, _MODELS, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ArgumentError(
-            explain(f"no model is named {name!r}", remedy=f"{hint}Known: {', '.join(_MODELS)}.")
-        )
+        what = f"no model is named {shown(name)}"
+        raise ArgumentError(explain(what, remedy=did_you_mean(name, _MODELS)))
     return _MODELS[name]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..accounting.account import Account
-from ..accounting.geometry import check_shape
+from ..accounting.geometry import check_shape, shape_text, shapes_of
 from ..accounting.receptive_field import ReceptiveField
 from ..accounting.window import Window
 from ..errors import (
@@ -92,7 +92,7 @@ def account(
     >>> account(net, inputs=torch.zeros(1, 3, 32, 32)) == result
     True
     """
-    given = read_inputs(input_shape, inputs, wrt)
+    given = parse_inputs(input_shape, inputs, wrt)
     options = {"strict": strict, "shortcuts": shortcuts}
     try:
         return _accounted(model, given, name, fixed_hooks=True, **options)
@@ -150,9 +150,7 @@ class Inputs(NamedTuple):
     @property
     def text(self) -> str:
         """The shapes, as people write them."""
-        several = self.told and isinstance(self.told[0], tuple)
-        shapes = self.told if several else (self.told,)
-        return " + ".join("x".join(map(str, shape)) for shape in shapes)
+        return " + ".join(map(shape_text, shapes_of(self.told)))
 
 
 @contextmanager
@@ -242,7 +240,7 @@ def _check_left(tracer: Tracer, name: str) -> None:
         )
 
 
-def read_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
+def parse_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
     """The shape of every input, of one or of several; raises `ArgumentError` on anything else."""
     try:
         several = all(isinstance(part, list | tuple) for part in input_shape) and len(input_shape)
@@ -253,7 +251,7 @@ def read_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
     return (check_shape(input_shape, axes=None),)
 
 
-def read_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> Inputs:
+def parse_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> Inputs:
     """What to run a model on, of shapes or of an example; raises `ArgumentError` on else."""
     if (input_shape is None) == (inputs is None):
         raise ArgumentError(
@@ -262,7 +260,7 @@ def read_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> Inp
             )
         )
     if inputs is None:
-        shapes = read_shapes(input_shape)
+        shapes = parse_shapes(input_shape)
         args: tuple[Any, ...] = tuple(torch.empty((1, *s), device="meta") for s in shapes)
         told: tuple[Any, ...] = shapes[0] if len(shapes) == 1 else shapes
         return Inputs(args, {}, _place(args, {}, wrt), told, typed=False)
