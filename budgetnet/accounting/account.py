@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import FormatError, explain, near_names
@@ -38,6 +38,7 @@ class Account:
             unknown.
         unused: names of parameters that no operation read; none are told if the run has ended
             before `forward` did.
+        spec: text of the spec that it was planned from; "" where a module was traced.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Account:
     weight_bytes_by_type: tuple[tuple[str, int], ...]
     peak_activation_bytes: int | None
     unused: tuple[str, ...] = ()
+    spec: str = field(default="", compare=False)  # where it comes from is no cost
 
     @property
     def weight_bytes(self) -> int:
@@ -146,10 +148,10 @@ class Account:
             Column("MACs", numeric=True),
         )
         layers = self.layers() if depth is None else self.fold(depth)
-        field = self.receptive_field
+        window = self.receptive_field
         totals = (
             *("Total", "", "", self.output_text),
-            *(_known(field), _known(field and compact(field.stride))),
+            *(_known(window), _known(window and compact(window.stride))),
             *(f"{self.params:,}", "100.0 %" if self.params else "", _count(self.macs)),
         )
         return Table(

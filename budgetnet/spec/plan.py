@@ -112,8 +112,9 @@ def plan(spec: Spec | str, input_shape: Sequence[int], *, name: str = "") -> Acc
     params = sum([row.params for row in rows])
     buffers = [layer.buffers for _, layer in layers if layer.kind == "BatchNorm2d"]
     weights = bytes_by_type(params, buffers)
+    text = str(spec)
     return Account(
-        name=name or str(spec),
+        name=name or text,
         input_shape=shape,
         output_shapes=(rows[-1].output_shape,),
         rows=rows,
@@ -123,6 +124,7 @@ def plan(spec: Spec | str, input_shape: Sequence[int], *, name: str = "") -> Acc
         buffers=sum(buffers),
         weight_bytes_by_type=tuple(entry for entry in weights if entry[1]),
         peak_activation_bytes=_peak(rows, shape),
+        spec=text,
     )
 
 
