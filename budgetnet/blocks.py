@@ -1,9 +1,9 @@
-"""CNN building blocks: plain `nn.Module`s whose cost is known exactly before they are trained.
+"""CNN building blocks: plain `nn.Module`s with an exactly known cost.
 
 They follow torchvision's conventions: `in_channels, out_channels, kernel_size, stride` by
-position, all else by keyword; `norm_layer` and `activation_layer` are any callables, and `None`
-drops the layer. Children are named `conv`, `norm`, `act` and `drop`. Shapes are
-`(N, C, H, W)`; every block takes `device` and `dtype` as torch's own layers do.
+position, everything else by keyword; `norm_layer` and `activation_layer` are any callables, and
+`None` drops the layer. Children are named `conv`, `norm`, `act` and `drop`. Shapes are
+`(N, C, H, W)`; every block takes `device` and `dtype`, as torch's own layers do.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class ConvBNReLU(nn.Sequential):
             stride 1, which needs an odd kernel.
         dilation: an int or a pair.
         groups: divides both channel counts.
-        bias: `None` means a bias exactly where there is no norm.
+        bias: `None` means a bias only if there is no norm.
         norm_layer: called with the channels; `None` drops it.
         activation_layer: called without arguments; `None` drops it.
         dropout: probability with which `nn.Dropout2d` drops a channel; 0 adds no layer.
 
     Raises:
-        ArgumentError: an argument cannot be meant; a `ValueError`.
+        ArgumentError: an argument is not valid; a `ValueError`.
 
     >>> from budgetnet import blocks
     >>> block = blocks.ConvBNReLU(16, 32, 3, stride=2)
@@ -125,7 +125,7 @@ class DepthwiseSeparable(nn.Sequential):
     named `depthwise` and `pointwise`, each a `ConvBNReLU`.
 
     Raises:
-        ArgumentError: an argument cannot be meant; a `ValueError`.
+        ArgumentError: an argument is not valid; a `ValueError`.
 
     Source: Howard et al., "MobileNets", 2017, arXiv:1704.04861.
 
@@ -174,8 +174,8 @@ class DepthwiseSeparable(nn.Sequential):
 class Residual(nn.Module):
     """Sum of a body and a shortcut: `act(body(x) + shortcut(x))`.
 
-    Both must give the same shape; the shortcut is the identity where it is `None`, so that the
-    body must then keep its input's shape. Children are named `body`, `shortcut` and `act`.
+    Both must return the same shape. If the shortcut is `None` it is the identity, so the body
+    must keep its input's shape. Children are named `body`, `shortcut` and `act`.
 
     Args:
         body: any module.
@@ -235,7 +235,7 @@ class Transition(ConvBNReLU):
         in_channels: channels of the input.
         out_channels: channels of the output.
         pool: kernel and stride of the max pooling; 1 adds none.
-        bias: `None` means a bias exactly where there is no norm.
+        bias: `None` means a bias only if there is no norm.
         norm_layer: called with the channels; `None` drops it.
         activation_layer: called without arguments; `None` drops it.
         dropout: probability with which a channel is dropped; 0 adds no layer.
@@ -290,13 +290,13 @@ class GlobalAveragePool(nn.Module):
 class GAP(nn.Sequential):
     """Global average pooling head: `(N, C, H, W)` to `(N, num_classes)`, or to `(N, C)`.
 
-    With `num_classes`, a 1x1 convolution makes the class maps first, without activation, since
+    With `num_classes`, a 1x1 convolution first makes the class maps. It has no activation, since
     their means are the logits. Children are named `conv`, `norm` and `pool`.
 
     Args:
         in_channels: channels of the input; needed only with `num_classes`.
         num_classes: classes of the 1x1 classifier; `None` adds no classifier.
-        bias: `None` means a bias exactly where there is no norm.
+        bias: `None` means a bias only if there is no norm.
         norm_layer: called with `num_classes`; `None` drops it.
         device: as in torch's layers.
         dtype: as in torch's layers.

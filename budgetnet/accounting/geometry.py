@@ -1,8 +1,7 @@
-"""Exact integer arithmetic of convolutions and poolings: output sizes, weights, and what they cost.
+"""Exact integer arithmetic of convolutions and poolings: output sizes, weights and MACs.
 
-A `Sliding` is all axes of one of them. The size and cost formulas take ints and integer arrays
-alike, so that a search can evaluate many networks at once with the very functions that account for
-one.
+A `Sliding` describes all axes of one of them. The formulas accept ints and integer arrays, so a
+search can evaluate many networks at once with the same functions that account for one.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ def check_shape(shape: Sequence[int], axes: int | None = 2) -> tuple[int, ...]:
 
 
 def compact(values: Iterable[object]) -> str:
-    """One value where all axes agree, else all of them joined by x.
+    """One value if all axes agree, otherwise all of them joined by x.
 
     >>> compact((3, 3)), compact((3, 5))
     ('3', '3x5')
@@ -109,7 +108,7 @@ def compact(values: Iterable[object]) -> str:
 
 
 def shape_text(shape: Iterable[object]) -> str:
-    """A shape as people write it.
+    """A shape as text.
 
     >>> shape_text((3, 224, 224))
     '3x224x224'
@@ -118,7 +117,7 @@ def shape_text(shape: Iterable[object]) -> str:
 
 
 def shapes_of(shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
-    """The shape of every input, where one is given by itself and several as a tuple of shapes.
+    """The shapes of all inputs, given a single shape or a tuple of shapes.
 
     >>> shapes_of((1, 28, 28)), shapes_of(((1, 28, 28), (4,)))
     (((1, 28, 28),), ((1, 28, 28), (4,)))
@@ -127,7 +126,7 @@ def shapes_of(shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
 
 
 def as_tuples(value: Any) -> Any:
-    """Nested lists, as JSON gives them, as nested tuples."""
+    """Nested lists from JSON, converted to nested tuples."""
     return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
 
 

@@ -28,9 +28,9 @@ class ReceptiveField:
 
     Attributes:
         axes: by axis of the input.
-        places: for every axis, which index of a unit moves along it, where the map's own axes lie
-            in another order than the input's, as after a transpose; () where they do not. -1 where
-            none does, as where windows of attention lie in the batch: `region` is refused.
+        places: for every axis, which index of a unit moves along it, if the map's axes are in
+            another order than the input's, as after a transpose; otherwise (). -1 if none does,
+            as when windows of attention lie in the batch: `region` is then refused.
 
     Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
     Networks", Distill 2019, doi:10.23915/distill.00021.
@@ -57,12 +57,12 @@ class ReceptiveField:
     def region(self, *unit: int) -> tuple[Pair, ...]:
         """First and last input position that `unit` reads, inclusive, unclipped.
 
-        The unit is given in the order of the map's axes, the region in that of the input's.
+        The unit is in the order of the map's axes, the region in the order of the input's.
         """
         return tuple(window.at(i) for window, i in self._by_axis(unit))
 
     def reads(self, *unit: int) -> tuple[frozenset[int], ...]:
-        """Every input position per axis that `unit` reads, gaps left out."""
+        """Every input position per axis that `unit` reads, without gaps."""
         return tuple(window.reads(i) for window, i in self._by_axis(unit))
 
     def _by_axis(self, unit: tuple[int, ...]) -> list[tuple[Window, int]]:
@@ -98,16 +98,16 @@ class ReceptiveField:
         )
 
     def union(self, other: ReceptiveField) -> ReceptiveField:
-        """Field of two branches that meet: all that either reads."""
+        """Field of two branches that meet: everything that either reads."""
         both = tuple(one.union(two) for one, two in zip(self.axes, other.axes, strict=True))
         return ReceptiveField(both, self.places)
 
     def __str__(self) -> str:
-        """Size as one number where the axes agree, else as rows x columns."""
+        """Size as one number if the axes agree, otherwise as rows x columns."""
         return compact(self.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: the windows, and for other readers what follows from them."""
+        """Plain data: the windows, and derived figures for other programs."""
         places = {"places": list(self.places)} if self.places else {}
         return {
             **places,
@@ -121,8 +121,7 @@ class ReceptiveField:
     def from_dict(cls, data: Any) -> ReceptiveField:
         """Read `to_dict`'s form.
 
-        Raises `ValueError` where a part of it is missing or damaged, or does not follow from the
-        windows.
+        Raises `ValueError` if a part is missing or damaged, or does not follow from the windows.
         """
         return parse_field(data, "the field")
 

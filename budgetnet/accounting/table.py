@@ -1,4 +1,4 @@
-"""A grid of named columns, as terminal text, Markdown or CSV. Knows nothing of networks."""
+"""A grid of named columns, as terminal text, Markdown or CSV. Independent of networks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def visible(text: str) -> str:
-    r"""Text of whoever, such as the name of a layer, so that it can only be read.
+    r"""Untrusted text, such as the name of a layer, with its control characters escaped.
 
     >>> print(visible("a\x1b[2Jb"), visible("::error::forged"))
     a\x1b[2Jb \::error::forged
@@ -40,9 +40,9 @@ def visible_lines(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A named column; numbers are set right-aligned, words left-aligned.
+    """A named column; numbers are right-aligned, words left-aligned.
 
-    Of columns that can be `spared` a narrow terminal leaves out the highest first, and says so.
+    A narrow terminal leaves out columns with the highest `spared` first, and says so.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Table:
     notes: tuple[str, ...] = field(default=())
 
     def to_text(self) -> str:
-        """Plain text with ruled head and foot, for a terminal or a code block."""
+        """Plain text, for a terminal or a code block."""
         from rich.console import Console
 
         out = io.StringIO()
@@ -73,7 +73,7 @@ class Table:
         return "\n".join([*([shown.title] if self.title else []), *body, *shown.notes])
 
     def visible(self) -> Table:
-        """This table with texts that can only be read, as every form of it is made from."""
+        """This table with all its text escaped; every format is made from it."""
 
         def clean(cells: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(map(visible, cells))
@@ -85,9 +85,9 @@ class Table:
         )  # fmt: skip
 
     def fitted(self, room: int) -> tuple[Table, list[int]]:
-        """This table without the columns that `room` characters have no place for, and its widths.
+        """This table without the columns that do not fit into `room` characters, and its widths.
 
-        Words fold between words, and no number is ever cut: what cannot fit stands beyond the edge.
+        Text folds between words, and no number is ever cut: what cannot fit exceeds the edge.
         """
         limits = [self._limits(i) for i in range(len(self.columns))]
         if sum(least for least, _ in limits) + 3 * len(limits) - 1 > room:
@@ -167,7 +167,7 @@ class Table:
     def to_csv(self) -> str:
         """Comma-separated values: the header and the rows, without title, totals and notes.
 
-        A text that a spreadsheet would take for a formula begins with an apostrophe.
+        Text that a spreadsheet would take for a formula gets a leading apostrophe.
         """
         shown = self.visible()
         texts = [not column.numeric for column in self.columns]
@@ -182,7 +182,7 @@ class Table:
         return out.getvalue()
 
     def to_html(self) -> str:
-        """An HTML table, as notebooks show it."""
+        """An HTML table for notebooks."""
         sides = ["right" if column.numeric else "left" for column in self.columns]
 
         def line(cells: Sequence[str], tag: str) -> str:
@@ -213,10 +213,10 @@ def _escape(cell: str) -> str:
 
 
 def show(stream: TextIO, *parts: Table | str) -> None:
-    """Print tables and lines: plain as `to_text`, and folded to its width in a terminal.
+    """Print tables and lines: plain, as `to_text`, or folded to the width of a terminal.
 
-    What could command a terminal or a log is escaped. rich decides what a terminal is and can show;
-    NO_COLOR and COLUMNS are respected.
+    Characters that control a terminal or a log are escaped. rich decides what a terminal is and
+    can show; NO_COLOR and COLUMNS are respected.
     """
     from rich.console import Console
     from rich.text import Text

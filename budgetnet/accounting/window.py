@@ -29,8 +29,8 @@ class Window:
 
     Output `i = q * P + r`, with `P = len(phases)`, reads the set `phases[r]` moved by
     `q * advance`. Convolution and pooling have one phase, upsampling has several. An `advance` of
-    0 says that every output reads the same inputs, as after a global pooling. A set is held as
-    `(first, bits)`: bit `j` of the int `bits` says that `first + j` is read, so that gaps left by
+    0 means that every output reads the same inputs, as after a global pooling. A set is stored as
+    `(first, bits)`: bit `j` of the int `bits` means that `first + j` is read, so gaps left by
     dilation are kept and nothing is approximated. Make windows with `sliding`, `whole` or
     `reading`.
 
@@ -93,7 +93,7 @@ class Window:
 
     @classmethod
     def woven(cls, parts: Sequence[Window]) -> Window:
-        """Window of maps whose positions alternate, as pixel shuffle makes one map of several."""
+        """Window of several maps interleaved position by position, as in a pixel shuffle."""
         return _woven(tuple(parts))
 
     @classmethod
@@ -105,9 +105,9 @@ class Window:
 
     @classmethod
     def chained(cls, parts: Sequence[tuple[Window, int]]) -> Window:
-        """Window of maps one behind the other, each given with its size.
+        """Window of several maps concatenated along the axis, each given with its size.
 
-        What lies beyond the last position has read nothing, for as many positions again.
+        After the last position follow as many that have read nothing.
         """
         total = sum(size for _, size in parts)
         if all(
@@ -211,10 +211,10 @@ class Window:
                 yield start, _copies(own, more + 1, abs(self.advance))
 
     def union(self, other: Window) -> Window:
-        """Window of two branches that meet: reads all that either reads.
+        """Window of two branches that meet: reads everything that either reads.
 
-        Raises `StrideMismatch` when the branches advance at different rates, since then no window
-        describes the joined map.
+        Raises `StrideMismatch` if the branches advance at different rates, since no window
+        describes such a joined map.
         """
         return self if self is other or self == other else Window.united((self, other))
 

@@ -1,1 +1,1 @@
-"""What leaves for a device: norms folded into convolutions, and files for other runtimes."""
+"""Preparing a model for a device: norms folded into convolutions, files for other runtimes."""

@@ -32,7 +32,7 @@ BATCHES = (1, 3)  # neither is the batch that the program is traced with
 def to_program(
     model: nn.Module, input_shape: Sequence[Any], *, fold: bool = True
 ) -> ExportedProgram:
-    """Export a model at inference as a `torch.export` program that takes any batch size.
+    """Export a model for inference as a `torch.export` program that takes any batch size.
 
     `torch.export.save(program, "net.pt2")` writes it, and `torch.export.load("net.pt2").module()`
     computes the same without the model's Python code. torch may unpickle parts of such a file:
@@ -41,7 +41,7 @@ def to_program(
     Args:
         model: any module that `account` can run; it comes back as it was.
         input_shape: `(C, H, W)` without the batch; a tuple of shapes for several inputs.
-        fold: fold every BatchNorm that can be, see `fold_batchnorm`.
+        fold: fold every BatchNorm that can be folded, see `fold_batchnorm`.
 
     Raises:
         ExportError: torch cannot export the model, or only for a fixed batch size.
@@ -65,28 +65,28 @@ def to_onnx(
     spec: Spec | str | None = None,
     tolerance: float = 1e-4,
 ) -> Account:
-    """Write a model at inference as an ONNX file that takes any batch size.
+    """Write a model for inference as an ONNX file that takes any batch size.
 
     Before the file is put in place, onnxruntime runs it on random input of two batch sizes, and
-    every output must equal the model's own. Its metadata tell `budgetnet.name`, `.spec`, `.input`,
-    `.params`, `.macs`, `.receptive_field` and `.version`, all as text.
+    every output must equal the model's own. Its metadata contains `budgetnet.name`, `.spec`,
+    `.input`, `.params`, `.macs`, `.receptive_field` and `.version`, all as text.
 
     Args:
         model: any module that `account` can run, with float32 weights; it comes back as it was.
         input_shape: `(C, H, W)` without the batch; a tuple of shapes for several inputs.
         path: the file to write, whole or not at all.
-        fold: fold every BatchNorm that can be, see `fold_batchnorm`; else all of them stay.
+        fold: fold every BatchNorm that can be folded, see `fold_batchnorm`; otherwise all stay.
         name: written into the file; the class name by default.
-        spec: written into the file, where the model was built from one.
-        tolerance: largest difference allowed, as a part of the output's largest magnitude.
+        spec: written into the file, if the model was built from one.
+        tolerance: largest allowed difference, relative to the output's largest magnitude.
 
     Returns:
-        The account of what was written, after folding. The exporter leaves out of the file what
-        does nothing, such as a bias of zeros.
+        The account of what was written, after folding. The exporter omits parts that do
+        nothing, such as a bias of zeros.
 
     Raises:
         ExportError: a package is missing, torch cannot export the model, or the exported program
-            does not compute what the model does. Nothing is written then.
+            does not compute what the model does. Then nothing is written.
         ArgumentError: the file cannot be written.
 
     >>> import tempfile

@@ -1,10 +1,10 @@
 """Batch normalisation folded into the layer before it, for inference.
 
-At inference a BatchNorm is a fixed scale and shift per channel, which the convolution before it
-can do itself. Which one that is, the model's own run tells: it runs once on shapes alone, as for
-`account`, and a norm is folded exactly where its input is the result of one convolution that
-nothing else reads. Names prove nothing (torchvision's `conv1` and `bn1` are no `Sequential`),
-and torch.fx cannot trace a `forward` that compares shapes, as `blocks.Residual` does.
+At inference a BatchNorm is a fixed scale and shift per channel, which the preceding convolution
+can absorb. A run of the model on shapes alone, as for `account`, shows which convolution that is: a
+norm is folded only if its input is the result of one convolution and nothing else reads that
+result. Names prove nothing (torchvision's `conv1` and `bn1` are not in a `Sequential`), and
+torch.fx cannot trace a `forward` that compares shapes, as `blocks.Residual` does.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _NO_LAYER = "its input is not the result of a convolution or linear layer"
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """What becomes of one BatchNorm.
+    """What happens to one BatchNorm.
 
     Attributes:
         norm: path of the BatchNorm, as `state_dict` spells it.
-        layer: path of the layer that it is folded into; `None` where it stays.
+        layer: path of the layer that it is folded into; `None` if it stays.
         reason: why it stays, or "".
 
     >>> print(Fold("bn1", "conv1"))
@@ -52,17 +52,17 @@ class Fold:
     reason: str = ""
 
     def __str__(self) -> str:
-        """One line for people."""
+        """One readable line."""
         if self.layer is None:
             return f"{self.norm} stays: {self.reason}"
         return f"{self.norm} folds into {self.layer}"
 
 
 def find_folds(model: nn.Module, input_shape: Sequence[Any]) -> tuple[Fold, ...]:
-    """What `fold_batchnorm` does with every BatchNorm of a model: folds it, or why not.
+    """For every BatchNorm of a model, say whether `fold_batchnorm` folds it, and if not, why.
 
-    Nothing is computed, and the model comes back as it was. What holds is the path that `forward`
-    takes for this shape of input, at inference.
+    Nothing is computed, and the model comes back as it was. The answer holds for the path that
+    `forward` takes for this input shape at inference.
 
     Args:
         model: any module that `account` can run.
@@ -91,25 +91,25 @@ def find_folds(model: nn.Module, input_shape: Sequence[Any]) -> tuple[Fold, ...]
 def fold_batchnorm(
     model: nn.Module, input_shape: Sequence[Any], *, strict: bool = False
 ) -> nn.Module:
-    """Copy a model for inference, every BatchNorm that follows a convolution folded into it.
+    """Copy a model for inference, with BatchNorms folded into the convolutions before them.
 
     `w' = w * g / sqrt(v + eps)` and `b' = (b - m) * g / sqrt(v + eps) + s`, for scale `g`, shift
-    `s`, running mean `m` and variance `v`, as `torch.nn.utils.fusion` computes them. In place of
-    the norm an `nn.Identity` stays, so that every other module keeps its path. A convolution to `C`
-    channels without bias gains `C` parameters, and its norm's `2 C` are gone; MACs and receptive
-    field stay.
+    `s`, running mean `m` and variance `v`, as `torch.nn.utils.fusion` computes them. An
+    `nn.Identity` replaces the norm, so every other module keeps its path. A convolution to `C`
+    channels without bias gains `C` parameters and loses its norm's `2 C`; MACs and receptive
+    field do not change.
 
     Args:
         model: any module that `account` can run; it comes back as it was.
         input_shape: `(C, H, W)` without the batch, as for `account`.
-        strict: raise where a BatchNorm cannot be folded; else it stays, and `find_folds` says why.
+        strict: raise if a BatchNorm cannot be folded; otherwise it stays (see `find_folds`).
 
     Returns:
-        A copy in evaluation mode, which gives what `model.eval()` gives, up to rounding. It is not
-        for training: its norms are gone.
+        A copy in evaluation mode, which computes what `model.eval()` does, up to rounding. It is
+        not for training, since its norms are gone.
 
     Raises:
-        ArgumentError: `strict`, and a BatchNorm cannot be folded; or the model cannot be copied.
+        ArgumentError: a BatchNorm cannot be folded (`strict`), or the model cannot be copied.
         ShapeError: a layer does not fit the map that it receives.
         RunEnded: the control flow depends on a value of the input.
 

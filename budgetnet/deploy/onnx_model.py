@@ -1,4 +1,4 @@
-"""The bytes of an ONNX model: made of an exported program, described, and run for comparison."""
+"""ONNX models as bytes: made from an exported program, described, and run for comparison."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ OPSET = 18  # the oldest that every supported torch writes; runtimes lag behind
 def to_bytes(
     program: ExportedProgram, result: Account, *, spec: Spec | str | None, optimize: bool
 ) -> bytes:
-    """A program as the content of an ONNX file, its batch axis named and its metadata written.
+    """Convert a program to the content of an ONNX file with a named batch axis and metadata.
 
-    Raises `ExportError` where an operation has no ONNX form, or the batch size is fixed.
+    Raises `ExportError` if an operation has no ONNX form, or the batch size is fixed.
     """
     try:
         proto = _convert(program, result, optimize)
@@ -49,7 +49,7 @@ def to_bytes(
 
 
 def open_session(content: bytes, name: str) -> Any:
-    """An onnxruntime session; raises `ExportError` where it does not take the model."""
+    """Open an onnxruntime session; raises `ExportError` if it does not accept the model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -63,7 +63,7 @@ def open_session(content: bytes, name: str) -> Any:
 def check_equal(
     session: Any, inputs: Sequence[Tensor], expected: Sequence[Tensor], name: str, tolerance: float
 ) -> None:
-    """Run a session, and raise `ExportError` where an output differs from the expected one."""
+    """Run a session, and raise `ExportError` if an output differs from the expected one."""
     slots = [slot.name for slot in session.get_inputs()]
     try:
         feed = {slot: x.cpu().numpy() for slot, x in zip(slots, inputs, strict=True)}

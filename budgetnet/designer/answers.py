@@ -1,4 +1,4 @@
-"""Designs: the networks that a search found, and what is known about them."""
+"""Designs: the networks found by a search, and what is known about them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Design:
     account: Account
 
     def build(self, **kwargs: Any) -> nn.Sequential:
-        """The network with fresh weights; `kwargs` as in `models.build`."""
+        """Build the network with fresh weights; `kwargs` as in `models.build`."""
         from ..models.zoo import build
 
         return build(self.spec, self.account.input_shape[0], **kwargs)
 
     def to_python(self) -> str:
-        """Source code that makes the network from `budgetnet.blocks`."""
+        """Source code that builds the network from `budgetnet.blocks`."""
         return to_python(self.spec, self.account.input_shape[0])
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,15 +56,15 @@ class Designs(Sequence[Design]):
 
     Attributes:
         designs: the networks.
-        goal: what they are ordered by, such as "max macs"; fewer MACs, then fewer parameters
-            decide between equals.
-        budget: what they meet.
-        proven: whether it is proven that the space holds none better. Only a search that was
-            stopped leaves this open.
+        goal: what they are ordered by, such as "max macs"; ties are broken by fewer MACs, then
+            fewer parameters.
+        budget: the budget that they meet.
+        proven: whether it is proven that the space holds no better one; false only if the
+            search was stopped.
         at_most: no network of the space that meets the budget has a larger value of the goal;
             `None` for a Pareto front, where a goal is one of several.
-        covered: how many networks the space holds, all of which the answer speaks for.
-        evaluated: how many beginnings of networks the search looked at.
+        covered: how many networks the space holds; the answer covers all of them.
+        evaluated: how many partial networks the search visited.
         seconds: how long it took.
     """
 
@@ -114,7 +114,7 @@ class Designs(Sequence[Design]):
         return Table(columns, rows, title, notes=(self.claim(),))
 
     def claim(self) -> str:
-        """What is known about the answer, as a sentence."""
+        """How certain the answer is, as a sentence."""
         space = f"the {self.covered:,} networks of the space"
         if self.at_most is None and self.proven:
             return f"proven complete: all others of {space} are matched or beaten by one of these"
@@ -141,7 +141,7 @@ class Designs(Sequence[Design]):
         return json.dumps(self.to_dict(), indent=indent)
 
     def to_python(self) -> str:
-        """Source code of the best, which says where it is not proven to be that."""
+        """Source code of the best design; a comment says so if it is not proven to be the best."""
         source = self.designs[0].to_python()
         return source if self.proven else f"# {self.claim()}\n{source}"
 

@@ -1,10 +1,10 @@
-"""Bounds on what the completions of a network can be worth: Lagrangian relaxation of the limits.
+"""Bounds on the worth of a network's completions: Lagrangian relaxation of the limits.
 
-Every unit that a network leaves of a limit is credited with the limit's multiplier, which is not
-negative. So a network within the limits gains by it, and the best network without any limits, found
-by one sweep over the graph, bounds what those within them are worth. Any multipliers give a bound;
-these look for low ones (Handler and Zang, "A dual algorithm for the constrained shortest path
-problem", 1980).
+Every unit of a limit that a network does not use is credited with the limit's multiplier, which is
+not negative. So a network within the limits gains by it, and the best network without any limits,
+found by one sweep over the graph, bounds the worth of those within them. Any multipliers give a
+bound; this module looks for low ones (Handler and Zang, "A dual algorithm for the constrained
+shortest path problem", 1980).
 """
 
 from __future__ import annotations

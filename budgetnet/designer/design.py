@@ -1,4 +1,4 @@
-"""`design`: the networks of a space that meet a budget, found exactly, or why there are none."""
+"""`design`: the best networks of a space within a budget, found exactly, or why there are none."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def design(
     watch: Callable[[Progress], None] | None = None,
     **limits: Any,
 ) -> Designs:
-    """The best networks of a space that meet a budget, found exactly; no data, no training.
+    """Find the best networks of a space that meet a budget, exactly and without training.
 
     Args:
         input_shape: `(C, H, W)`, without the batch.
@@ -49,22 +49,22 @@ def design(
         space: the `SearchSpace`; by default `SearchSpace.for_input(input_shape)`.
         objective: "max macs" or "min params" and so on, for any figure that a `Budget` limits, or
             weights such as `{"macs": 1, "params": -20}` to maximise a sum. By default "max macs"
-            where the receptive field has a least value and MACs no highest, else "max params".
-        pareto: instead of an objective, figures or objectives such as "params,macs": every network
-            of which none is better in one of them and as good in the others.
-        top: how many networks, at most 1,000. Each is the best of its kind: they differ in more
-            than widths. A Pareto front is given whole.
+            if the budget has a minimum receptive field and no maximum of MACs, else "max params".
+        pareto: instead of an objective, figures or objectives such as "params,macs": finds every
+            network that no other beats in one of them while equalling it in the rest.
+        top: how many networks, at most 1,000. They differ in more than widths: each is the best
+            of its skeleton. A Pareto front is always complete.
         time_limit: seconds after which the best so far is returned, not proven.
-        watch: is called with the `Progress` of the search, now and then.
+        watch: called with the `Progress` of the search from time to time.
         **limits: limits of `Budget`, instead of or beside one.
 
-    `KeyboardInterrupt` (Ctrl-C) returns the best so far, `proven` being false.
+    `KeyboardInterrupt` (Ctrl-C) returns the best so far, with `proven` false.
 
     Raises:
         InfeasibleBudget: no network of the space meets the budget; the error says which limits
-            cannot hold together, and what can be reached.
+            exclude each other, and what can be reached.
         SearchStopped: the time limit came before any answer.
-        ArgumentError: an argument cannot be meant, or the space is too large to be searched; the
+        ArgumentError: an argument is not valid, or the space is too large to be searched; the
             error then says by how much (docs/limits.md).
 
     >>> found = design((1, 28, 28), 10, params=8_000, receptive_field=22, depth=8)

@@ -1,8 +1,8 @@
 """The Graph: every network of a space as a path, with exact costs on its transitions.
 
-A state is a place in the chain and the width there; a transition is a stage with its width. The
-levels of the graph count stages. Networks that reach one state differ in their past alone, so what
-may follow is worked out once for all of them.
+A state is a position in the chain and the width there; a transition is a stage with its width. The
+levels of the graph count stages. Networks that reach the same state differ only in their past, so
+what may follow is worked out once for all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why no network meets a budget: limits that exclude each other, and what is within reach."""
+"""Why no network meets a budget: limits that exclude each other, and what can be reached."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A limit that cannot hold together with the others.
+    """A limit that is incompatible with the others.
 
     Attributes:
         name: of the figure.
         limit: in words, such as "at most 100".
         bound: the number in it.
-        best: the nearest value to it that a network has which meets all other limits; `None` where
-            no network meets even those.
+        best: the value closest to the limit among networks that meet all other limits; `None`
+            if no network meets even those.
         design: that network.
     """
 
@@ -67,7 +67,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Relaxation:
-    """The smallest change of the budget that lets a network in.
+    """The smallest change of the budget that admits a network.
 
     Attributes:
         text: the change in words.
@@ -81,13 +81,13 @@ class Relaxation:
 
 
 class InfeasibleBudget(BudgetnetError, ValueError):
-    """No network of the space meets the budget, and that is proven.
+    """It is proven that no network of the space meets the budget.
 
     Attributes:
-        budget: that was asked for.
-        conflicts: limits that cannot hold together; without any one of them the others can, unless
-            there are further conflicts. Empty where the space holds no network at all.
-        relaxation: the smallest change that helps; `None` where the space holds no network at all.
+        budget: the requested budget.
+        conflicts: limits that exclude each other; without any one of them the others can hold,
+            unless there are further conflicts. Empty if the space holds no network at all.
+        relaxation: the smallest change that helps; `None` if the space holds no network at all.
     """
 
     is_verdict = True

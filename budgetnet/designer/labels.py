@@ -1,4 +1,4 @@
-"""Labels: beginnings of networks, many at once, and which of them others make superfluous."""
+"""Labels: many partial networks at once, and which of them are dominated by others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .graph import Ints
 
 @dataclass(slots=True)
 class Labels:
-    """Beginnings of networks on one level, one per entry of every array."""
+    """Partial networks on one level, one per entry of every array."""
 
     state: NDArray[np.int32]
     worth: Ints

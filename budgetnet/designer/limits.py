@@ -1,4 +1,4 @@
-"""The limits of a Budget as a box of figures that a search can hold."""
+"""The limits of a Budget as a box of figures for a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`marginal_costs`: where the parameters of a chain went, and what one more channel would cost."""
+"""`marginal_costs`: where a chain's parameters are, and what one more channel would cost."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ..spec.text import write
 
 
 class StageShare(NamedTuple):
-    """What one stage has of a network, and what one more channel in it would add to the whole.
+    """One stage's share of a network, and what one more channel in it would add to the whole.
 
     Attributes:
         name: of the stage, as `plan` names it.
         word: its text form.
-        params: of its layers.
-        macs: of its layers.
-        more_params: that one more output channel adds, in the next stage too; `None` where the
-            stage has no width of its own, or groups do not divide the next one.
+        params: parameters of its layers.
+        macs: MACs of its layers.
+        more_params: parameters that one more output channel adds, next stage included; `None`
+            if the stage has no width of its own, or groups do not divide the next width.
         more_macs: likewise.
         more_weight_bytes: likewise.
         more_peak_bytes: by how much the highest memory use of activations grows.
-        fits: whether the budget still holds then.
+        fits: whether the budget would still hold.
     """
 
     name: str
@@ -45,7 +45,7 @@ class StageShare(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MarginalCosts:
-    """Where a network's parameters and MACs went, stage by stage, and what the next would cost."""
+    """A network's parameters and MACs stage by stage, and what one more channel would cost."""
 
     account: Account
     budget: Budget
@@ -104,12 +104,12 @@ def marginal_costs(
     budget: Budget | None = None,
     **limits: Any,
 ) -> MarginalCosts:
-    """Say where the parameters of a chain went, and what one more channel here or there would cost.
+    """Show where the parameters of a chain are, and what one more channel in each stage would cost.
 
     Args:
         spec: a `Spec`, or its text form.
         input_shape: `(C, H, W)`, without the batch.
-        budget: a `Budget`, against which every further channel is judged.
+        budget: a `Budget` against which every additional channel is checked.
         **limits: limits of `Budget`, instead of or beside one.
 
     >>> first = marginal_costs("c8 c8 p gap10", (1, 28, 28), params=800).stages[0]

@@ -1,4 +1,4 @@
-"""The Pareto front of several figures, by one exact search for each of its points."""
+"""The Pareto front of several figures, found by one exact search per point."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Corner: TypeAlias = tuple[int | None, ...]  # what each cost must stay below; No
 def pareto_front(
     goals: Sequence[Goal], box: Box, best: Callable[[dict[str, int], Box], Design | None]
 ) -> tuple[list[Design], bool]:
-    """A network for every point that no other is at least as good as in all goals.
+    """Find a network for every point of the Pareto front of several goals.
 
     The second of both says whether these are all: a search that is stopped ends the front.
 

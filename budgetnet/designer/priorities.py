@@ -1,4 +1,4 @@
-"""What a network is worth: the goal and what decides between equals, folded into one number."""
+"""The worth of a network: the goal and the tie-breaks, folded into one number."""
 
 from __future__ import annotations
 

@@ -34,24 +34,24 @@ def rescale(
     divisor: int = 1,
     **limits: Any,
 ) -> Design:
-    """Scale the widths of a network to fill a budget, in proportion and to the last unit.
+    """Scale the widths of a network in proportion until they fill a budget.
 
-    All widths but the output's are scaled by the largest common factor that meets the budget. From
-    there each may move by an eighth, and the exact search finds those that fill the first limit
-    best; fewer MACs, then fewer parameters decide between equals. Where no such network meets the
-    budget, widths may move further.
+    All widths except the output's are scaled by the largest common factor that meets the budget.
+    From there each may change by an eighth, and the exact search finds those that fill the first
+    limit best; ties are broken by fewer MACs, then fewer parameters. If no such network meets the
+    budget, widths may change further.
 
     Args:
         spec: a `Spec`, or its text form.
         input_shape: `(C, H, W)`, without the batch.
         budget: a `Budget` of limits on figures.
-        divisor: only widths that it divides.
+        divisor: every width is a multiple of it.
         **limits: limits of `Budget`, instead of or beside one.
 
     Raises:
         InfeasibleBudget: no widths up to four times the given ones meet the budget.
-        ArgumentError: the budget limits what no width changes, or has no upper limit to fill, or
-            the network is too wide for a search.
+        ArgumentError: the budget limits a figure that widths do not change, or has no upper limit
+            to fill, or the network is too wide for a search.
 
     >>> fitted = rescale("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28), params=8_000)
     >>> str(fitted.spec), fitted.account.params

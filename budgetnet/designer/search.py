@@ -1,11 +1,11 @@
 """The exact search for the best networks of a graph within limits.
 
-It is a label-setting search for a longest path with resource constraints. A label is the beginning
-of a network. It is dropped for one of three reasons only, each a proof that it is not needed: no
-completion is within the limits; no completion is worth more than the networks found already; or
+This is a label-setting search for a longest path with resource constraints. A label is a partial
+network. It is dropped only for one of three reasons, each of which proves that it is not needed: no
+completion is within the limits; no completion is worth more than the networks already found; or
 other labels at its state are at least as good in every respect. All arithmetic is in 64-bit
-integers, whose range is asserted. The search is run with few labels at a time, then with more,
-until what was set aside cannot be better than what was found.
+integers, whose range is asserted. The search runs with few labels at a time, then with more,
+until nothing that was set aside can be better than what was found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CROWD = 1 << 22  # candidates after which those are dropped that others make sup
 
 
 class Problem(NamedTuple):
-    """What to maximise, within which limits, and how many networks are wanted.
+    """What to maximise, within which limits, and how many networks to find.
 
     Several networks differ in more than their widths: each is the best of its skeleton.
     """
@@ -40,11 +40,11 @@ class Problem(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a search stands.
+    """The progress of a search.
 
     Attributes:
-        room: beginnings of networks that it goes on with at a time.
-        share: how much of a network's stages is done.
+        room: partial networks that it continues at a time.
+        share: fraction of a network's stages that is done.
         best: the best network so far.
     """
 
@@ -77,7 +77,7 @@ def solve(
     watch: Callable[[Progress], None] = lambda _: None,
     tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """The best networks of a graph; where there is none, that is proven.
+    """Find the best networks of a graph, or prove that there is none.
 
     `KeyboardInterrupt` and `TimeoutError`, raised by `watch` or anywhere else, end the search: what
     was found by then is the outcome, not proven. Where nothing was, they are raised again. `tick`

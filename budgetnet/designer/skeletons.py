@@ -1,4 +1,4 @@
-"""Walks: the chains of a search space, and the widths of one given chain, as graphs want them."""
+"""Walks: the chains of a search space, or the widths of one given chain, for building a graph."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Link(NamedTuple):
 
 
 class SpaceWalk:
-    """Every chain of a search space whose depth and receptive field are within limits.
+    """All chains of a search space whose depth and receptive field are within limits.
 
     Both depend on nothing but kinds, kernels and strides, so whole skeletons fall here, before any
     width is looked at.
@@ -77,7 +77,7 @@ def count_networks(
     num_classes: int,
     tick: Callable[[], None] = lambda: None,
 ) -> int:
-    """How many networks a space holds, every combination of widths counted.
+    """Count the networks of a space, including every combination of widths.
 
     `tick` is called again and again, and may raise to stop the count.
 
@@ -106,7 +106,7 @@ def count_networks(
 
 
 class ChainWalk:
-    """One chain of stages with several widths to choose from for some of them."""
+    """One chain of stages, some of which have several widths to choose from."""
 
     def __init__(
         self, spec: Spec, input_shape: tuple[int, ...], widths: tuple[tuple[int, ...] | None, ...]

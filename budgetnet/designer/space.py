@@ -1,4 +1,4 @@
-"""The SearchSpace: which chains of stages a design is chosen from, as plain data."""
+"""The SearchSpace: the chains of stages from which a design is chosen, as plain data."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """Chains of convolutions with a few downsamplings and a head, and the choices they leave.
+    """A set of chains: convolutions with a few downsamplings and a head, in all allowed choices.
 
     A network is `convs` convolutions, with `downsamples` downsamplings between them, and
     `stage_convs` convolutions at each resolution, followed by a 1x1 classifier with global average
-    pooling. Every convolution has a norm and an activation. The first one is plain; each other is
-    of any of the `kinds`. A pooling may be followed by a 1x1 convolution (`transitions`). One
-    network is padded in one way throughout.
+    pooling. Every convolution has a norm and an activation. The first one is plain; the others are
+    of any of the `kinds`. A pooling may be followed by a 1x1 convolution (`transitions`). All
+    convolutions of a network have the same kind of padding.
 
     Attributes:
         widths: output channels that a convolution may have.
-        divisor: only widths that it divides.
+        divisor: every width is a multiple of it.
         kernels: kernel sizes; each convolution has one of its own.
         kinds: "plain", "separable" (depthwise, then 1x1), or both.
         paddings: "valid", "same", or both.
-        convs: least and most convolutions, the classifier and transitions not counted.
-        stage_convs: least and most convolutions before, between and after downsamplings. One that
-            strides belongs to those after.
+        convs: least and most convolutions, without the classifier and transitions.
+        stage_convs: least and most convolutions before, between and after downsamplings. A strided
+            convolution counts among those after.
         downsamples: least and most downsamplings.
         positions: how many convolutions may lie before a downsampling; empty for any number.
         downsampling: "pool" (max pooling, 2x2), "stride" (a convolution with stride 2), or both.
@@ -71,7 +71,7 @@ class SearchSpace:
         uniform: whether all convolutions at one resolution have one width.
 
     Raises:
-        ArgumentError: an option cannot be meant.
+        ArgumentError: an option is not valid.
 
     >>> SearchSpace(widths=range(1, 20), divisor=4).widths
     (4, 8, 12, 16)
@@ -92,7 +92,7 @@ class SearchSpace:
     uniform: bool = False
 
     def __post_init__(self) -> None:
-        """Normalise what was written, and refuse what cannot be meant."""
+        """Normalise the options, and refuse invalid ones."""
         put = object.__setattr__
         divisors = _counts("divisor", self.divisor)
         if len(divisors) > 1:
@@ -126,11 +126,11 @@ class SearchSpace:
 
     @classmethod
     def for_input(cls, input_shape: Sequence[int]) -> SearchSpace:
-        """The space that `design` takes for an input: small chains, or five stages from 64 pixels.
+        """The default space of `design`: small chains, or five stages from 64 pixels on.
 
-        The former is what published networks for MNIST are drawn from, in widths of 4 to 32; the
-        latter what mobile networks for 224 pixels are: strides, plain and separable convolutions,
-        one width a stage, in multiples of 16 to 512.
+        The former covers published networks for MNIST, with widths of 4 to 32. The latter
+        covers mobile networks for 224 pixels: strides, plain and separable convolutions, one
+        width per stage, in multiples of 16 up to 512.
         """
         if min(input_shape[1:]) < 64:
             return cls()
@@ -141,7 +141,7 @@ class SearchSpace:
         )  # fmt: skip
 
     def follow(self, place: Place, num_classes: int) -> Iterator[Step]:
-        """Every stage that may come next; widths of stages that have one are left at 1."""
+        """Every stage that may come next, with widths left at 1."""
         full = self.stage_convs[0] <= place.stage_convs  # enough convolutions at this resolution
         here = not self.positions or place.convs in self.positions
         if place.convs < self.convs[1]:

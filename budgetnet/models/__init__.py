@@ -1,4 +1,4 @@
-"""Named networks, their weights, and specs built into modules. torch where a network is built."""
+"""Named networks, their weights, and modules built from specs. Imports torch only to build."""
 
 from __future__ import annotations
 

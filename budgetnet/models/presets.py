@@ -1,6 +1,6 @@
-"""Presets: what turns an image into the tensor that a trained network expects.
+"""Presets: transforms from an image to the tensor that a trained network expects.
 
-They do what torchvision's presets do, and need no torchvision.
+They work like torchvision's presets, without needing torchvision.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ SLACK = 1e-5  # resizing in float32 may pass 1 by a rounding error
 
 
 class GreyImage(nn.Module):
-    """Make a grey image ready: to 0..1, to `size` x `size`, then `(x - mean) / std`.
+    """Prepare a grey image: scale to 0..1, resize to `size` x `size`, then `(x - mean) / std`.
 
     It takes a PIL image, a numpy array or a tensor: uint8, or floating-point from 0 to 1, of shape
     `(H, W)` or `(1, H, W)`, which give `(1, size, size)`, or `(N, 1, H, W)`, which gives
     `(N, 1, size, size)`; always float32, on the device of the input. PIL converts colours to grey
-    and drops transparency. Other sizes are resized (bilinear, antialiased) whatever their
-    proportions, so cut a square first. Ink must be as bright as in training: white on black
+    and drops transparency. Other sizes are resized (bilinear, antialiased) without keeping their
+    proportions, so crop a square first. Ink must be as bright as in training: white on black
     for MNIST.
 
     Raises:
-        ArgumentError: a type, shape or range cannot be meant; a `ValueError`.
+        ArgumentError: a type, shape or range is not valid; a `ValueError`.
 
     >>> GreyImage()(torch.zeros(5, 1, 56, 56)).shape
     torch.Size([5, 1, 28, 28])

@@ -1,4 +1,4 @@
-"""Write weights that ship: the file, and a sidecar whose figures are computed and not typed."""
+"""Write weights to ship: the file, and a sidecar whose figures are computed."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ def save(
 ) -> Weights:
     """Write `MODEL-WEIGHTS.safetensors` and its sidecar, each whole or not at all.
 
-    Checksum, spec, account, and the accuracy of this very file are computed here; the network
-    comes back as it was.
+    Computes checksum, spec, account, and the accuracy of this file; the network comes back as it
+    was.
 
     Args:
         net: the trained network, as `models.get_model(meta["model"])` builds it, on any device.
-        meta: exactly the fields of `weights.GIVEN`, as docs/weights.md explains them.
+        meta: exactly the fields of `weights.GIVEN`, which docs/weights.md explains.
         accuracies: seed to last-epoch accuracy in percent, of every run of this recipe.
         images: `(N, 1, H, W)` uint8, the test images.
         labels: `(N,)`, their classes.
-        folder: where to; by default into this package, to be shipped with it.
+        folder: where to write; by default into this package, to be shipped with it.
 
     Raises:
         WeightsError: a field is missing or unknown, or the network is not the named one.
@@ -120,7 +120,7 @@ def save(
 def count_correct(
     net: nn.Module, transforms: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor
 ) -> int:
-    """How many images `(N, 1, H, W)` the network assigns to their label, in evaluation mode.
+    """Count the images `(N, 1, H, W)` that the network classifies correctly, in evaluation mode.
 
     >>> from budgetnet import models
     >>> from budgetnet.models import weights

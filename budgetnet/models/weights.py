@@ -1,8 +1,8 @@
-"""Weights that ship with the library: a safetensors file, and beside it a JSON sidecar about it.
+"""Weights that ship with the library: a safetensors file and a JSON sidecar.
 
-A pair `pretrained/MODEL-WEIGHTS.safetensors` and `.json` is all there is to add: names come from
-the files that are present. `shipping.save` writes both. Nothing is ever unpickled, and torch is
-imported only where tensors are read.
+To add weights, add the pair `pretrained/MODEL-WEIGHTS.safetensors` and `.json`: names come from the
+files that are present. `shipping.save` writes both. Nothing is ever unpickled, and torch is
+imported only to read tensors.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _REINSTALL = "Nothing was loaded. Install budgetnet again, or write both files w
 
 @dataclass(frozen=True)
 class Weights:
-    """Trained weights of a named network, and everything that is known about them.
+    """Trained weights of a named network, and their sidecar.
 
     Attributes:
         model: the network's name, as in `models.list_models`.
         name: what these weights are called, as in `models.get_model(model, weights=name)`.
         meta: the sidecar's content; docs/weights.md explains every field.
-        folder: where the two files lie.
+        folder: the folder of the two files.
 
     >>> weights = load("s6", "mnist")
     >>> weights.meta["spec"], weights.meta["account"]["params"]
@@ -65,7 +65,7 @@ class Weights:
 
     @property
     def stem(self) -> str:
-        """Name of both files without their suffix."""
+        """Name of both files without the suffix."""
         return f"{self.model}-{self.name}"
 
     def transforms(self) -> GreyImage:
@@ -80,10 +80,10 @@ class Weights:
         return GreyImage(**{name: settings[name] for name in ("size", "mean", "std")})
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The tensors by name, on the CPU, once the file has the checksum that its sidecar states.
+        """Load the tensors by name, on the CPU, after checking the file's checksum.
 
         Raises:
-            WeightsError: the file is missing, or it is another than the sidecar describes.
+            WeightsError: the file is missing, or is not the one that the sidecar describes.
 
         >>> load("s6", "mnist").state_dict()["head.conv.weight"].shape
         torch.Size([10, 16, 1, 1])
@@ -113,11 +113,11 @@ def find(folder: Traversable | None = None) -> list[tuple[str, str]]:
 
 
 def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
-    """Find weights by name, and read their sidecar; tensors are read by `Weights.state_dict`.
+    """Find weights by name, and read their sidecar; `Weights.state_dict` reads the tensors.
 
     Raises:
-        ArgumentError: there are no such weights; the message lists those there are.
-        FormatError: the sidecar is of a version that this release does not read.
+        ArgumentError: there are no such weights; the message lists the available ones.
+        FormatError: this release does not read the sidecar's version.
         WeightsError: the sidecar is damaged, was edited, or describes another network.
 
     >>> load("s6", "mnist")
@@ -162,7 +162,7 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
 
 
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Copy tensors into a network of exactly these names and shapes.
+    """Copy tensors into a network that has exactly these names and shapes.
 
     Raises:
         WeightsError: a name or shape differs; the message lists the first three, and the network

@@ -1,4 +1,4 @@
-"""Reports that people look at: an Account in, one self-contained HTML file or SVG out. No torch."""
+"""Reports: turn an Account into one self-contained HTML file or an SVG. No torch."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from .verdict import title
 
 
 def comparison(one: Account, two: Account) -> Markup:
-    """Figures of both with the difference, then the layers that both have beside each other."""
+    """Figures of both networks with the difference, then their layers side by side."""
     names = [tag("th", name, scope="col", cls="num") for name in (one.name, two.name)]
     figures = tag(
         "table",
@@ -43,7 +43,7 @@ def comparison(one: Account, two: Account) -> Markup:
 
 
 def difference(one: object, two: object) -> str:
-    """By how much a figure of the first is above that of the second, in units and percent.
+    """The difference between two figures, in units and percent.
 
     >>> difference(120, 100), difference((3, 3), (3, 5)), difference(4, 4), difference(None, 4)
     ('+20 (+20.0 %)', 'differs', 'same', 'unknown')

@@ -1,4 +1,4 @@
-"""Growth curves: how field, jump, map size, parameters and MACs change over depth."""
+"""Growth curves: how receptive field, jump, map size, parameters and MACs change over depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network as a diagram: a box per layer below what it reads, branches side by side."""
+"""The network as a diagram: each layer is a box below its inputs, branches are side by side."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CORNER = 6
 
 
 def draw_svg(account: Account, depth: int | None = None) -> str:
-    """The diagram as a standalone SVG picture, in the colours that the reader's system prefers.
+    """Draw the diagram as a standalone SVG that follows the reader's light or dark mode.
 
     Args:
-        account: of any network; one that an earlier release saved has no edges to draw.
-        depth: sum the layers so many modules deep, as `Account.fold` does.
+        account: of any network; one saved by an early release has no edges to draw.
+        depth: sum layers by the first `depth` parts of their path, as `Account.fold` does.
 
     >>> from budgetnet import plan
     >>> draw_svg(plan("c8 p gap10", (1, 28, 28))).count('class="node"')

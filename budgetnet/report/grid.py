@@ -1,4 +1,4 @@
-"""A layout in pixels: where boxes stand in the picture, and the corners of edges."""
+"""A layout in pixels: positions of the boxes, and corners of the edges."""
 
 from __future__ import annotations
 

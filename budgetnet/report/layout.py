@@ -1,8 +1,8 @@
-"""Where the boxes of a network stand and how its edges run, in ranks and columns.
+"""The layout of a network's diagram: boxes and edges in ranks and columns.
 
-Ranks run down: a box stands below all that it reads. Branches stand side by side in columns. An
-edge runs down a column that is free, else down a lane on the left of them all. Where it changes
-column it uses a track in the gap between two ranks, which edges share only at their own ends.
+Ranks go downwards: a box is below everything that it reads. Branches are side by side in columns.
+An edge runs down a free column, or else down a lane to the left of all columns. To change column,
+it uses a track in the gap between two ranks, which edges share only at their own ends.
 """
 
 from __future__ import annotations

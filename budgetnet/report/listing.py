@@ -1,4 +1,4 @@
-"""The layer table: one line per layer under its modules, to sort, fold and copy."""
+"""The layer table: one line per layer under its modules; it can be sorted, folded and copied."""
 
 from __future__ import annotations
 

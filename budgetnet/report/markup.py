@@ -1,4 +1,4 @@
-"""Elements of HTML and SVG as text that is escaped by construction."""
+"""HTML and SVG elements as text, escaped by construction."""
 
 from __future__ import annotations
 

@@ -34,16 +34,16 @@ def render_html(
     against: Account | None = None,
     footprints: Mapping[str, Any] | None = None,
 ) -> str:
-    """A report as one HTML file, with its styles, scripts and pictures inside; no network.
+    """Render a report as one HTML file that contains its styles, scripts and pictures.
 
     Args:
         account: of any network.
         budget: limits to judge it by.
-        image: a picture to lay the receptive fields over, stretched to the input; a drawn digit
-            by default.
+        image: a picture to show under the receptive fields, stretched to the input; a drawn
+            digit by default.
         against: another network to compare with.
-        footprints: what was measured, by layer: an array `(H, W)` over the input of how much each
-            position moves the unit in the middle of the layer's map.
+        footprints: measured influence, by layer: an array `(H, W)` over the input of how much
+            each position changes the unit in the middle of the layer's map.
 
     Raises:
         ArgumentError: the picture cannot be read.

@@ -19,9 +19,9 @@ MOST_NAMED = 14  # regions and layers whose names have room
 
 
 def plot_fields(account: Account, file: Path) -> None:
-    """Draw which inputs the middle unit of each map reads, and how far fields grow.
+    """Draw the inputs that the middle unit of each map reads, and how the fields grow.
 
-    Raises `ArgumentError` where matplotlib is missing, the file's ending is unknown, or the input
+    Raises `ArgumentError` if matplotlib is missing, the file's suffix is unknown, or the input
     is not one image.
     """
     check_plot(account, file)

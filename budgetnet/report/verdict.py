@@ -1,4 +1,4 @@
-"""The verdict strip: one bar per limit, or the figures alone where there is none."""
+"""The verdicts: one bar per limit, or only the figures if there are no limits."""
 
 from __future__ import annotations
 

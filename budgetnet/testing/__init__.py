@@ -1,12 +1,12 @@
 """For your own test suite: oracles that share no formula with the library, and strategies.
 
-The oracles run the real network in float64 on the CPU and watch what reaches what. They are slow
-and certain:
+The oracles run the real network in float64 on the CPU and observe which inputs reach which
+outputs. They are slow but exact:
 
     footprint = nan_footprint(model, (1, 28, 28))
     assert_field_matches(account(model, (1, 28, 28)).receptive_field, footprint)
 
-`assert_reads_match` holds the rules of a function's operations against the function itself.
+`assert_reads_match` checks the rules of a function's operations against the function itself.
 
 The strategies need Hypothesis: `specs()`, `chains()` and `graphs()` draw random networks.
 """

@@ -1,4 +1,4 @@
-"""What the units of a network really look at: gradients measured layer by layer."""
+"""The effective receptive field of a network's units: gradients measured layer by layer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def centre_footprints(
     trials: int = 8,
     seed: int = 0,
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """How much each input position moves the unit in the middle of a module's map.
+    """Measure how much each input position changes the unit in the middle of a module's map.
 
     The mean over `trials` random images of the absolute gradient, over all channels, as an array
     `(H, W)` per module path. The weights are the model's own, so this is the effective field, which
-    lies within the theoretical one; a position that an activation or a max pooling happens to shut
-    off in every trial shows none. Modules whose output is no map `(N, C, H, W)` are left out.
+    lies within the theoretical one; a position that an activation or a max pooling blocks in every
+    trial has 0. Modules whose output is not a map `(N, C, H, W)` are left out.
 
     >>> footprint = centre_footprints(nn.Sequential(nn.Conv2d(1, 1, 3)), (1, 5, 5))["0"]
     >>> footprint.shape, int((footprint > 0).sum())

@@ -1,8 +1,8 @@
-"""An oracle for rules: one operator on tracked tensors, held against the operator itself.
+"""An oracle for rules: compares the claims for one operator with the operator itself.
 
-The rules say what each element of an output has read of the tensor that is tracked. The truth
-shares nothing with them: the real operator runs again and again with one element changed, and what
-changes in its outputs has read that element.
+The rules say which elements of a tracked tensor each element of an output has read. The oracle
+shares nothing with them: it runs the real operator repeatedly with one element changed, and every
+output that changes has read that element.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def assert_reads_match(
     exact: bool = True,
     seed: int = 0,
 ) -> int:
-    """Hold the rules that a function runs into against the function itself.
+    """Check the rules of the operations that a function runs against the function itself.
 
-    Every tensor among the arguments is tracked in turn, the others being constants; keep them
+    Every tensor among the arguments is tracked in turn, while the others are constants. Keep them
     small, since the function runs some ten times for each element. Shapes, types and MACs are
     compared as well. Returns how many times a tensor was tracked.
 

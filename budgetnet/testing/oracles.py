@@ -1,7 +1,7 @@
 """Oracles for receptive fields that share no formula with the library.
 
-The oracles run the real network in float64 on the CPU and watch what reaches what. They are slow
-and certain, meant for test suites:
+The oracles run the real network in float64 on the CPU and observe which inputs reach which
+outputs. They are slow but exact, and meant for test suites:
 
     footprint = nan_footprint(model, (1, 28, 28))
     assert_field_matches(account(model, (1, 28, 28)).receptive_field, footprint)
@@ -23,10 +23,11 @@ _DTYPE = torch.float64
 
 
 def nan_footprint(model: nn.Module, input_shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
-    """Which inputs reach each output unit: put a NaN at every input position in turn.
+    """Find which inputs reach each output unit, by a NaN at every input position in turn.
 
-    Returns a boolean array `(h, w, H, W)`, over all channels; an output without map counts as one
-    unit. Max pooling and ReLU pass a NaN on, so the footprint does not depend on the weights.
+    Returns a boolean array `(h, w, H, W)`, over all channels; an output that is not a map
+    counts as one unit. Max pooling and ReLU pass a NaN on, so the footprint does not depend on the
+    weights.
 
     >>> nan_footprint(nn.Conv2d(1, 1, 3), (1, 5, 5))[1, 2].nonzero()[1].tolist()
     [2, 3, 4, 2, 3, 4, 2, 3, 4]
@@ -47,7 +48,7 @@ def nan_footprint(model: nn.Module, input_shape: tuple[int, int, int]) -> np.nda
 def gradient_footprint(
     model: nn.Module, input_shape: tuple[int, int, int], *, trials: int = 1, seed: int = 0
 ) -> np.ndarray[Any, Any]:
-    """Which inputs have a gradient at each output unit, with all weights made positive.
+    """Find which inputs have a gradient at each output unit, with all weights made positive.
 
     Returns a boolean array `(h, w, H, W)` as `nan_footprint` does. A max pooling passes its
     gradient to one input only, so such a network needs many `trials`, each on a new random image,
@@ -76,12 +77,12 @@ def gradient_footprint(
 def assert_field_matches(
     field: ReceptiveField, footprint: np.ndarray[Any, Any], *, border: bool = True
 ) -> int:
-    """Hold a receptive field against a footprint, for every output unit and every axis.
+    """Check a receptive field against a footprint, for every output unit and every axis.
 
-    Where the region of a unit lies inside the input, the footprint must be exactly what the field
-    says, gaps included. Nearer to the border it may only be smaller, since padding has no position
-    in it; pass `border=False` where padding reflects or repeats inputs. Returns how many units lay
-    inside.
+    If the region of a unit lies inside the input, the footprint must equal the field exactly, gaps
+    included. Near the border it may only be smaller, since padding has no position in it; pass
+    `border=False` if padding reflects or repeats inputs. Returns the number of units whose region
+    lies inside.
     """
     rows, columns, *size = footprint.shape
     inside = 0

@@ -1,4 +1,4 @@
-"""A pytest plugin, on request: `-p budgetnet.testing.pytest_plugin`, or `pytest_plugins`.
+"""An optional pytest plugin: `-p budgetnet.testing.pytest_plugin`, or `pytest_plugins`.
 
     @pytest.mark.budget(params="20k", receptive_field=22)
     def test_small(budget):
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def budget(request: pytest.FixtureRequest) -> Iterator[Callable[..., Account]]:
-    """Hold a model to the limits of the test's marker and to those of the call."""
+    """Check a model against the limits of the test's marker and those of the call."""
     marked = [limit for mark in request.node.iter_markers("budget") for limit in _limits(mark)]
     called = False
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Graph(nn.Module):
-    """A network of random steps, each reading one or two of the maps before it.
+    """A network of random steps, each of which reads one or two earlier maps.
 
-    Every step pads by itself, with `pad_value`, so that a test can see which units padding reaches.
+    Every step pads explicitly, with `pad_value`, so a test can see which units padding reaches.
     """
 
     def __init__(self, steps: list[tuple[Any, ...]], layers: list[nn.Module]) -> None:

@@ -59,7 +59,7 @@ def _stages(max_channels: int) -> SearchStrategy[Stage]:
 
 
 def chains(max_layers: int = 6, in_channels: int = 2) -> SearchStrategy[nn.Sequential]:
-    """Random chains of torch's own layers, unequal on the two axes; not all fit every input."""
+    """Random chains of torch's own layers, different on the two axes; not all fit every input."""
     from hypothesis import strategies as st
 
     @st.composite

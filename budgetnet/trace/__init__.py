@@ -1,1 +1,1 @@
-"""What any `nn.Module` costs and sees, from a run on shapes alone."""
+"""Account for any `nn.Module`, from a run on shapes alone."""

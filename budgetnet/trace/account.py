@@ -1,7 +1,7 @@
-"""`account`: run a module once without weights, data or kernels, and write down what happens.
+"""`account`: run a module once without weights, data or kernels, and record what happens.
 
 The module's own `forward` runs on activations that have a shape but no storage, and on a structural
-copy of the module. Every tensor operation is answered by its rule in `rules`, so that nothing is
+copy of the module. Every tensor operation is answered by its rule in `rules`, so nothing is
 computed or allocated, and the module itself is left alone.
 """
 
@@ -69,10 +69,11 @@ def account(
             as a mask, where `forward` decides by them; anything else is passed on as it is.
             Integer tensors `(N, L)`, such as token ids, have positions along `L`.
         name: title of the account; the class name by default.
-        strict: raise where an operation has no rule; else go on, and mark as unknown every figure
-            that depends on it. Where values of the input decide what comes next, the account ends.
-        wrt: the input that receptive fields are measured in, where there are several: its place
-            among the tensors, or its name in a dict.
+        strict: raise if an operation has no rule; otherwise continue, and mark every figure that
+            depends on it as unknown. If values of the input decide what comes next, the account
+            ends.
+        wrt: with several inputs, the one in which receptive fields are measured: its index among
+            the tensors, or its name in a dict.
         shortcuts: answer for torch's own layers without running their `forward`; the account is
             the same without, only slower.
 

@@ -1,4 +1,4 @@
-"""Activations as a run makes them, and the rows that it leaves."""
+"""Activations, as a run creates them, and the rows that it records."""
 
 from __future__ import annotations
 

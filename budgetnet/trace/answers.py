@@ -1,4 +1,4 @@
-"""How every operation of a run is answered: by its rule, by others that it is made of, or not."""
+"""How each operation of a run is answered: by its rule, by its decomposition, or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run does to tensors that are no activations: parameters, buffers, and tensors it makes."""
+"""What a run does to tensors that are not activations: parameters, buffers, and new tensors."""
 
 from __future__ import annotations
 

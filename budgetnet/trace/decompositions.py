@@ -1,4 +1,4 @@
-"""Operations that are followed through what they are made of, where no rule speaks of them."""
+"""Operations without a rule that are followed through their decomposition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Frame: a module whose `forward` is running, and the row it leaves."""
+"""The Frame: a module whose `forward` is running, and the row that it adds."""
 
 from __future__ import annotations
 

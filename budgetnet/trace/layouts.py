@@ -1,4 +1,4 @@
-"""How results lie in memory, and which further results an operation has.
+"""The memory layout of results, and the further results of an operation.
 
 The order of a result decides whether a later reshape is a view or takes memory of its own.
 """

@@ -1,4 +1,4 @@
-"""The Operation: what can be told of an ATen operation once for all its calls."""
+"""The Operation: what is known about an ATen operation for all its calls."""
 
 from __future__ import annotations
 

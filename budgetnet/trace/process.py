@@ -1,4 +1,4 @@
-"""What a run must not change in the process around it, and how that is kept."""
+"""What a run must not change in its process, and how that is restored."""
 
 from __future__ import annotations
 

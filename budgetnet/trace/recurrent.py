@@ -1,4 +1,4 @@
-"""Recurrent layers as one operation each, before torch takes them apart step by step."""
+"""Recurrent layers as one operation each, before torch unrolls them step by step."""
 
 from __future__ import annotations
 

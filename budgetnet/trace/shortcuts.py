@@ -1,10 +1,10 @@
 """Shortcuts: what torch's own layers do, without running their `forward`.
 
-Each gives the very `Effect` that the rules give for the layer's operations, several times faster,
-because no call passes through PyTorch's dispatcher. A layer is taken only if its class is exactly
-torch's and still as torch made it, and it has no hooks and no methods of its own. A function
-answers from what the layer is now, and gives `None` where the layer's `forward` must run. Tests
-hold every shortcut against the rules.
+Each gives the same `Effect` as the rules for the layer's operations, several times faster, because
+no call passes through PyTorch's dispatcher. A shortcut is used only if the layer's class is exactly
+torch's and unchanged, and the layer has no hooks and no methods of its own. It uses the current
+state of the layer, and gives `None` if the layer's `forward` must run. Tests compare every shortcut
+with the rules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tensors among the arguments of an operation, and the operation on their shapes alone."""
+"""Tensors among the arguments of an operation, and running the operation on their shapes."""
 
 from __future__ import annotations
 

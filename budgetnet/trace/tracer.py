@@ -1,4 +1,4 @@
-"""The Tracer: answers every module call by a frame, and gives the account of a run."""
+"""The Tracer: opens a frame for every module call, and gives the account of a run."""
 
 from __future__ import annotations
 

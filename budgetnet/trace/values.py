@@ -1,4 +1,4 @@
-"""Values of masks and the like: what a run knows of inputs that no field is measured in."""
+"""Values of masks and similar inputs, in which no receptive field is measured."""
 
 from __future__ import annotations
 

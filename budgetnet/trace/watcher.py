@@ -1,4 +1,4 @@
-"""The Watcher: a tracer that also writes down who reads what, and on what each module runs."""
+"""The Watcher: a tracer that also records who reads each tensor and what each module runs on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes through views: which part of a memory a view covers, and what the memory has read then."""
+"""Writes through views: which part of a storage a view covers, and what it has then read."""
 
 from __future__ import annotations
 
