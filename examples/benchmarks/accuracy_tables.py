@@ -37,7 +37,7 @@ CLAIMS = {  # of the report: best accuracy over 20 epochs
 CLAIMS_MADE = [  # the report's, the experiments that measure them, and what they say
     ("BatchNorm helps (98.1 to 98.5)",
      ("s6", "no BatchNorm", "no BatchNorm, peak rate 0.05", "no BatchNorm, peak rate 0.02"),
-     "holds: a point and more, and only a tenth of the rate trains at all without it"),
+     "holds: by a point and more; without it, only a tenth of the rate trains at all"),
     ("removing the last BatchNorm changes nothing", ("s6", "last BatchNorm removed"), "holds"),
     ("the drop of the learning rate ends the plateau",
      ("s6", "constant rate 0.2", "constant rate 0.05"),
@@ -47,23 +47,23 @@ CLAIMS_MADE = [  # the report's, the experiments that measure them, and what the
     ("pooling five layers before the output beats pooling one or two before it (98.75 at most)",
      ("s6", "pool after 1", "pool after 2", "pool after 3", "pool after 5", "pool after 6",
       "pool after 7", "no pool"),
-     "barely: 99.44 or more wherever it stands, one or two layers before the output 0.03 to 0.07 "
-     "less, which is near the noise; only no pool at all costs, 0.16"),
+     "barely: 99.44 or more at any position; one or two layers before the output 0.03 to 0.07 "
+     "less, which is near the noise; only removing the pool has a cost, 0.16"),
     ("5x5 and 7x7 first kernels cost receptive field",
      ("s6", "first kernel 5", "first kernel 7"),
-     "does not: they add to it and to the parameters (14,628 and 15,012); within noise"),
+     "does not hold: they increase it and the parameters (14,628 and 15,012); within noise"),
     ("at most 16 channels beats 32 within 20k", ("s6", "widest 8", "widest 32",
      "widest 32, pool inside"),
-     "holds, though the wide ones are shallow, with fields of 8 and 12; 8 channels in 23 layers "
-     "lose as well"),
+     "holds, though the wide networks are shallow, with fields of 8 and 12; 8 channels in 23 "
+     "layers are worse too"),
     ("a receptive field of 10 never passes 98.75, 22 reaches 99.4",
      ("s6", "pool after 1", "pool after 7", "no pool", "widest 32"),
-     "half: a field of 8 stays below, but at equal parameters 15 (no pool) has 99.35, 16 has "
-     "99.44, and 28 (pool after 1) no more than 22"),
+     "partly: a field of 8 stays below, but at equal parameters 15 (no pool) reaches 99.35, 16 "
+     "reaches 99.44, and 28 (pool after 1) no more than 22"),
     ("augmentation (rotation, crop)",
      ("s6", "no augmentation", "rotation only", "shift only", "scale only", "shear only"),
      "within noise at five epochs"),
-    ("not of the report: averaging the weights", ("s6", "averaged weights"),
+    ("not in the report: averaging the weights", ("s6", "averaged weights"),
      "changes nothing under a rate that decays to zero"),
 ]  # fmt: skip
 
