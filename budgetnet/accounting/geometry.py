@@ -19,6 +19,7 @@ from .window import Pair, Window
 __all__ = ["Sliding", "ceil_size", "conv_macs", "conv_size", "conv_weights", "same_padding"]
 
 Count: TypeAlias = Any  # an int, or an integer array
+_LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,13 @@ class Sliding:
 _window = lru_cache(maxsize=4096)(Window.sliding)
 
 
-def check_shape(shape: Sequence[int], axes: int | None = 2) -> tuple[int, ...]:
-    """Return an input shape as a tuple of positive ints, or raise `ArgumentError`.
+def check_shape(shape: Sequence[int] | str, axes: int | None = 2) -> tuple[int, ...]:
+    """Return an input shape, or its text, as a tuple of positive ints, or raise `ArgumentError`.
 
     It is `(C, H, W)` for two spatial axes; `axes=None` allows up to three, or none.
     """
+    if isinstance(shape, str):
+        shape = parse_shape(shape)
     try:
         values = tuple(index(n) for n in shape)
     except TypeError:
@@ -95,6 +98,29 @@ def check_shape(shape: Sequence[int], axes: int | None = 2) -> tuple[int, ...]:
             )
         )
     return values
+
+
+def parse_shape(text: str) -> tuple[Any, ...]:
+    """Read `CxHxW`, or `CxL` or `CxDxHxW`; several inputs are joined by a plus sign.
+
+    Raises `ArgumentError` on anything else.
+
+    >>> parse_shape("3x224x224"), parse_shape("1x28x28+1x14x14")
+    ((3, 224, 224), ((1, 28, 28), (1, 14, 14)))
+    """
+    if "+" in text:
+        return tuple(parse_shape(part) for part in text.split("+"))
+    parts = text.lower().replace(",", "x").split("x")
+    if not 2 <= len(parts) <= 4 or not all(
+        part.strip().isdecimal() and len(part) <= _LONGEST and int(part) for part in parts
+    ):
+        raise ArgumentError(
+            explain(
+                f"cannot read {text!r} as an input shape",
+                remedy="Write channels, height and width, such as 1x28x28.",
+            )
+        )
+    return tuple(map(int, parts))
 
 
 def compact(values: Iterable[object]) -> str:

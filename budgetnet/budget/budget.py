@@ -129,7 +129,7 @@ def assert_budget(
     """Account for a model and enforce a budget on it; returns the account.
 
     Args:
-        model: an `nn.Module`, a `Spec` or its text form, or an `Account`.
+        model: an `nn.Module`, a `Spec`, its text form or the name of one, or an `Account`.
         input_shape: `(C, H, W)` without the batch; an `Account` knows its own.
         budget: a `Budget`.
         **limits: limits of `Budget`, instead of or beside one.
@@ -155,14 +155,14 @@ def together(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:
 def _account_of(model: Any, input_shape: Sequence[Any] | None) -> Account:
     if isinstance(model, Account):
         return model
+    from ..spec.plan import Spec, plan
+
+    if isinstance(model, str | Spec):
+        return plan(model, input_shape)
     if input_shape is None:
         raise ArgumentError(
             explain("assert_budget needs input_shape", remedy="Pass it, such as (1, 28, 28).")
         )
-    from ..spec.plan import Spec, plan
-
-    if isinstance(model, str | Spec):
-        return plan(model, tuple(input_shape))
     from ..trace.account import account
 
     return account(model, input_shape, strict=False)  # what is unknown is a finding

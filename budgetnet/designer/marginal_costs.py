@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..accounting.account import Account
-from ..accounting.geometry import check_shape
 from ..accounting.table import Column, Table
 from ..budget.advice import output_stage
 from ..budget.budget import Budget, together
 from ..errors import SpecError
-from ..spec.plan import Spec, plan
+from ..spec.plan import Spec, SpecLike, plan, spec_and_shape
 from ..spec.stages import with_width
 from ..spec.text import write
 
@@ -99,16 +99,16 @@ class MarginalCosts:
 
 
 def marginal_costs(
-    spec: Spec | str,
-    input_shape: tuple[int, int, int],
+    spec: SpecLike,
+    input_shape: Sequence[int] | str | None = None,
     budget: Budget | None = None,
     **limits: Any,
 ) -> MarginalCosts:
     """Show where the parameters of a chain are, and what one more channel in each stage would cost.
 
     Args:
-        spec: a `Spec`, or its text form.
-        input_shape: `(C, H, W)`, without the batch.
+        spec: a `Spec`, its text form, or the name of a reference network.
+        input_shape: `(C, H, W)`, without the batch; a reference network knows its own.
         budget: a `Budget` against which every additional channel is checked.
         **limits: limits of `Budget`, instead of or beside one.
 
@@ -116,8 +116,7 @@ def marginal_costs(
     >>> first.params, first.more_params, first.fits
     (88, 83, False)
     """
-    spec = Spec.parse(spec) if isinstance(spec, str) else spec
-    shape = check_shape(input_shape)
+    spec, shape = spec_and_shape(spec, input_shape)
     wanted = together(budget, limits)
     account = plan(spec, shape)
     whole = account.by_module()
@@ -139,9 +138,9 @@ def _widened(spec: Spec, i: int, shape: tuple[int, ...]) -> Account | None:
     The width of the output is not the network's to choose.
     """
     stage = spec.stages[i]
-    if not hasattr(stage, "out_channels") or i == output_stage(spec):
+    if stage.width is None or i == output_stage(spec):
         return None
-    more = with_width(stage, stage.out_channels + getattr(stage, "groups", 1))
+    more = with_width(stage, stage.width + getattr(stage, "groups", 1))
     try:
         return plan(Spec((*spec.stages[:i], more, *spec.stages[i + 1 :])), shape)
     except SpecError:

@@ -7,11 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 from ..accounting.account import Account
-from ..accounting.geometry import check_shape
 from ..budget.advice import output_stage
 from ..budget.budget import Budget, together
 from ..errors import ArgumentError, SpecError, explain
-from ..spec.plan import Spec, plan
+from ..spec.plan import Spec, SpecLike, plan, spec_and_shape
 from ..spec.stages import Stage, with_width
 from .answers import Design
 from .graph import ADDED, PEAK, Box, build, caps_of, survey
@@ -27,8 +26,8 @@ _WIDEST = 4  # times the given width: further than that nobody would call it the
 
 
 def rescale(
-    spec: Spec | str,
-    input_shape: tuple[int, int, int],
+    spec: SpecLike,
+    input_shape: Sequence[int] | str | None = None,
     budget: Budget | None = None,
     *,
     divisor: int = 1,
@@ -42,8 +41,8 @@ def rescale(
     budget, widths may change further.
 
     Args:
-        spec: a `Spec`, or its text form.
-        input_shape: `(C, H, W)`, without the batch.
+        spec: a `Spec`, its text form, or the name of a reference network.
+        input_shape: `(C, H, W)`, without the batch; a reference network knows its own.
         budget: a `Budget` of limits on figures.
         divisor: every width is a multiple of it.
         **limits: limits of `Budget`, instead of or beside one.
@@ -57,8 +56,7 @@ def rescale(
     >>> str(fitted.spec), fitted.account.params
     ('c12 c11 c12 c12 p c12 c12 c12 gap10', 7974)
     """
-    spec = Spec.parse(spec) if isinstance(spec, str) else spec
-    shape = check_shape(input_shape)
+    spec, shape = spec_and_shape(spec, input_shape)
     wanted = together(budget, limits)
     box = _sized(wanted, plan(spec, shape))
     goal = next((name for name, (_, high) in box.items() if high is not None), None)
@@ -111,9 +109,9 @@ def _free_widths(spec: Spec) -> dict[int, int]:
     """The widths that may change, by stage."""
     output = output_stage(spec)
     return {
-        i: stage.out_channels
+        i: stage.width
         for i, stage in enumerate(spec.stages)
-        if hasattr(stage, "out_channels") and i != output
+        if stage.width is not None and i != output
     }
 
 
@@ -154,7 +152,7 @@ def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) 
 
 def _own(stage: Stage) -> tuple[int, ...] | None:
     """The width of the output, which stays; None where a stage has none of its own."""
-    return (stage.out_channels,) if hasattr(stage, "out_channels") else None
+    return None if stage.width is None else (stage.width,)
 
 
 def _near(middle: int, given: int, reach: Fraction, divisor: int) -> tuple[int, ...]:

@@ -9,9 +9,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, explain
-from ..spec.plan import Spec
+from ..spec.plan import SpecLike, as_spec
 from ..spec.references import get_reference
-from ..spec.stages import Conv, Head, Pool, Separable, Stage, Transition
 from . import weights as shipped
 
 if TYPE_CHECKING:
@@ -90,12 +89,12 @@ def get_model(
 
 
 def build(
-    spec: Spec | str, in_channels: int = 1, *, device: Any = None, dtype: Any = None
+    spec: SpecLike, in_channels: int = 1, *, device: Any = None, dtype: Any = None
 ) -> nn.Sequential:
     """Build a spec into blocks: an `nn.Sequential` whose children are named as `plan` names them.
 
     Args:
-        spec: a `Spec`, or its text form.
+        spec: a `Spec`, its text form, or the name of a reference network.
         in_channels: channels of the input.
         device: as in torch's layers.
         dtype: as in torch's layers.
@@ -105,36 +104,12 @@ def build(
     """
     from torch import nn
 
-    spec = Spec.parse(spec) if isinstance(spec, str) else spec
-    tuple(spec.layers(in_channels))  # raises for a chain that cannot be built, before any weight is
-    children: OrderedDict[str, nn.Module] = OrderedDict()
-    channels = in_channels
-    for name, stage in spec.named_stages():
-        children[name] = _build_stage(stage, channels, {"device": device, "dtype": dtype})
-        channels = getattr(stage, "out_channels", channels)
-    return nn.Sequential(children)
-
-
-def _build_stage(stage: Stage, channels: int, factory: dict[str, Any]) -> nn.Module:
-    from torch import nn
-
     from .. import blocks
 
-    if isinstance(stage, Pool):
-        return nn.MaxPool2d(stage.kernel_size, stage.stride, stage.padding)
-    norm = nn.BatchNorm2d if stage.norm else None
-    if isinstance(stage, Head):
-        return blocks.GAP(channels, stage.num_classes, norm_layer=norm, **factory)
-    layers: dict[str, Any] = {
-        "norm_layer": norm,
-        "activation_layer": nn.ReLU if stage.act else None,
-        **factory,
-    }
-    if isinstance(stage, Transition):
-        return blocks.Transition(channels, stage.out_channels, **layers)
-    layers["padding"], layers["dilation"] = stage.padding, stage.dilation
-    shape = (channels, stage.out_channels, stage.kernel_size, stage.stride)
-    if isinstance(stage, Separable):
-        return blocks.DepthwiseSeparable(*shape, **layers)
-    assert isinstance(stage, Conv)
-    return blocks.ConvBNReLU(*shape, groups=stage.groups, bias=stage.bias, **layers)
+    homes: dict[str, Any] = {"blocks": blocks, "nn": nn}
+    children: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, call in as_spec(spec).calls(in_channels):  # all of them, before any weight is
+        home, _, made = call.target.partition(".")
+        factory = {"device": device, "dtype": dtype} if home == "blocks" else {}
+        children[name] = getattr(homes[home], made)(*call.args, **dict(call.options), **factory)
+    return nn.Sequential(children)
