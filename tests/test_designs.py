@@ -1,4 +1,4 @@
-"""What design, rescale and marginal_costs give: networks that build, code that runs, clear words."""
+"""What design, rescale and marginal_costs give: networks that build, code that runs, messages."""
 
 import json
 import random
@@ -21,7 +21,7 @@ from budgetnet import (
     plan,
     rescale,
 )
-from budgetnet.budget.limits import FIGURES
+from budgetnet.budget.figures import FIGURES
 from budgetnet.cli.parser import main
 from budgetnet.designer.objectives import figure_of, parse_goal
 from budgetnet.designer.search import Outcome
@@ -305,7 +305,7 @@ def test_fit_does_not_pass_off_a_stopped_search_as_exact(monkeypatch):
 
 
 def test_fit_says_what_it_cannot_do():
-    with pytest.raises(ArgumentError, match="no width changes the receptive_field"):
+    with pytest.raises(ArgumentError, match="no width changes the receptive field"):
         rescale(S6, (1, 28, 28), params=8_000, receptive_field=30)
     with pytest.raises(ArgumentError, match="nothing to fill"):
         rescale(S6, (1, 28, 28), receptive_field=20)

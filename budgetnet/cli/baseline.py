@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..accounting.files import parse_json, read_text, write_whole
 from ..accounting.parsing import Damaged, Fields
-from ..budget.limits import FIGURES, GROWING, MOST
+from ..budget.figures import FIGURES, GROWING
+from ..budget.limits import MOST
 from ..errors import ArgumentError, FormatError, explain, shown
 from .checks import Outcome
 

@@ -11,7 +11,8 @@ from typing import Any
 from ..accounting.files import read_text
 from ..accounting.geometry import shape_text
 from ..budget.budget import LIMITS, Budget
-from ..budget.limits import GROWING, parse_growth
+from ..budget.figures import GROWING
+from ..budget.limits import parse_growth
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .checks import Check
 from .targets import parse_shape

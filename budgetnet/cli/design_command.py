@@ -15,7 +15,7 @@ from typing import Any
 
 from ..accounting.files import write_whole
 from ..accounting.table import Table
-from ..budget.limits import FIGURES
+from ..budget.figures import FIGURES
 from ..designer.answers import Designs
 from ..designer.design import design
 from ..designer.objectives import figure_of, parse_goals
@@ -163,7 +163,7 @@ def _plot(found: Designs, pareto: str, file: Path) -> None:
             last = right, up
     for axis, name in ((axes.xaxis, names[0]), (axes.yaxis, names[1])):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axis.set_label_text(name.replace("_", " "))
+        axis.set_label_text(FIGURES[name].label)
     axes.set_title(textwrap.fill(found.to_table().title, 90), fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)

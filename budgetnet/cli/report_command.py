@@ -10,7 +10,8 @@ from typing import Any
 from ..accounting.account import Account
 from ..accounting.files import write_whole
 from ..budget.budget import Budget
-from ..budget.limits import FIGURES, Limit
+from ..budget.figures import FIGURES
+from ..budget.limits import Limit
 from ..errors import ArgumentError, did_you_mean, explain
 from ..report.drawing import draw_svg
 from ..report.page import render_html

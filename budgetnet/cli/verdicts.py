@@ -8,8 +8,9 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..accounting.table import Column, Table, visible
+from ..budget.figures import FIGURES, figure_text
 from ..budget.findings import findings_table
-from ..budget.limits import FIGURES, Finding, figure_text
+from ..budget.limits import Finding
 from ..errors import told
 from .checks import Outcome
 
