@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.files import write_whole
-from ..accounting.table import Table
 from ..budget.figures import FIGURES
 from ..designer.answers import Designs
 from ..designer.design import design
@@ -22,6 +21,7 @@ from ..designer.objectives import figure_of, parse_goals
 from ..designer.search import Progress
 from ..designer.space import SearchSpace
 from ..errors import ArgumentError, explain
+from .selection import limits_of
 from .targets import parse_shape
 
 NAMES = ("kinds", "paddings", "downsampling")
@@ -31,8 +31,8 @@ ROOM_FOR_A_NUMBER = 30  # pixels between the numbers of points
 PATIENCE = 1.0  # seconds before a search shows how far it is
 
 
-def run(args: argparse.Namespace) -> Table | str:
-    """The answer to a call, in the format that it asks for."""
+def run(args: argparse.Namespace) -> Designs:
+    """The answer to a call, drawn as well where it asks for a picture."""
     shape = parse_shape(args.input)
     if len(shape) != 3 or not all(isinstance(n, int) for n in shape):
         raise ArgumentError(
@@ -40,32 +40,17 @@ def run(args: argparse.Namespace) -> Table | str:
         )
     if args.plot:
         _check_plot(args)
-    limits = {name: value for name in FIGURES if (value := getattr(args, name)) is not None}
     with _progress() as watch:
         found = design(
             shape, args.classes,
             space=_space(args, shape),
             objective=args.objective,
             pareto=args.pareto, top=args.top, time_limit=args.time_limit,
-            watch=watch, **limits,
+            watch=watch, **limits_of(args),
         )  # fmt: skip
     if args.plot:
         _plot(found, args.pareto, Path(args.plot))
-    return _in_form(found, args.format)
-
-
-def _in_form(found: Designs, form: str) -> Table | str:
-    if form == "json":
-        return found.to_json(indent=2)
-    if form == "python":
-        return found.to_python()
-    if form == "markdown":
-        return found.to_table().to_markdown()
-    if form == "csv":
-        if not found.proven:  # the table says it below its lines, where programs would stumble
-            print(f"budgetnet: {found.claim()}", file=sys.stderr)
-        return found.to_table().to_csv().rstrip("\n")
-    return found.to_table()
+    return found
 
 
 def _space(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
