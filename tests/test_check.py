@@ -251,7 +251,7 @@ def test_a_baseline_of_another_kind_is_refused_and_kept(text, option, project, c
     (folder / "budgetnet-baseline.json").write_text(text)
     assert 2 == main(["check", *option])
     error = capsys.readouterr().err
-    assert "budgetnet-baseline.json: this is no baseline that this release reads" in error
+    assert "budgetnet-baseline.json: this is not a baseline that this release reads" in error
     assert text == (folder / "budgetnet-baseline.json").read_text()
 
 

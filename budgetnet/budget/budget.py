@@ -86,12 +86,12 @@ class Budget:
     def from_dict(cls, data: Mapping[str, Any]) -> Budget:
         """Read limits by name, as a configuration file has them.
 
-        Raises `ArgumentError` on a name that is no limit, with the nearest one that is.
+        Raises `ArgumentError` on a name that is not a limit, with the nearest one that is.
         """
         for name in data:
             if name not in LIMITS:
                 raise ArgumentError(
-                    explain(f"{shown(name)} is no limit", remedy=did_you_mean(name, LIMITS))
+                    explain(f"{shown(name)} is not a limit", remedy=did_you_mean(name, LIMITS))
                 )
         return cls(**data)
 
@@ -140,7 +140,7 @@ def assert_budget(
 
 
 def together(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:
-    """A budget with further limits by name; raises `ArgumentError` on a name that is no limit."""
+    """A budget with further limits by name; raises `ArgumentError` on any other name."""
     more = Budget.from_dict(limits).limits
     return Budget(*(budget.limits if budget else ()), *more)
 

@@ -182,7 +182,7 @@ def parse_limit(name: str, value: Any) -> Range:
         if len(value) != 2:
             raise ArgumentError(
                 explain(
-                    f"{name}={shown(value)} is no range",
+                    f"{name}={shown(value)} is not a range",
                     remedy="Write one bound, or a pair of the lowest and the highest.",
                 )
             )

@@ -113,11 +113,11 @@ def _directed(name: Any) -> Any:
 
 def _known(given: Any) -> str:
     if not isinstance(given, str):
-        raise ArgumentError(explain(f"{given!r} is no figure of an account", remedy=_USAGE))
+        raise ArgumentError(explain(f"{given!r} is not a figure of an account", remedy=_USAGE))
     name = full_name(given.strip())
     if name not in FIGURES:
         remedy = did_you_mean(name, FIGURES)
-        raise ArgumentError(explain(f"{name!r} is no figure of an account", remedy=remedy))
+        raise ArgumentError(explain(f"{name!r} is not a figure of an account", remedy=remedy))
     canonical(name)
     return name
 
@@ -131,7 +131,8 @@ def _weight(name: str, weight: Any) -> Fraction:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):
         shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-        raise ArgumentError(explain(f"{shown!r} is no weight of {name}", remedy=_USAGE)) from None
+        what = f"{shown!r} is not a weight of {name}"
+        raise ArgumentError(explain(what, remedy=_USAGE)) from None
     if value == 0:
         raise ArgumentError(explain(f"the weight of {name} is 0", remedy="Leave it out."))
     return value
