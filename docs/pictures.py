@@ -27,7 +27,7 @@ COMMANDS = (
     f"draw s6 -o {IMAGES / 's6.svg'}",
     f"draw s6 --plot {IMAGES / 's6-fields.png'}",
 )
-REPORT = "report s6 --footprints --weights mnist --budget params=20k,rf=22,macs=3M -o"
+REPORT = "report s6 --footprints --weights mnist --params 20k --rf 22 --macs 3M -o"
 
 
 def screenshot(page: Path, picture: Path) -> None:

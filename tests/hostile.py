@@ -113,7 +113,7 @@ def hostile_target(rng, folder):
     (folder / "fine.py").write_text(
         "from torch import nn\ndef make():\n    return nn.Conv2d(1, 1, 1)\n"
     )
-    ended = Ended.of(["check", "--json"], folder)
+    ended = Ended.of(["check", "--format", "json"], folder)
     faults = ended.faults(lines=None)
     try:
         checks = json.loads(ended.out)["checks"]
@@ -136,6 +136,7 @@ ENCODINGS = [
     "shift_jis", "euc_kr", "big5", "iso8859_7", "iso2022_jp", "mac_roman", "utf-8", "utf-8-sig",
     "utf-16", "utf-32", "utf-7", "cp1252:strict", "ascii:strict", "cp037", "hz", "ascii:replace",
 ]  # fmt: skip
+FORMS = ["", "--why", "--format markdown", "--format json", "--format csv"]
 WORDS = [
     "net",
     "größe",
@@ -164,7 +165,7 @@ def configured(rng, folder):
 def hostile_encoding(rng, folder):
     """A check whose stdout lacks characters; the verdict stays."""
     holds = configured(rng, folder)
-    encoding, form = rng.choice(ENCODINGS), rng.choice(["", "--why", "--markdown", "--json"])
+    encoding, form = rng.choice(ENCODINGS), rng.choice(FORMS)
     command = ["check", *form.split()]
     ended = Ended.of(command, folder, environment={"PYTHONIOENCODING": encoding})
     faults = ended.faults(expected=0 if holds else 1, lines=0, encoding=encoding.partition(":")[0])
@@ -177,7 +178,7 @@ READERS = ["gone", "full", "closed", "file", "after 10", "after 100"]
 def hostile_reader(rng, folder):
     """A check whose stdout or stderr leads nowhere; the verdict stays, or is known to be lost."""
     holds = configured(rng, folder)
-    form = rng.choice(["", "--why", "--markdown", "--json", "--github"])
+    form = rng.choice([*FORMS, "--format github", "--format json --format github"])
     out, error = rng.choice(READERS), rng.choice([*READERS, "file", "file"])
     environment = {"PYTHONUNBUFFERED": rng.choice(["", "1"])}
     command = ["check", *form.split()]
@@ -209,17 +210,20 @@ OPTIONS = {
     "check": [
         "--input", "--set", "--config", "--only", "--params", "--macs", "--weight-bytes", "--rf",
         "--peak-activation-bytes", "--trainable-params", "--depth", "--require", "--forbid",
-        "--why!", "--json!", "--markdown!", "--github!", "--debug!",
+        "--why!", "--format=", "-o", "--debug!",
     ],
     "design": ["--params", "--macs", "--rf", "--depth", "--objective", "--pareto", "--format="],
     "draw": ["--input", "--set", "--depth", "-o"],
-    "report": ["--input", "--set", "--budget", "--params", "--rf", "--image", "--against"],
+    "report": [
+        "--input", "--set", "--config", "--only", "--params", "--rf", "--require", "--image",
+        "--against",
+    ],
     "init": ["--input", "--set", "--name", "--config"],
-    "models": [],
+    "models": ["--format=", "-o"],
     "": [],
     "checks": [],
 }  # fmt: skip
-FORMATS = ["table", "markdown", "csv", "json", "python", "", "\x1b"]
+FORMATS = ["table", "markdown", "csv", "json", "python", "github", "", "\x1b"]
 NET = """
 from torch import nn
 number = 3
@@ -287,7 +291,7 @@ def hostile_words(rng, folder):
     call, written = words(rng)
     before = contents(folder)
     ended = Ended.here(call, folder)
-    lines = None if "--debug" in call else 1
+    lines = None if "--debug" in call or not call else 1  # alone it prints its help
     faults = ended.faults(lines=lines, debug="--debug" in call)
     after = contents(folder)
     changed = {name for name in before | after if before.get(name) != after.get(name)}

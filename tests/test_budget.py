@@ -140,7 +140,6 @@ GROUPED = [("20000", "20,000"), ("1,5k", None), ("1,,,5", None), ("1500", "1_500
 @pytest.mark.parametrize(("plain", "grouped"), GROUPED, ids=[plain for plain, _ in GROUPED])
 def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, capsys, monkeypatch):
     from budgetnet.cli.parser import main
-    from budgetnet.cli.report_command import parse_limits
 
     monkeypatch.chdir(tmp_path)
     limits = set()
@@ -151,12 +150,11 @@ def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, cap
         codes = {
             main(["check"]),
             main(["check", "c4 gap2", "--input", "1x9x9", "--params", text]),
-            main(["report", "c4 gap2", "--input", "1x9x9", "--budget", f"params={text},rf=3",
-                  "-o", "out.html"]),
+            main(["report", "c4 gap2", "--input", "1x9x9", "--params", text, "-o", "out.html"]),
         }  # fmt: skip
         assert {0 if grouped else 2} == codes, capsys.readouterr()
         if grouped:
-            limits.add(Budget(**parse_limits(f"params={text}")).limits)
+            limits.add(Budget(params=text).limits)
         else:
             assert 3 == capsys.readouterr().err.count(f"cannot read params={text!r} as a size")
             with pytest.raises(ArgumentError, match="as a size"):

@@ -1,6 +1,7 @@
 """`budgetnet check` and `init`: configuration files, exit codes, baselines, bad input."""
 
 import ast
+import csv
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from budgetnet import models, plan
+from budgetnet.budget.figures import FIGURES
 from budgetnet.cli.config import checks_of
 from budgetnet.cli.parser import main
 
@@ -95,11 +97,11 @@ forbid = ["ReLU"]
 ''')  # fmt: skip
     assert 1 == main(["check", "--why"])
     check_golden("check_over", capsys.readouterr().out)
-    assert 1 == main(["check", "--markdown"])
+    assert 1 == main(["check", "--format", "markdown"])
     check_golden("check_over_markdown", capsys.readouterr().out)
-    assert 1 == main(["check", "--github", "--only", "digits"])
+    assert 1 == main(["check", "--format", "github", "--only", "digits"])
     check_golden("check_over_github", capsys.readouterr().out)
-    assert 1 == main(["check", "--json"])
+    assert 1 == main(["check", "--format", "json"])
     content = json.loads(capsys.readouterr().out)
     assert ("budgetnet.check", 1, 1) == (
         content["format"], content["version"], content["exit_code"],
@@ -107,6 +109,60 @@ forbid = ["ReLU"]
     assert ["over budget", "over budget"] == [check["verdict"] for check in content["checks"]]
     assert [-372, 0] == [found["headroom"] for found in content["checks"][0]["findings"]]
     assert (4, "pyproject.toml") == (content["checks"][0]["line"], content["checks"][0]["file"])
+    assert 1 == main(["check", "--format", "csv"])
+    lines = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert ["Check", "Limit", "Measured", "Allowed", "Headroom", "Verdict"] == lines[0]
+    assert ["digits", "params", "14,372", "at most 14,000", "372 over (2.7 %)", "OVER"] == lines[1]
+    assert ["digits", "digits", "other"] == [line[0] for line in lines[1:]]
+
+
+def test_csv_tells_errors_and_figures_that_nothing_limits(project, capsys):
+    project(check_of(model='"nets.py:breaks"', input='"1x9x9"') + check_of(model='"s6"'))
+    assert 2 == main(["check", "--format", "csv"])
+    _, error, *figures = csv.reader(capsys.readouterr().out.splitlines())
+    assert ["nets.py:breaks", "ERROR"] == [error[0], error[-1]]
+    assert "no weights at hand" in error[4]
+    assert ["s6", "params", "14,372", "", "", ""] == figures[0]
+    assert len(FIGURES) == len(figures)
+
+
+def test_github_goes_beside_any_format(project, capsys, monkeypatch, tmp_path):
+    project(SECTION.replace("20k", "14k"))
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    annotation = "::error file=pyproject.toml,line=7,title=budgetnet%3A digits::params is 14,372"
+    for form in ("table", "markdown", "csv", "json"):
+        for call in (["--format", form, "--format", "github"],
+                     ["--format", "github", "--format", form, "-o", "out"]):  # fmt: skip
+            summary.write_text("")
+            assert 1 == main(["check", *call])
+            captured = capsys.readouterr()
+            beside = form in ("csv", "json") and "-o" not in call
+            told = captured.err if beside else captured.out
+            assert annotation in told
+            assert 1 == (captured.out + captured.err).count("::error")
+            assert "**digits: s6 on 1x28x28" in summary.read_text()
+            if "-o" in call:
+                assert captured.out.startswith("::error")
+                assert "14,372" in (tmp_path / "out").read_text() or form == "json"
+    assert 2 == main(["check", "--format", "json", "--format", "csv"])
+    told = "--format takes one format, and github beside it (got json, csv)"
+    assert told in capsys.readouterr().err
+
+
+def test_hints_name_rows_as_tables_show_them(project, capsys):
+    project("")
+    target = ["c8+bias c8 p t8 gap", "--input", "1x28x28"]
+    assert 0 == main(["account", *target, "--format", "csv"])
+    shown = {line[0] for line in csv.reader(capsys.readouterr().out.splitlines())}
+    assert 0 == main(["check", *target, "--why"])
+    hints = [line.split(": ") for line in capsys.readouterr().out.splitlines() if "hint:" in line]
+    where = {name: place for _, name, place, *_ in hints}
+    assert {
+        "bias-before-norm": "conv1", "activation-on-logits": "transition1",
+        "small-field": "transition1", "pool-before-head": "pool1",
+    } | where == where  # fmt: skip
+    assert {*where.values()} <= shown
 
 
 def test_the_job_summary_is_appended(project, capsys, monkeypatch, tmp_path):
@@ -114,8 +170,10 @@ def test_the_job_summary_is_appended(project, capsys, monkeypatch, tmp_path):
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    assert 0 == main(["check", "--github"])
-    assert "::error" not in capsys.readouterr().out
+    assert 0 == main(["check", "--format", "github"])
+    out = capsys.readouterr().out
+    assert "::error" not in out
+    assert out.startswith("digits: s6 on 1x28x28")
     assert summary.read_text().startswith("before\n**digits: s6 on 1x28x28")
 
 
@@ -193,7 +251,7 @@ def test_a_baseline_of_another_kind_is_refused_and_kept(text, option, project, c
     (folder / "budgetnet-baseline.json").write_text(text)
     assert 2 == main(["check", *option])
     error = capsys.readouterr().err
-    assert "budgetnet-baseline.json: this is no baseline that this release reads" in error
+    assert "budgetnet-baseline.json: this is not a baseline that this release reads" in error
     assert text == (folder / "budgetnet-baseline.json").read_text()
 
 

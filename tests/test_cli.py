@@ -1,5 +1,6 @@
 """The command line, run in-process and once as the installed script."""
 
+import json
 import shutil
 import subprocess
 
@@ -7,6 +8,8 @@ import pytest
 
 import budgetnet
 from budgetnet import Account, models, plan
+from budgetnet.accounting.formats import FORMATS, Format, render
+from budgetnet.accounting.table import Column, Table
 from budgetnet.cli.parser import main
 
 
@@ -19,7 +22,11 @@ def test_account_of_a_listed_model(capsys):
 def test_account_of_a_spec_in_every_format(capsys):
     expected = plan("c8 p gap3", (3, 16, 20), name="c8 p gap3")
     call = ["account", "c8 p gap3", "--input", "3x16x20", "--format"]
-    for name, text in {"markdown": expected.to_markdown(), "csv": expected.to_csv()}.items():
+    texts = {
+        "table": str(expected), "markdown": expected.to_markdown(), "csv": expected.to_csv()
+    }  # fmt: skip
+    assert {*FORMATS} == {*texts}
+    for name, text in texts.items():
         assert 0 == main([*call, name])
         assert text.rstrip("\n") == capsys.readouterr().out.rstrip("\n")
     assert 0 == main([*call, "json"])
@@ -33,6 +40,70 @@ def test_output_file_is_written_whole_or_not_at_all(tmp_path, capsys):
     assert ["s6.md"] == [path.name for path in tmp_path.iterdir()]
     assert 2 == main(["account", "s6", "-o", str(tmp_path / "no" / "s6.md")])
     assert "cannot write" in capsys.readouterr().err
+
+
+CALLS = {
+    "account": ["s6"],
+    "design": ["--input", "1x9x9", "--classes", "2", "--params", "500"],
+    "check": ["s6", "--params", "20k"],
+    "models": [],
+}
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "json"])
+@pytest.mark.parametrize("command", CALLS)
+def test_every_command_that_prints_tables_has_every_format(command, form, tmp_path, capsys):
+    call, file = [command, *CALLS[command], "--format", form], tmp_path / "out"
+    assert 0 == main(call)
+    out = capsys.readouterr().out
+    assert 0 == main([*call, "-o", str(file)])
+    assert "" == capsys.readouterr().out
+    if form != "json":
+        assert out == file.read_text(encoding="utf-8")
+        return
+    content = json.loads(out)
+    assert type(content) is type(json.loads(file.read_text(encoding="utf-8")))
+
+
+def test_a_new_format_is_one_entry_of_the_table(monkeypatch, capsys):
+    def titles(parts):
+        return " | ".join(part.title for part in parts if isinstance(part, Table))
+
+    monkeypatch.setitem(FORMATS, "titles", Format(titles))
+    for command, expected in (("account", "s6  (input 1x28x28)"), ("check", "s6 on 1x28x28")):
+        assert 0 == main([command, *CALLS[command], "--format", "titles"])
+        assert f"{expected}\n" == capsys.readouterr().out
+
+
+def test_sections_of_lines_and_tables_in_markdown():
+    table = Table((Column("A|B"), Column("N", numeric=True)), (("x", "1"),), "title")
+    parts = [table, "first", "::error::second", "", "alone", "", "end"]
+    assert """\
+**title**
+
+| A\\|B |   N |
+| ---- | --: |
+| x    |   1 |
+
+- first
+- \\::error::second
+
+alone
+
+end""" == render("markdown", *parts)
+    assert f"{table.to_text()}\nfirst\n\\::error::second\n\nalone\n\nend" == render("table", *parts)
+    assert "A|B,N\nx,1" == render("csv", *parts)
+
+
+def test_no_command_prints_a_summary_and_is_no_success(capsys):
+    assert 0 == main(["--help"])
+    summary = capsys.readouterr().out
+    for arguments in ([], ["--debug"]):
+        assert 2 == main(arguments)  # 0 would pass for "within budget" in a script
+        captured = capsys.readouterr()
+        assert ("", summary) == (captured.out, captured.err)
+    for name in ("account", "design", "check", "init", "report", "draw", "export", "models"):
+        assert f"\n    {name} " in summary
 
 
 def test_models_lists_what_is_known(capsys):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import budgetnet
 from budgetnet import Budget, SearchSpace, design
-from budgetnet.budget.limits import FIGURES
+from budgetnet.budget.figures import FIGURES
 from budgetnet.designer import search
 from budgetnet.designer.infeasible import InfeasibleBudget, Side
 from budgetnet.designer.objectives import figure_of, parse_goal

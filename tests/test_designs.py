@@ -1,4 +1,4 @@
-"""What design, rescale and marginal_costs give: networks that build, code that runs, words."""
+"""What design, rescale and marginal_costs give: networks that build, code that runs, messages."""
 
 import json
 import random
@@ -21,7 +21,7 @@ from budgetnet import (
     plan,
     rescale,
 )
-from budgetnet.budget.limits import FIGURES
+from budgetnet.budget.figures import FIGURES
 from budgetnet.cli.parser import main
 from budgetnet.designer.objectives import figure_of, parse_goal
 from budgetnet.designer.search import Outcome
@@ -208,8 +208,8 @@ def test_json_tells_all():
     [
         ({"objective": "macs"}, "does not say whether more or less is better"),
         ({"objective": "max mac"}, "Did you mean 'macs'?"),
-        ({"objective": {"macs": "x"}}, "'x' is no weight of macs"),
-        ({"objective": "macs=1,params"}, "'' is no weight of params"),
+        ({"objective": {"macs": "x"}}, "'x' is not a weight of macs"),
+        ({"objective": "macs=1,params"}, "'' is not a weight of params"),
         ({"objective": {"macs": 0}}, "the weight of macs is 0"),
         ({"objective": {}}, "cannot read the objective"),
         ({"objective": {"macs": 10**18}}, "too fine to be exact in 64 bits"),
@@ -217,7 +217,7 @@ def test_json_tells_all():
         ({"pareto": "macs,macs"}, "needs two figures or more"),
         ({"pareto": [{"macs": 1, "params": 2}, "depth"]}, "takes single figures"),
         ({"require": "Linear"}, "design takes limits on figures"),
-        ({"parms": 3}, "'parms' is no limit. Did you mean 'params'?"),
+        ({"parms": 3}, "'parms' is not a limit. Did you mean 'params'?"),
         ({"top": 0}, "top=0"),
         ({"num_classes": 0}, "num_classes=0"),
         ({"space": SearchSpace(widths=10**8)}, "leave the 64-bit range (widest c100000000)"),
@@ -305,7 +305,7 @@ def test_fit_does_not_pass_off_a_stopped_search_as_exact(monkeypatch):
 
 
 def test_fit_says_what_it_cannot_do():
-    with pytest.raises(ArgumentError, match="no width changes the receptive_field"):
+    with pytest.raises(ArgumentError, match="no width changes the receptive field"):
         rescale(S6, (1, 28, 28), params=8_000, receptive_field=30)
     with pytest.raises(ArgumentError, match="nothing to fill"):
         rescale(S6, (1, 28, 28), receptive_field=20)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from budgetnet.accounting.formats import FORMATS
 from budgetnet.accounting.table import visible
 from budgetnet.cli import isolation
 from budgetnet.cli.parser import main
@@ -205,7 +206,7 @@ def test_neither_does_a_module_that_leaves_when_imported(code, project, capsys):
     (folder / "pyproject.toml").write_text(text)
     for how in ("sys.exit", "os._exit"):
         (folder / "leaving.py").write_text(f"import os, sys\n{how}({code})\n")
-        assert 2 == main(["check", "--json"])
+        assert 2 == main(["check", "--format", "json"])
         checks = json.loads(capsys.readouterr().out)["checks"]
         assert ["over budget", "error", "within"] == [check["verdict"] for check in checks]
         assert "leaving.py" in checks[1]["error"]
@@ -299,7 +300,7 @@ def test_what_a_target_prints_goes_to_stderr(form, project, capfd):
 
 def test_json_is_json_beside_annotations_and_baselines(project, capsys):
     project(BROKEN)
-    assert 1 == main(["check", "--json", "--github", "--update"])
+    assert 1 == main(["check", "--format", "json", "--format", "github", "--update"])
     captured = capsys.readouterr()
     assert 1 == json.loads(captured.out)["exit_code"]
     assert captured.err.startswith("::error file=pyproject.toml,line=4,title=budgetnet")
@@ -320,8 +321,8 @@ def test_so_it_does_where_the_model_itself_is_needed(name, project, capsys):
 
 COMMANDS = ["account", "check", "draw"]
 FORMS = {
-    "account": [[], ["--format", "csv"], ["--format", "markdown"], ["--format", "json"]],
-    "check": [["--why"], ["--markdown"], ["--json"], ["--github"]],
+    "account": [["--format", form] for form in (*FORMATS, "json")],
+    "check": [["--why"], *(["--format", form] for form in (*FORMATS, "json", "github"))],
     "draw": [[]],
 }
 CALLS = [(name, *form) for name in COMMANDS for form in FORMS[name]]
@@ -337,7 +338,7 @@ def test_names_of_layers_command_neither_terminal_nor_log(call, project, capsys)
     assert not [c for c in out if c != "\n" and not c.isprintable()]
     ours = "::error title=budgetnet%3A evil.py%3Anamed::params is"
     told = [line for line in out.splitlines() if line.lstrip().startswith("::")]
-    assert (1 if "--github" in form else 0) == len(told)
+    assert (1 if "github" in form else 0) == len(told)
     assert all(line.startswith(ours) for line in told)
     assert "##[" not in out
 
@@ -349,7 +350,7 @@ def test_messages_and_names_of_checks_are_told_as_they_are(project, capsys, monk
     )
     summary = Path("summary.md")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    assert 1 == main(["check", "--github"])
+    assert 1 == main(["check", "--format", "github"])
     out = capsys.readouterr().out
     assert "\x1b" not in out + summary.read_text()
     commands = [line for line in out.splitlines() if line.lstrip().startswith("::")]
@@ -479,11 +480,10 @@ UNEXPECTED = [
     ["check", "--parms"],
     ["check", "\x1b[2J\n::error::forged"],
     ["\x1b[2J\n::error::forged"],
-    [],
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", UNEXPECTED, ids=lambda words: " ".join(words)[:40] or "none")
+@pytest.mark.parametrize("arguments", UNEXPECTED, ids=lambda words: " ".join(words)[:40])
 def test_whatever_is_unexpected_is_one_line_and_2(arguments, project, capsys):
     folder = project()
     for name in ("loop.toml", "loop.json", "loop.py"):

@@ -200,13 +200,12 @@ def test_comparison_tells_differences():
 
 def test_commands_write_files(tmp_path, capsys):
     out = tmp_path / "s6.html"
-    assert 0 == main(
-        ["report", "s6", "--budget", "params=20k,rf=22", "--macs", "3M", "-o", str(out)]
-    )
+    limits = ["--params", "20k", "--rf", "22", "--macs", "3M", "--forbid", "Dropout*"]
+    assert 0 == main(["report", "s6", *limits, "-o", str(out)])
     assert f"wrote {out}" in capsys.readouterr().out
     read = Reader(out.read_text(encoding="utf-8"))
     limits = [a["data-limit"] for _, a in read.tags if "data-limit" in a]
-    assert ["params", "macs", "receptive_field"] == limits
+    assert ["params", "macs", "receptive_field", "forbid Dropout*"] == limits
     picture_file = tmp_path / "s6.svg"
     assert 0 == main(["draw", "s6", "--depth", "1", "-o", str(picture_file)])
     ET.fromstring(picture_file.read_text(encoding="utf-8"))
@@ -231,23 +230,45 @@ input = "1x28x28"
 def test_limits_of_a_configured_check(tmp_path, capsys):
     file, out = tmp_path / "nets.toml", tmp_path / "a.html"
     file.write_text(CONFIG, encoding="utf-8")
-    call = ["report", "small", "--budget", str(file), "-o", str(out)]
+    config = ["--config", str(file), "-o", str(out)]
+    call = ["report", "--only", "small", *config]
     assert 2 == main(call)
     assert "the baseline has no macs of 'small'" in capsys.readouterr().err
     assert 0 == main(["check", "--config", str(file), "--update"])
-    assert 0 == main([*call, "--rf", "3"])
+    assert 0 == main(call)
     tags = Reader(out.read_text(encoding="utf-8")).tags
     limits = {a["data-limit"]: a["data-verdict"] for _, a in tags if "data-limit" in a}
-    assert {"params": "within", "growth of macs": "within", "receptive_field": "within",
-            "forbid </script><b>": "within"} == limits  # fmt: skip
+    assert {
+        "params": "within", "growth of macs": "within", "forbid </script><b>": "within"
+    } == limits  # fmt: skip
     capsys.readouterr()
     for arguments, message in (
-        (["c16 gap10"], "2 checks are of 'c16 gap10' (checks small, wide)"),
-        (["none"], "no checks are of 'none'"),
-        (["small", "--input", "1x9x9"], "--input and --set are those of"),
+        ([], "a report is of one check (there are small, wide). Choose one with --only NAME"),
+        (["--only", "none"], "there is no check named 'none' (there are small, wide)"),
+        (["--only", "small", "--input", "1x9x9"], "limits on the command line need a TARGET"),
+        (["c16 gap10", "--input", "1x9x9"], "--config and --only go without a TARGET"),
     ):
-        assert 2 == main(["report", *arguments, "--budget", str(file), "-o", str(out)])
+        assert 2 == main(["report", *arguments, *config])
         assert message in capsys.readouterr().err
+
+
+def test_a_report_of_pyproject_as_check_reads_it(tmp_path, capsys, monkeypatch):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef make(width):\n    return nn.Conv2d(1, width, 3)\n"
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        '[[tool.budgetnet.check]]\nmodel = "net.py:make"\nset = { width = 2 }\n'
+        'input = "1x9x9"\nparams = 19\n'
+    )
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    against = ["--against", "c4 gap2", "--footprints"]
+    assert 0 == main(["report", *against, "-o", "net.html"])
+    page = (inner / "net.html").read_text(encoding="utf-8")
+    assert 'data-limit="params" data-verdict="over"' in page
+    assert "c4 gap2" in page
+    assert "data:image/png" in page
 
 
 @pytest.mark.parametrize(("ending", "sign"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
@@ -262,11 +283,7 @@ def test_receptive_fields_are_plotted(ending, sign, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "s6", "--budget", "parms=20k"], "'parms' is no limit. Did you mean 'params'?"),
-        (
-            ["report", "s6", "--budget", "20k"],
-            "cannot read --budget '20k'. Write params=20k,rf=22.",
-        ),
+        (["report", "s6", "--params", "many"], "cannot read params='many' as a size"),
         (["report", "s6", "--image", "none.png"], "cannot read none.png"),
         (["draw", "s6", "--plot", "rf.bmp"], "--plot cannot write rf.bmp. End its name in .png"),
         (["draw", "c8", "--input", "1x8+1x8", "--plot", "a.png"], "input_shape must be positive"),

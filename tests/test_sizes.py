@@ -241,7 +241,7 @@ REFUSED = {
     "downsamplings": (("--downsamples", "0..99"), "the largest may be 30"),
     "kernels": (("--kernels", "1025"), "the largest may be 1,023"),
     "kinds": (("--kinds", "1"), "known are plain, separable"),
-    "divided by 0": (("--objective", "macs=1/0"), "'1/0' is no weight of macs"),
+    "divided by 0": (("--objective", "macs=1/0"), "'1/0' is not a weight of macs"),
     "a long power": (("--objective", "macs=1e999999999"), "'1e999999999' is no weight"),
     "a figure twice": (("--objective", "rf=1,receptive_field=2"), "names receptive_field twice"),
     "the input": (("--input", f"{10**30}x28x28"), "as an input shape"),

@@ -61,6 +61,24 @@ _LINES = {0: "+columns", 1: "+rows"}  # a line along the width is a row
 
 def layers(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Rows with a norm, activation or dropout merged into the layer before it."""
+    groups, places = _grouped(rows)
+    return _joined(_merged(groups), groups, places)
+
+
+def layer_paths(rows: tuple[Row, ...]) -> dict[str, str]:
+    """For the path of every row that of the layer which it is merged into."""
+    groups, _ = _grouped(rows)
+    pairs = zip(groups, _merged(groups), strict=True)
+    return {row.path: layer.path for group, layer in pairs for row in group}
+
+
+def _merged(groups: list[list[Row]]) -> list[Row]:
+    kept = tuple(row for group in groups for row in group)
+    return [_merge(group, kept) for group in groups]
+
+
+def _grouped(rows: tuple[Row, ...]) -> tuple[list[list[Row]], list[int]]:
+    """The rows of every layer, and for every row the place of its layer."""
     groups: list[list[Row]] = []
     places: list[int] = []  # of every row: the group that its readers read
     for row in rows:
@@ -73,8 +91,7 @@ def layers(rows: tuple[Row, ...]) -> tuple[Row, ...]:
         else:
             groups.append([row])
         places.append(len(groups) - 1)
-    kept = tuple(row for row in rows if row.kind != "Identity")
-    return _joined([_merge(group, kept) for group in groups], groups, places)
+    return groups, places
 
 
 def to_depth(rows: tuple[Row, ...], depth: int) -> tuple[Row, ...]:

@@ -16,8 +16,9 @@ from ..errors import BudgetnetError
 from ..spec.chains import chain_of
 from ..spec.plan import Spec, plan
 from ..spec.stages import Stage, with_width
+from .figures import FIGURES
 from .findings import check, findings_table
-from .limits import FIGURES, Finding, Limit
+from .limits import Finding, Limit
 
 _KERNELS = (1, 3, 5, 7, 9, 11)
 MOST_PLANNED = 300_000  # stages of all candidates together, which takes some seconds
@@ -51,15 +52,16 @@ def explain_findings(limits: Sequence[Limit], account: Account, findings: Sequen
 
 def reasons(limits: Sequence[Limit], account: Account, findings: Sequence[Finding]) -> list[str]:
     """What lies behind the findings, one line each."""
-    names = {finding.figure for finding in findings if finding.verdict == "over"}
+    over = [finding.figure for finding in findings if finding.verdict == "over"]
+    large = {FIGURES[name].driver for name in over if name} if findings else {"params", "macs"}
     lines = [f"unknown: {finding.reason}" for finding in findings if finding.verdict == "unknown"]
     broken = dict.fromkeys(finding.figure for finding in findings if not finding.ok)
-    lines.extend(f"{name} counts {FIGURES[name].meaning}" for name in broken if name in FIGURES)
-    if not names.isdisjoint({"params", "trainable_params", "weight_bytes"}) or not findings:
+    lines.extend(f"{name} counts {FIGURES[name].meaning}" for name in broken if name)
+    if "params" in large:
         lines.append(f"most parameters: {_most(account, 'params')}")
-    if "macs" in names or not findings:
+    if "macs" in large:
         lines.append(f"most MACs: {_most(account, 'macs')}")
-    if "peak_activation_bytes" in names:
+    if "maps" in large:
         lines.append(f"largest maps: {_largest(account)}")
     lines.extend(coverage_text(account))
     if any(finding.verdict in ("over", "under") for finding in findings):

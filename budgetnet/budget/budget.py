@@ -8,8 +8,9 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
+from .figures import FIGURES
 from .findings import check
-from .limits import FIGURES, Finding, Forbid, Limit, Require, parse_limit
+from .limits import Finding, Forbid, Limit, Require, parse_limit
 
 __all__ = ["Budget", "BudgetExceeded", "assert_budget"]
 
@@ -32,8 +33,8 @@ class BudgetExceeded(BudgetnetError, AssertionError):
 class Budget:
     """Limits on a network; all of them must hold.
 
-    Each figure takes a maximum or a (low, high) pair; one number for `receptive_field` is a
-    minimum. Sizes are ints or text: "20k", "3M", "60 KiB".
+    Each figure takes a maximum or a (low, high) pair; one number for `receptive_field`, where more
+    is better, is a minimum. Sizes are ints or text: "20k", "3M", "60 KiB".
 
     Args:
         *limits: further limits, such as those of another budget (`*other.limits`), or your own: a
@@ -42,9 +43,9 @@ class Budget:
         trainable_params: those that require a gradient.
         macs: multiply-accumulates for one input.
         receptive_field: input positions that a unit of the last spatial map sees.
+        depth: layer calls that multiply and accumulate.
         weight_bytes: bytes of parameters and buffers.
         peak_activation_bytes: most bytes of activations alive at once, at batch 1.
-        depth: layer calls that multiply and accumulate.
         require: kinds of layers or operations that must be there, such as `"BatchNorm*"`.
         forbid: kinds that must not be there, such as `"Dropout*"`.
 
@@ -66,24 +67,16 @@ class Budget:
         trainable_params: Any = None,
         macs: Any = None,
         receptive_field: Any = None,
+        depth: Any = None,
         weight_bytes: Any = None,
         peak_activation_bytes: Any = None,
-        depth: Any = None,
         require: Iterable[str] = (),
         forbid: Iterable[str] = (),
     ) -> None:
         """Read what the user wrote into limits."""
-        given = {
-            "params": params,
-            "trainable_params": trainable_params,
-            "macs": macs,
-            "receptive_field": receptive_field,
-            "weight_bytes": weight_bytes,
-            "peak_activation_bytes": peak_activation_bytes,
-            "depth": depth,
-        }
+        given = locals()  # the keywords are the figures, which a test holds against the table
         made: list[Limit] = [
-            parse_limit(name, value) for name, value in given.items() if value is not None
+            parse_limit(name, given[name]) for name in FIGURES if given[name] is not None
         ]
         made.extend(map(Require, _names("require", require)))
         made.extend(map(Forbid, _names("forbid", forbid)))
@@ -93,12 +86,12 @@ class Budget:
     def from_dict(cls, data: Mapping[str, Any]) -> Budget:
         """Read limits by name, as a configuration file has them.
 
-        Raises `ArgumentError` on a name that is no limit, with the nearest one that is.
+        Raises `ArgumentError` on a name that is not a limit, with the nearest one that is.
         """
         for name in data:
             if name not in LIMITS:
                 raise ArgumentError(
-                    explain(f"{shown(name)} is no limit", remedy=did_you_mean(name, LIMITS))
+                    explain(f"{shown(name)} is not a limit", remedy=did_you_mean(name, LIMITS))
                 )
         return cls(**data)
 
@@ -147,7 +140,7 @@ def assert_budget(
 
 
 def together(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:
-    """A budget with further limits by name; raises `ArgumentError` on a name that is no limit."""
+    """A budget with further limits by name; raises `ArgumentError` on any other name."""
     more = Budget.from_dict(limits).limits
     return Budget(*(budget.limits if budget else ()), *more)
 

@@ -3,54 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
-from ..accounting.geometry import shape_text
 from ..errors import ArgumentError, explain, shown
+from .figures import FIGURES, figure_text
 
 __all__ = ["Finding", "Forbid", "Range", "Require"]
-
-
-class Figure(NamedTuple):
-    """A figure that can be limited: what it counts, and how to read it from an account."""
-
-    meaning: str
-    read: Callable[[Account], int | tuple[int, ...] | None]
-    is_bytes: bool = False
-
-
-FIGURES: Mapping[str, Figure] = {
-    "params": Figure("distinct parameters, tied ones once", lambda a: a.params),
-    "trainable_params": Figure("parameters that train", lambda a: a.trainable_params),
-    "macs": Figure("multiply-accumulates for one input", lambda a: a.macs),
-    "receptive_field": Figure(
-        "input positions that a unit of the last map sees",
-        lambda a: None if a.receptive_field is None else a.receptive_field.size,
-    ),
-    "weight_bytes": Figure("bytes of parameters and buffers", lambda a: a.weight_bytes, True),
-    "peak_activation_bytes": Figure(
-        "bytes of activations alive at once, at batch 1", lambda a: a.peak_activation_bytes, True
-    ),
-    "depth": Figure("layer calls that multiply and accumulate", lambda a: a.depth),
-}
-
-
-# Figures that may be limited relative to a baseline: those of which less is better.
-GROWING = tuple(name for name in FIGURES if name != "receptive_field")
-
-
-def figure_text(value: int | tuple[int, ...] | str | None) -> str:
-    """A figure as people write it: one number where the axes agree, "unknown" where it is."""
-    if value is None:
-        return "unknown"
-    if isinstance(value, tuple):
-        return str(value[0]) if len(set(value)) == 1 else shape_text(value)
-    return value if isinstance(value, str) else f"{value:,}"
 
 
 class Finding(NamedTuple):
@@ -64,6 +27,8 @@ class Finding(NamedTuple):
         headroom: how far the figure may still move; negative by how far it is beyond the limit.
         bound: the limit that decides, a number; `None` where there is none.
         reason: why the verdict is what it is, where numbers do not tell it.
+        figure: the figure that was measured, whatever it was held against; "" where it is none.
+        key: what a configuration calls the limit; "" for one that it cannot have.
     """
 
     name: str
@@ -73,21 +38,13 @@ class Finding(NamedTuple):
     headroom: int | None = None
     bound: int | None = None
     reason: str = ""
+    figure: str = ""
+    key: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether the limit holds."""
         return self.verdict == "within"
-
-    @property
-    def key(self) -> str:
-        """What a configuration file calls the limit."""
-        return self.name.partition(" ")[0]
-
-    @property
-    def figure(self) -> str:
-        """The figure that was measured, whatever it was held against."""
-        return self.name.removeprefix("growth of ")
 
     @property
     def measured_text(self) -> str:
@@ -126,9 +83,13 @@ class Range:
     def __call__(self, account: Account) -> Finding:
         """Judge an account."""
         measured = FIGURES[self.name].read(account)
+        found = Finding(
+            f"growth of {self.name}" if self.baseline else self.name, "unknown", None, self.text,
+            figure=self.name, key="growth" if self.baseline else self.name,
+        )  # fmt: skip
         if measured is None:
             reason = "; ".join(account.unknown) or "it could not be determined"
-            return Finding(self.label, "unknown", None, self.text, reason=reason)
+            return found._replace(reason=reason)
         sizes = measured if isinstance(measured, tuple) else (measured,)
         sides = []
         if self.low is not None:
@@ -137,7 +98,7 @@ class Range:
             sides.append((self.high - max(sizes, default=0), "over", self.high))
         headroom, beyond, bound = min(sides)
         verdict = "within" if headroom >= 0 else beyond
-        return Finding(self.label, verdict, measured, self.text, headroom, bound)
+        return found._replace(verdict=verdict, measured=measured, headroom=headroom, bound=bound)
 
     @property
     def text(self) -> str:
@@ -152,11 +113,6 @@ class Range:
             words = f"{self.low:,} to {self.high:,}"
         return f"{words} ({self.baseline})" if self.baseline else words
 
-    @property
-    def label(self) -> str:
-        """Name of the findings."""
-        return f"growth of {self.name}" if self.baseline else self.name
-
 
 @dataclass(frozen=True, slots=True)
 class Require:
@@ -168,12 +124,10 @@ class Require:
         """Judge an account."""
         found = _matching(account, self.pattern)
         if not found and not account.is_complete:
-            return _unseen(f"require {self.pattern}", "at least one", account)
+            return _of_kind("require", self.pattern, "unknown", None, "; ".join(account.unknown))
         verdict = "within" if found else "under"
         reason = "" if found else f"no layer matches {self.pattern}"
-        return Finding(
-            f"require {self.pattern}", verdict, _places(found), "at least one", reason=reason
-        )
+        return _of_kind("require", self.pattern, verdict, _places(found), reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +140,16 @@ class Forbid:
         """Judge an account."""
         found = _matching(account, self.pattern)
         if not found and not account.is_complete:
-            return _unseen(f"forbid {self.pattern}", "none", account)
+            return _of_kind("forbid", self.pattern, "unknown", None, "; ".join(account.unknown))
         verdict = "over" if found else "within"
         reason = f"take out {', '.join(found[:3])}" if found else ""
-        return Finding(f"forbid {self.pattern}", verdict, _places(found), "none", reason=reason)
+        return _of_kind("forbid", self.pattern, verdict, _places(found), reason)
 
 
-def _unseen(name: str, limit: str, account: Account) -> Finding:
-    """Finding of a kind that may come in the part of a network that did not run."""
-    return Finding(name, "unknown", None, limit, reason="; ".join(account.unknown))
+def _of_kind(key: str, pattern: str, verdict: str, places: str | None, reason: str) -> Finding:
+    """Finding of a kind; it is unknown where that may come in a part that did not run."""
+    limit = {"require": "at least one", "forbid": "none"}[key]
+    return Finding(f"{key} {pattern}", verdict, places, limit, reason=reason, key=key)
 
 
 def _matching(account: Account, pattern: str) -> list[str]:
@@ -209,7 +164,7 @@ def _places(found: list[str]) -> str:
 def parse_limit(name: str, value: Any) -> Range:
     """A `Range` from what a user writes: one bound, or a (low, high) pair.
 
-    One bound is a maximum; for `receptive_field`, where more is better, it is a minimum. As text a
+    One bound is a maximum, or a minimum where more is better, as of a receptive field. As text a
     pair is "16k..20k". Thousands are set apart in groups of three by commas or underscores.
 
     Raises:
@@ -227,7 +182,7 @@ def parse_limit(name: str, value: Any) -> Range:
         if len(value) != 2:
             raise ArgumentError(
                 explain(
-                    f"{name}={shown(value)} is no range",
+                    f"{name}={shown(value)} is not a range",
                     remedy="Write one bound, or a pair of the lowest and the highest.",
                 )
             )
@@ -242,7 +197,7 @@ def parse_limit(name: str, value: Any) -> Range:
             )
         return Range(name, low, high)
     size = parse_size(value, name, in_bytes)
-    return Range(name, low=size) if name == "receptive_field" else Range(name, high=size)
+    return Range(name, low=size) if FIGURES[name].more_is_better else Range(name, high=size)
 
 
 _COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

@@ -14,7 +14,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from ..accounting.account import Account
 from ..accounting.files import read_text, write_whole
-from ..budget.limits import FIGURES
+from ..budget.figures import FIGURES
 from ..errors import ArgumentError, explain, shown
 from .config import SECTION, parse_checks
 
@@ -80,17 +80,17 @@ def _check_of(
             for key, v in options.items()
         )
         lines.append(f"set = {{ {', '.join(pairs)} }}")
-    for figure in ("params", "macs", "receptive_field", "weight_bytes", "peak_activation_bytes"):
-        measured = FIGURES[figure].read(account)
+    for key, figure in FIGURES.items():
+        measured = figure.read(account) if figure.init else ()
         if measured is None:
             reasons = "; ".join(account.unknown)
             lines.append(
-                "".join(c if c.isprintable() else " " for c in f"# {figure} is unknown: {reasons}")
+                "".join(c if c.isprintable() else " " for c in f"# {key} is unknown: {reasons}")
             )
         elif measured != ():
             least = min(measured) if isinstance(measured, tuple) else measured
-            content[figure] = least
-            lines.append(f"{figure} = {least:_}")
+            content[key] = least
+            lines.append(f"{key} = {least:_}")
     return content, lines
 
 

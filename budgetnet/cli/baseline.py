@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..accounting.files import parse_json, read_text, write_whole
 from ..accounting.parsing import Damaged, Fields
-from ..budget.limits import FIGURES, GROWING, MOST
+from ..budget.figures import FIGURES, GROWING
+from ..budget.limits import MOST
 from ..errors import ArgumentError, FormatError, explain, shown
 from .checks import Outcome
 
@@ -47,7 +48,7 @@ def _parse(fields: Fields) -> dict[str, dict[str, int]]:
         figures = Fields(fields.data["checks"][name], f"checks.{name}")
         for figure in figures.data:
             if figure not in GROWING:
-                raise Damaged(f"{shown(figure)} of {shown(name)} is no figure that may grow")
+                raise Damaged(f"{shown(figure)} of {shown(name)} is not a figure that may grow")
             figures.count(figure, most=MOST)
         checks[name] = figures.data
     return checks
@@ -67,7 +68,7 @@ def write_baseline(file: Path, outcomes: Iterable[Outcome]) -> None:
 def _bad(file: Path, reason: str) -> FormatError:
     return FormatError(
         explain(
-            "this is no baseline that this release reads",
+            "this is not a baseline that this release reads",
             where=str(file),
             numbers={"it is": reason},
             remedy="Remove it, and write today's with budgetnet check --update.",

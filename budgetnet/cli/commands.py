@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..accounting.formats import FORMATS, render
 from ..accounting.table import visible_lines
 from ..errors import ArgumentError, explain
 from .streams import complain, note, note_raw, tell, tell_raw
@@ -24,42 +28,19 @@ def account(args: argparse.Namespace) -> int:
     shape = parse_shape(args.input) if args.input else None
     options = parse_options(args.set)
     account = account_target(args.target, shape, options, strict=not args.lenient)
-    content: Table | str
-    if args.format == "markdown":
-        content = account.to_markdown(args.depth)
-    elif args.format == "csv":
-        content = account.to_csv(args.depth).rstrip("\n")
-    elif args.format == "json":
-        content = _json(account.to_json(indent=2))
-    else:
-        content = account.to_table(args.depth)
-    _deliver(content, args.output)
+    _deliver(args, account.to_table(args.depth), json=partial(account.to_json, indent=2))
     return 0
-
-
-def _deliver(content: Table | str, output: str | None) -> None:
-    """Write what a command is asked for; text is of a format with an escaping of its own."""
-    from ..accounting.files import write_whole
-
-    if output:
-        text = content if isinstance(content, str) else content.to_text()
-        write_whole(Path(output), text + "\n")
-    elif isinstance(content, str):
-        tell_raw(content)
-    else:
-        tell(content)
-
-
-def _json(text: str) -> str:
-    """JSON in which no text passes for a command to the log of a CI, which may stand anywhere."""
-    return text.replace("##", "#\\u0023")
 
 
 def design(args: argparse.Namespace) -> int:
     """Print the networks that meet a budget."""
     from .design_command import run
 
-    _deliver(run(args), args.output)
+    found = run(args)
+    if _is_data(args.format) and not found.proven:
+        note(f"budgetnet: {found.claim()}")  # which the table says below its lines
+    as_json = partial(found.to_json, indent=2)
+    _deliver(args, found.to_table(), json=as_json, python=found.to_python)
     return 0
 
 
@@ -96,8 +77,10 @@ def check(args: argparse.Namespace) -> int:
     from . import verdicts
     from .baseline import NAME, parse_baseline, write_baseline
     from .checks import run_check
+    from .selection import checks_asked
 
-    checks = _checks(args)
+    form, annotates = _check_format(args.format or ["table"])
+    checks = checks_asked(args)
     folder = checks[0].file.parent if checks[0].file else None
     if args.update:
         if folder is None or args.only:
@@ -109,83 +92,40 @@ def check(args: argparse.Namespace) -> int:
     )
     outcomes = [run_check(check, known.get(check.name)) for check in checks]
     code = verdicts.exit_code(outcomes)
-    if args.json:
-        tell_raw(_json(verdicts.to_json(outcomes)))
-    elif args.markdown:
-        tell_raw(verdicts.to_markdown(outcomes, why=args.why))
-    else:
-        tell(*verdicts.to_parts(outcomes, why=args.why))
+    parts: list[Table | str] = []
+    if _is_data(form):
+        parts = [verdicts.to_table(outcomes)]
+    elif form != "json":
+        parts = verdicts.to_parts(outcomes, why=args.why)
+    _deliver(args, *parts, form=form, json=partial(verdicts.to_json, outcomes))
     if args.debug:
         for outcome in outcomes:
             if outcome.error is not None:
                 note("".join(traceback.format_exception(outcome.error)))
-    if args.github:
-        # JSON stays JSON: GitHub reads annotations from either stream.
+    # What programs read stays alone on stdout: GitHub reads annotations from either stream.
+    beside = (_is_data(form) or form == "json") and not args.output
+    if annotates:
         if annotations := verdicts.to_annotations(outcomes):
-            (note_raw if args.json else tell_raw)(annotations)
-        _append_summary(verdicts.to_markdown(outcomes, why=args.why))
+            (note_raw if beside else tell_raw)(annotations)
+        _append_summary(render("markdown", *verdicts.to_parts(outcomes, why=args.why)))
     if args.update and folder:
         if code > 1:
             complain("the baseline was not written, see above")
         else:
             write_baseline(folder / NAME, outcomes)
-            (note if args.json else tell)(f"wrote {folder / NAME}; commit it")
+            (note if beside else tell)(f"wrote {folder / NAME}; commit it")
     return code
 
 
-def _checks(args: argparse.Namespace) -> list[Any]:
-    """The checks that a call asks for: of the configuration, or of one target."""
-    from ..accounting.geometry import parse_shape
-    from ..budget.budget import LIMITS, Budget
-    from .checks import Check
-    from .targets import parse_options
-
-    given = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
-    if args.target:
-        if args.config or args.only:
-            raise ArgumentError(explain("--config and --only go without a TARGET"))
-        shape = parse_shape(args.input) if args.input else None
-        budget = Budget.from_dict(given)
-        return [Check(args.target, args.target, shape, parse_options(args.set), budget)]
-    if given or args.input or args.set:
+def _check_format(asked: Sequence[str]) -> tuple[str, bool]:
+    """The format on stdout, and whether GitHub is told as well."""
+    forms = [form for form in dict.fromkeys(asked) if form != "github"]
+    if len(forms) > 1:
+        numbers = {"got": ", ".join(forms)}
         raise ArgumentError(
-            explain("limits on the command line need a TARGET", remedy="Name it, or drop them.")
+            explain("--format takes one format, and github beside it", numbers=numbers)
         )
-    from .config import SECTION, checks_of
-
-    file = Path(args.config) if args.config else _find_config()
-    checks = list(checks_of(file))
-    if not checks:
-        remedy = "Add one with budgetnet init TARGET."
-        raise ArgumentError(explain(f"there is no {SECTION}", where=str(file), remedy=remedy))
-    if args.only:
-        unknown = set(args.only) - {check.name for check in checks}
-        if unknown:
-            names = ", ".join(check.name for check in checks)
-            what = f"there is no check named {sorted(unknown)[0]!r}"
-            raise ArgumentError(explain(what, where=str(file), numbers={"there are": names}))
-        checks = [check for check in checks if check.name in args.only]
-    return checks
-
-
-def _find_config() -> Path:
-    """pyproject.toml here or in a folder above, as other tools look for it."""
-    try:
-        here = Path.cwd()
-    except OSError as error:
-        raise ArgumentError(
-            explain("the working directory cannot be read", numbers={"reason": error})
-        ) from error
-    for folder in (here, *here.parents):
-        file = folder / "pyproject.toml"
-        if file.is_file():
-            return file.relative_to(here) if folder == here else file
-    raise ArgumentError(
-        explain(
-            "there is no pyproject.toml here or above",
-            remedy="Name a TARGET with limits, or a file with --config.",
-        )
-    )
+    return (forms[0] if forms else "table"), "github" in asked
 
 
 def _append_summary(summary: str) -> None:
@@ -205,11 +145,12 @@ def init(args: argparse.Namespace) -> int:
     """Add a check of a network as it is to the configuration."""
     from ..accounting.geometry import parse_shape
     from .adding import add_check
+    from .selection import find_config
     from .targets import account_target, parse_options
 
     shape = parse_shape(args.input) if args.input else None
     options = parse_options(args.set)
-    file = Path(args.config) if args.config else _find_config()
+    file = Path(args.config) if args.config else find_config()
     account = account_target(args.target, shape, options, strict=False)
     name = args.name or args.target
     line = add_check(file, name, args.target, args.input, options, account)
@@ -229,22 +170,55 @@ def draw(args: argparse.Namespace) -> int:
     """Draw a network."""
     from .report_command import draw
 
-    _deliver(visible_lines(draw(args).rstrip("\n")), args.output)
+    _write(visible_lines(draw(args).rstrip("\n")), args.output)
     return 0
 
 
 def models(args: argparse.Namespace) -> int:
     """Print the listed networks."""
     from ..accounting.table import Column, Table
+    from ..budget.figures import FIGURES
     from ..models import get_reference, list_models
     from ..spec.plan import plan
 
-    rows = []
+    rows, content = [], []
     for name in list_models():
         reference = get_reference(name)
         account = plan(reference.spec, reference.input_shape)
-        field = str(account.receptive_field)
-        rows.append((name, f"{account.params:,}", field, reference.origin, str(reference.spec)))
-    columns = (Column("Model"), Column("Params", numeric=True), Column("RF", numeric=True))
-    tell(Table((*columns, Column("Origin"), Column("Spec")), tuple(rows)))
+        field, spec = account.receptive_field, str(reference.spec)
+        rows.append((name, f"{account.params:,}", str(field), reference.origin, spec))
+        content.append({
+            "name": name, "params": account.params, "receptive_field": field and field.size,
+            "origin": reference.origin, "spec": spec,
+        })  # fmt: skip
+    figures = (Column(FIGURES[name].heading, True) for name in ("params", "receptive_field"))
+    columns = (Column("Model"), *figures, Column("Origin"), Column("Spec"))
+    _deliver(args, Table(columns, tuple(rows)), json=partial(json.dumps, content, indent=2))
     return 0
+
+
+def _deliver(
+    args: argparse.Namespace, *parts: Table | str, form: str = "", **own: Callable[[], str]
+) -> None:
+    """Write what was found in the format that was asked for; `own` are those that tables lack."""
+    form = form or args.format
+    if form == "table" and not args.output:
+        tell(*parts)
+        return
+    text = own[form]() if form in own else render(form, *parts)
+    if form == "json":  # in which no text passes for a command to a CI's log, wherever it stands
+        text = text.replace("##", "#\\u0023")
+    _write(text, args.output)
+
+
+def _write(text: str, output: str | None) -> None:
+    if output:
+        from ..accounting.files import write_whole
+
+        write_whole(Path(output), text + "\n")
+    else:
+        tell_raw(text)
+
+
+def _is_data(form: str) -> bool:
+    return form in FORMATS and FORMATS[form].is_data

@@ -11,7 +11,8 @@ from typing import Any
 from ..accounting.files import read_text
 from ..accounting.geometry import parse_shape, shape_text
 from ..budget.budget import LIMITS, Budget
-from ..budget.limits import GROWING, parse_growth
+from ..budget.figures import GROWING
+from ..budget.limits import parse_growth
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .checks import Check
 
@@ -56,20 +57,20 @@ def _tables(text: str, where: str) -> list[dict[str, Any]]:
         found = re.search(r"at line (\d+)", told)
         where = f"{where}:{found[1] if found else len(text.splitlines())}"
         told = told.partition("; use sys.")[0]
-        raise ArgumentError(explain(f"this is no TOML: {told}", where=where)) from None
+        raise ArgumentError(explain(f"this is not TOML: {told}", where=where)) from None
     ours = data.get("tool", {})
     ours = ours.get("budgetnet", {}) if isinstance(ours, dict) else {}
     lines = (n for n, line in enumerate(text.split("\n"), start=1) if "budgetnet" in line)
     where = f"{where}:{next(lines, 1)}"
     if not isinstance(ours, dict):
-        raise ArgumentError(explain("tool.budgetnet is no table", where=where))
+        raise ArgumentError(explain("tool.budgetnet is not a table", where=where))
     for key in ours:
         if key != "check":
             what = f"unknown key {shown(key)} in tool.budgetnet"
             raise ArgumentError(explain(what, where=where, remedy=did_you_mean(key, ["check"])))
     tables = ours.get("check", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        what = "tool.budgetnet.check is no list of sections"
+        what = "tool.budgetnet.check is not a list of sections"
         raise ArgumentError(explain(what, where=where, remedy=f"Begin each with {SECTION}."))
     return tables
 
@@ -89,7 +90,7 @@ def _parse_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], nu
         key = "growth"
         for name, allowed in _table(table, "growth").items():
             if name not in GROWING:
-                what = f"{shown(name)} is no figure that may grow"
+                what = f"{shown(name)} is not a figure that may grow"
                 raise ArgumentError(explain(what, remedy=did_you_mean(name, GROWING)))
             parse_growth(name, allowed, 0)
             growth[name] = allowed
@@ -115,7 +116,7 @@ def _parse_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], nu
 def _text(table: dict[str, Any], key: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value:
-        what = f"{key} is missing" if value is None else f"{key}={shown(value)} is no text"
+        what = f"{key} is missing" if value is None else f"{key}={shown(value)} is not text"
         raise ArgumentError(explain(what, remedy=f'Write {key} = "...".'))
     return value
 
@@ -125,7 +126,7 @@ def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ArgumentError(
             explain(
-                f"{key}={shown(value)} is no table", remedy=f"Write {key} = {{ name = value }}."
+                f"{key}={shown(value)} is not a table", remedy=f"Write {key} = {{ name = value }}."
             )
         )
     return value

@@ -15,14 +15,14 @@ from typing import Any
 
 from ..accounting.files import write_whole
 from ..accounting.geometry import parse_shape
-from ..accounting.table import Table
-from ..budget.limits import FIGURES
+from ..budget.figures import FIGURES
 from ..designer.answers import Designs
 from ..designer.design import design
 from ..designer.objectives import figure_of, parse_goals
 from ..designer.search import Progress
 from ..designer.space import SearchSpace
 from ..errors import ArgumentError, explain
+from .selection import limits_of
 
 NAMES = ("kinds", "paddings", "downsampling")
 LISTS = ("widths", "kernels", "positions")
@@ -31,8 +31,8 @@ ROOM_FOR_A_NUMBER = 30  # pixels between the numbers of points
 PATIENCE = 1.0  # seconds before a search shows how far it is
 
 
-def run(args: argparse.Namespace) -> Table | str:
-    """The answer to a call, in the format that it asks for."""
+def run(args: argparse.Namespace) -> Designs:
+    """The answer to a call, drawn as well where it asks for a picture."""
     shape = parse_shape(args.input)
     if len(shape) != 3 or not all(isinstance(n, int) for n in shape):
         raise ArgumentError(
@@ -40,32 +40,17 @@ def run(args: argparse.Namespace) -> Table | str:
         )
     if args.plot:
         _check_plot(args)
-    limits = {name: value for name in FIGURES if (value := getattr(args, name)) is not None}
     with _progress() as watch:
         found = design(
             shape, args.classes,
             space=_space(args, shape),
             objective=args.objective,
             pareto=args.pareto, top=args.top, time_limit=args.time_limit,
-            watch=watch, **limits,
+            watch=watch, **limits_of(args),
         )  # fmt: skip
     if args.plot:
         _plot(found, args.pareto, Path(args.plot))
-    return _in_form(found, args.format)
-
-
-def _in_form(found: Designs, form: str) -> Table | str:
-    if form == "json":
-        return found.to_json(indent=2)
-    if form == "python":
-        return found.to_python()
-    if form == "markdown":
-        return found.to_table().to_markdown()
-    if form == "csv":
-        if not found.proven:  # the table says it below its lines, where programs would stumble
-            print(f"budgetnet: {found.claim()}", file=sys.stderr)
-        return found.to_table().to_csv().rstrip("\n")
-    return found.to_table()
+    return found
 
 
 def _space(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
@@ -163,7 +148,7 @@ def _plot(found: Designs, pareto: str, file: Path) -> None:
             last = right, up
     for axis, name in ((axes.xaxis, names[0]), (axes.yaxis, names[1])):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axis.set_label_text(name.replace("_", " "))
+        axis.set_label_text(FIGURES[name].label)
     axes.set_title(textwrap.fill(found.to_table().title, 90), fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import BudgetnetError, UnsupportedOp, explain, told
 from . import commands as run
-from .streams import complain, finish, note, readable, tell_raw
+from .arguments import add_checks, add_debug, add_format, add_limits, add_output, add_target
+from .streams import complain, finish, note, note_raw, readable, tell_raw
 
-FORMATS = ("table", "markdown", "csv", "json")
 EXPORTED = "a listed model, a spec in quotes, package.module:callable or file.py:callable"
-TARGET = (
-    "a listed model, a spec in quotes, package.module:callable, file.py:callable, or a saved "
-    "account.json"
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +37,9 @@ def _run(words: Sequence[str], *, debug: bool) -> int:
             args = build_parser().parse_args(words)
         except SystemExit as stop:  # after --help and --version, or what cannot be typed
             return stop.code if isinstance(stop.code, int) else 0
+        if args.run is None:  # not 0: a script that lost its command must not pass for a check
+            note_raw(build_parser().format_help().rstrip("\n"))
+            return 2
         code: int = args.run(args)
         return code
     except KeyboardInterrupt:
@@ -82,53 +81,52 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """Everything that can be typed."""
-    parser = Parser(prog="budgetnet", description="Parameters, MACs and receptive field, exactly.")
-    parser.set_defaults(debug=False)
-    _add_debug(parser)
+    parser = Parser(
+        prog="budgetnet",
+        description="Parameters, MACs and receptive field, exactly.",
+        epilog="budgetnet COMMAND --help tells more of each.",
+    )
+    parser.set_defaults(debug=False, run=None)
+    add_debug(parser)
     parser.add_argument("--version", action="version", version=f"budgetnet {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_account(commands)
-    _add_design(commands)
-    _add_check(commands)
-    _add_init(commands)
-    _add_report(commands)
-    _add_draw(commands)
-    _add_export(commands)
-    models = commands.add_parser("models", help="list the named networks and where they come from")
-    models.set_defaults(run=run.models)
-    for command in commands.choices.values():
-        _add_debug(command)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for add in (
+        _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_export,
+        _add_models,
+    ):  # fmt: skip
+        add(commands)
     return parser
 
 
-def _add_debug(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
-    )
+def _command(commands: Any, does: Callable[[argparse.Namespace], int], **more: Any) -> Parser:
+    """The parser of a command, which is called as the function that it runs."""
+    parser: Parser = commands.add_parser(does.__name__, **more)
+    parser.set_defaults(run=does)
+    add_debug(parser)
+    return parser
 
 
 def _add_account(commands: Any) -> None:
-    account = commands.add_parser(
-        "account",
+    account = _command(
+        commands,
+        run.account,
         help="print what a network costs and sees",
         epilog="""examples: budgetnet account s6;
             budgetnet account "c16 p c32 gap10" --input 1x28x28;
             budgetnet account torchvision.models:resnet18 --input 3x224x224 --depth 2""",
     )
-    account.add_argument("target", metavar="TARGET", help=TARGET)
-    _add_input(account)
+    add_target(account)
     account.add_argument("--depth", type=int, metavar="N", help="sum rows N modules deep")
     account.add_argument(
         "--lenient", action="store_true", help="mark figures unknown where an operation has no rule"
     )
-    account.add_argument("--format", choices=FORMATS, default="table")
-    account.add_argument("-o", "--output", metavar="FILE", help="write to a file")
-    account.set_defaults(run=run.account)
+    add_format(account)
 
 
 def _add_design(commands: Any) -> None:
-    design = commands.add_parser(
-        "design",
+    design = _command(
+        commands,
+        run.design,
         help="find the networks that meet a budget, exactly",
         description="""Find the best networks of a search space that meet a budget, without data or
             training. Exit code 0: found; 1: none meets it, and the message says why; 2: the call
@@ -140,14 +138,13 @@ def _add_design(commands: Any) -> None:
     add = design.add_argument
     add("--input", metavar="CxHxW", required=True, help="such as 1x28x28")
     add("--classes", metavar="N", type=int, required=True, help="outputs of the network")
-    _add_limits(design)
+    add_limits(design)
     add("--objective", metavar="'max FIGURE'", help="or 'min FIGURE', or macs=1,params=-20")
     add("--pareto", metavar="FIGURE,FIGURE", help="all trade-offs between these, such as params,rf")
     add("--top", metavar="N", type=int, default=1, help="how many, each of another skeleton")
     add("--time-limit", metavar="SECONDS", type=float, help="then print the best so far")
     add("--plot", metavar="FILE", help="a picture of the Pareto front")
-    add("--format", choices=("table", "markdown", "csv", "json", "python"), default="table")
-    add("-o", "--output", metavar="FILE", help="write to a file")
+    add_format(design, "python")
     space = design.add_argument_group("search space", "by default one that suits the input")
     for name, metavar, text in (
         ("widths", "LOW..HIGH", "output channels, or a list such as 8,16,32"),
@@ -168,12 +165,12 @@ def _add_design(commands: Any) -> None:
         ("uniform", "one width at each resolution"),
     ):
         space.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
-    design.set_defaults(run=run.design)
 
 
 def _add_check(commands: Any) -> None:
-    check = commands.add_parser(
-        "check",
+    check = _command(
+        commands,
+        run.check,
         help="hold networks to their budgets",
         description="""Check every [[tool.budgetnet.check]] of pyproject.toml, or one TARGET with
             limits given here. Exit code 0: within; 1: over; 2: the call, the configuration or the
@@ -183,95 +180,67 @@ def _add_check(commands: Any) -> None:
             budgetnet check s6 --params 20k --receptive-field 22;
             budgetnet check account.json --weight-bytes "60 KiB" --why""",
     )
-    check.add_argument("target", metavar="TARGET", nargs="?", help=TARGET)
-    _add_input(check)
-    check.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
-    check.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
-    limits = _add_limits(check)
-    for name in ("require", "forbid"):
-        limits.add_argument(
-            f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"
-        )
+    add_checks(check)
     check.add_argument("--why", action="store_true", help="say what costs most, and give hints")
-    form = check.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true")
-    form.add_argument("--markdown", action="store_true")
-    check.add_argument(
-        "--github", action="store_true", help="annotate pull requests and write the job summary"
-    )
+    add_format(
+        check, "github", action="append", default=None,
+        help="github annotates pull requests and writes the job summary, beside the table or, "
+        "given twice, beside another format",
+    )  # fmt: skip
     check.add_argument(
         "--update", action="store_true", help="write the baseline that growth is measured against"
     )
-    check.set_defaults(run=run.check)
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> Any:
-    limits = parser.add_argument_group("limits", "a maximum or LOW..HIGH, such as 20k or 60KiB")
-    for name in ("params", "trainable-params", "macs", "weight-bytes", "peak-activation-bytes"):
-        limits.add_argument(f"--{name}", metavar="SIZE")
-    limits.add_argument("--receptive-field", "--rf", metavar="SIZE", help="a minimum, or LOW..HIGH")
-    limits.add_argument("--depth", metavar="N", help="layers that do MACs")
-    return limits
 
 
 def _add_init(commands: Any) -> None:
-    init = commands.add_parser(
-        "init", help="add a check with today's numbers of a network to pyproject.toml"
+    init = _command(
+        commands, run.init, help="add a check with today's numbers of a network to pyproject.toml"
     )
-    init.add_argument("target", metavar="TARGET", help=TARGET)
-    _add_input(init)
+    add_target(init)
     init.add_argument("--name", help="of the check; the target by default")
     init.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
-    init.set_defaults(run=run.init)
 
 
 def _add_report(commands: Any) -> None:
-    report = commands.add_parser(
-        "report",
+    report = _command(
+        commands,
+        run.report,
         help="write what a network costs and sees as one HTML file",
         description="""Write one HTML file that needs no network: verdicts, the diagram, receptive
-            fields over a picture, growth curves, the layer table, and what-if for chains.""",
+            fields over a picture, growth curves, the layer table, and what-if for chains. It is of
+            a TARGET with limits given here, or of a [[tool.budgetnet.check]] of pyproject.toml.""",
         epilog="""examples: budgetnet report s6 --params 20k --rf 22 -o s6.html;
-            budgetnet report s6 --budget params=20k,rf=22 --image digit.png -o s6.html;
+            budgetnet report --only s6 --image digit.png -o s6.html;
             budgetnet report torchvision.models:resnet50 --input 3x224x224 -o resnet50.html""",
     )
-    report.add_argument("target", metavar="TARGET", help=TARGET)
-    _add_input(report)
-    report.add_argument(
-        "--budget",
-        metavar="LIMITS",
-        help="such as params=20k,rf=22, or a TOML file with a check of this name or model",
-    )
-    _add_limits(report)
-    report.add_argument("--image", metavar="FILE", help="a picture to lay receptive fields over")
-    report.add_argument(
-        "--footprints", action="store_true", help="measure gradients and lay them over the fields"
-    )
-    report.add_argument("--weights", metavar="NAME", help="shipped ones to measure, such as mnist")
-    report.add_argument("--against", metavar="TARGET", help="another network to compare with")
-    report.add_argument("-o", "--output", metavar="FILE", required=True, help="such as report.html")
-    report.set_defaults(run=run.report)
+    add_checks(report)
+    add = report.add_argument
+    add("--image", metavar="FILE", help="a picture to lay receptive fields over")
+    add("--footprints", action="store_true", help="measure gradients and lay them over the fields")
+    add("--weights", metavar="NAME", help="shipped ones to measure, such as mnist")
+    add("--against", metavar="TARGET", help="another network to compare with")
+    add_output(report, "such as report.html", required=True)
 
 
 def _add_draw(commands: Any) -> None:
-    draw = commands.add_parser(
-        "draw",
+    draw = _command(
+        commands,
+        run.draw,
         help="draw a network as an SVG picture, or its receptive fields",
         epilog="""examples: budgetnet draw s6 -o s6.svg;
             budgetnet draw torchvision.models:resnet50 --input 3x224x224 --depth 2 -o resnet.svg;
             budgetnet draw s6 --plot rf.png""",
     )
-    draw.add_argument("target", metavar="TARGET", help=TARGET)
-    _add_input(draw)
+    add_target(draw)
     draw.add_argument("--depth", type=int, metavar="N", help="sum layers N modules deep")
     draw.add_argument("--plot", metavar="FILE", help="a picture of the receptive fields: png, svg")
-    draw.add_argument("-o", "--output", metavar="FILE", help="such as net.svg")
-    draw.set_defaults(run=run.draw)
+    add_output(draw, "such as net.svg")
 
 
 def _add_export(commands: Any) -> None:
-    export = commands.add_parser(
-        "export",
+    export = _command(
+        commands,
+        run.export,
         help="write a network as an ONNX file, checked against the model",
         description="""Write a network at inference as an ONNX file that takes any batch size, every
             BatchNorm folded into the convolution before it. onnxruntime runs the file before it is
@@ -280,21 +249,13 @@ def _add_export(commands: Any) -> None:
         epilog="""examples: budgetnet export s6 --weights mnist -o s6.onnx;
             budgetnet export torchvision.models:resnet18 --input 3x224x224 -o resnet18.onnx""",
     )
+    add_target(export, help=EXPORTED)
     add = export.add_argument
-    add("target", metavar="TARGET", help=EXPORTED)
-    _add_input(export)
     add("--weights", metavar="NAME", help="shipped weights of a listed model, such as mnist")
     add("--no-fold", action="store_true", help="keep every BatchNorm")
-    add("-o", "--output", metavar="FILE", required=True, help="the file to write")
-    export.set_defaults(run=run.export)
+    add_output(export, "such as net.onnx", required=True)
 
 
-def _add_input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--input",
-        metavar="CxHxW",
-        help="such as 1x28x28, several joined by + (listed models know their own)",
-    )
-    parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="argument of the callable"
-    )
+def _add_models(commands: Any) -> None:
+    models = _command(commands, run.models, help="list the named networks and where they come from")
+    add_format(models)

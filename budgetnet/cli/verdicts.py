@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..accounting.account import Account
+from ..accounting.rows import layer_paths
 from ..accounting.table import Column, Table, visible
+from ..budget.figures import FIGURES, figure_text
 from ..budget.findings import findings_table
-from ..budget.limits import FIGURES, Finding, figure_text
+from ..budget.limits import Finding
 from ..errors import told
 from .checks import Outcome
 
@@ -25,15 +27,17 @@ def to_parts(outcomes: Sequence[Outcome], *, why: bool = False) -> list[Table | 
     return [*parts, _tally(outcomes)]
 
 
-def to_markdown(outcomes: Sequence[Outcome], *, why: bool = False) -> str:
-    """All outcomes as GitHub-flavoured Markdown."""
-    parts = []
+def to_table(outcomes: Sequence[Outcome]) -> Table:
+    """All findings in one table, as programs read them; an error is a line of its own."""
+    rows: list[tuple[str, ...]] = []
     for outcome in outcomes:
-        table, *lines = _one(outcome, why=why)
-        head = visible(table) if isinstance(table, str) else table.to_markdown()
-        listed = (f"- {visible(str(line))}" for line in lines)
-        parts.append("\n".join([head, *([""] if lines else []), *listed]))
-    return "\n\n".join([*parts, _tally(outcomes)])
+        lines = findings_table("", outcome.findings).rows
+        if outcome.error is not None:
+            lines = (("", "", "", told(outcome.error), "ERROR"),)
+        elif outcome.account is not None and not lines:
+            lines = tuple((*row[:2], "", "", "") for row in _figures("", outcome.account).rows)
+        rows += [(outcome.check.name, *line) for line in lines]
+    return Table((Column("Check"), *findings_table("", ()).columns), tuple(rows))
 
 
 def to_json(outcomes: Sequence[Outcome]) -> str:
@@ -85,7 +89,9 @@ def _one(outcome: Outcome, *, why: bool) -> list[Table | str]:
     if why:
         from ..budget.hints import find_hints
 
-        lines += [f"hint: {hint}" for hint in find_hints(account)]
+        shown = layer_paths(account.rows)  # rows are named as tables show them
+        for hint in find_hints(account):
+            lines.append(f"hint: {hint._replace(where=shown.get(hint.where, hint.where))}")
     if broken and check.file:
         lines.append(f"to change a limit, edit {_places(outcome, broken)}")
     if broken and check.message:

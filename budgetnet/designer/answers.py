@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 from ..accounting.account import Account
 from ..accounting.table import Column, Table
 from ..budget.budget import Budget
+from ..budget.figures import FIGURES, figure_text
 from ..spec.plan import Spec
 from ..spec.source import to_python
+from .graph import COUNTED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,20 +97,15 @@ class Designs(Sequence[Design]):
 
     def to_table(self) -> Table:
         """One line per network."""
+        figures = [figure for name, figure in FIGURES.items() if name in COUNTED]
         columns = (
-            Column("#", numeric=True), Column("Network"), Column("Params", numeric=True),
-            Column("MACs", numeric=True), Column("RF", numeric=True), Column("Depth", numeric=True),
-            Column("Weights B", numeric=True), Column("Peak act. B", numeric=True),
+            Column("#", numeric=True), Column("Network"),
+            *(Column(figure.heading, numeric=True) for figure in figures),
         )  # fmt: skip
         rows = tuple(
-            (
-                str(rank), str(design.spec), f"{a.params:,}", f"{a.macs:,}",
-                str(a.receptive_field), str(a.depth), f"{a.weight_bytes:,}",
-                f"{a.peak_activation_bytes:,}",
-            )
-            for rank, design in enumerate(self.designs, start=1)
-            for a in (design.account,)
-        )  # fmt: skip
+            (str(i), str(one.spec), *(figure_text(f.read(one.account)) for f in figures))
+            for i, one in enumerate(self.designs, start=1)
+        )
         limits = ", ".join(_limit_text(limit) for limit in self.budget.limits) or "no limits"
         title = f"{self.goal} with {limits}, on {self.designs[0].account.input_text}"
         return Table(columns, rows, title, notes=(self.claim(),))

@@ -11,7 +11,7 @@ from ..budget.budget import Budget, together
 from ..errors import ArgumentError, explain
 from ..spec.plan import Spec, plan
 from .answers import Design, Designs
-from .graph import ADDED, LARGEST_WIDTH, PEAK, Box, Graph, Survey, build, caps_of, survey
+from .graph import COUNTED, FIXED, LARGEST_WIDTH, Box, Graph, Survey, build, caps_of, survey
 from .infeasible import diagnose
 from .limits import box_of, canonical
 from .objectives import parse_goal, parse_goals
@@ -23,7 +23,6 @@ from .space import SearchSpace
 MOST_TOP = 1_000  # networks of different skeletons that are asked for
 _MOST_SECONDS = 10**9
 _CLASSES = LARGEST_WIDTH - 1
-_WALKED = ("depth", "receptive_field")  # what decides where chains may go, whatever their widths
 _MANY = 1 << 20  # transitions; with fewer, one graph for every question is made fastest
 
 
@@ -159,7 +158,7 @@ class _Searches:
 
     def run(self, weights: dict[str, int], box: Box, top: int = 1) -> Outcome:
         """The best networks within a box."""
-        rest = {name: limit for name, limit in box.items() if name not in _WALKED}
+        rest = {name: limit for name, limit in box.items() if name not in FIXED}
         graph = self.graph(box, rest)
         goal: dict[str, int] = {}
         for name, weight in weights.items():
@@ -173,7 +172,7 @@ class _Searches:
 
         One of many transitions is made without those that are too much for the box by themselves.
         """
-        known = self.graphs.setdefault(tuple(box.get(name) for name in _WALKED), [])
+        known = self.graphs.setdefault(tuple(box.get(name) for name in FIXED), [])
         for surveyed, graph in known:
             if surveyed.covers(rest):
                 return graph
@@ -183,8 +182,8 @@ class _Searches:
             surveyed = survey(walk, caps_of(rest), self.tick)
             surveyed.check()
             self.graphs.clear()  # two of these might not fit into memory
-            known = self.graphs.setdefault(tuple(box.get(name) for name in _WALKED), [])
-        known.append((surveyed, build(surveyed, (*ADDED, PEAK), self.tick)))
+            known = self.graphs.setdefault(tuple(box.get(name) for name in FIXED), [])
+        known.append((surveyed, build(surveyed, COUNTED, self.tick)))
         return known[-1][1]
 
     def best(self, weights: dict[str, int], box: Box) -> Design | None:

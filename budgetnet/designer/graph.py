@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..accounting.geometry import Count
 from ..accounting.receptive_field import ReceptiveField
 from ..accounting.window import Window, check_span
+from ..budget.figures import FIGURES
 from ..errors import ArgumentError, explain
 from ..spec.plan import Spec, bytes_by_type, live_bytes, rows_of
 from ..spec.stages import Stage, with_width
@@ -27,9 +28,11 @@ Ints: TypeAlias = NDArray[np.int64]
 Caps: TypeAlias = tuple[tuple[str, int], ...]  # highest values of figures
 Box: TypeAlias = Mapping[str, tuple[int | None, int | None]]  # lowest and highest of figures
 
-# What adds up along a chain. The peak does not: it is the largest along the chain.
-ADDED = ("params", "macs", "weight_bytes", "depth", "receptive_field")
+# The figures that a graph counts; of the peak, which does not add up, the largest along a chain.
+FIXED = ("receptive_field", "depth")  # no width changes them
 PEAK = "peak_activation_bytes"
+COUNTED = ("params", "macs", "weight_bytes", *FIXED, PEAK)
+ADDED = tuple(name for name in COUNTED if FIGURES[name].adds_up)
 LARGEST = 1 << 52  # cost of one stage, so that those of hundreds add up within 64 bits
 LARGEST_WIDTH = 1 << 31
 MOST_LEVELS = 400  # stages in a row: 400 times LARGEST stays below NEVER, and 400 calls on a stack
@@ -235,8 +238,7 @@ class Survey(NamedTuple):
 
 def caps_of(box: Box) -> Caps:
     """The highest values of a box, as far as one stage can be too much for them."""
-    names = ("params", "macs", "weight_bytes", PEAK)
-    highs = ((name, box.get(name, (None, None))[1]) for name in names)
+    highs = ((name, box.get(name, (None, None))[1]) for name in COUNTED if name not in FIXED)
     return tuple((name, high) for name, high in highs if high is not None)
 
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 from ..budget.budget import Budget
 from ..budget.limits import Range
 from ..errors import ArgumentError, explain
-from .graph import Box
+from .graph import COUNTED, Box
 
 
 def canonical(name: str) -> str:
-    """The figure that a search counts: every parameter of a design trains."""
-    return "params" if name == "trainable_params" else name
+    """The figure that a search counts: every parameter of a design trains.
+
+    Raises:
+        ArgumentError: a search does not count it.
+    """
+    name = "params" if name == "trainable_params" else name
+    if name not in COUNTED:
+        numbers = {"it counts": ", ".join(COUNTED)}
+        raise ArgumentError(explain(f"design does not count {name}", numbers=numbers))
+    return name
 
 
 def box_of(budget: Budget) -> Box:
     """The lowest and highest value of every figure that a budget limits.
 
     Raises:
-        ArgumentError: a limit is not on a figure, so that a search cannot hold it.
+        ArgumentError: a limit is not on a figure that a search counts.
     """
     box: dict[str, tuple[int | None, int | None]] = {}
     for limit in budget.limits:

@@ -11,11 +11,10 @@ from math import lcm
 from typing import Any
 
 from ..accounting.account import Account
-from ..budget.limits import FIGURES
+from ..budget.figures import FIGURES, full_name
 from ..errors import ArgumentError, did_you_mean, explain
+from .limits import canonical
 
-_MORE_IS_BETTER = ("receptive_field", "depth")
-_SHORT = {"rf": "receptive_field"}  # as people type it
 _POWER = re.compile(r"[eE]([+-]?\d+)")
 _LONGEST = 40  # characters of a weight, and powers of ten
 _USAGE = "Write 'max macs', 'min params', or weights such as 'macs=1,params=-20'."
@@ -58,7 +57,7 @@ def parse_goal(goal: Any) -> Goal:
     True
 
     Raises:
-        ArgumentError: it names no figure, or no weight can be read.
+        ArgumentError: it names no figure that a search counts, or no weight can be read.
     """
     if isinstance(goal, Goal):
         return goal
@@ -108,17 +107,18 @@ def parse_goals(names: Any) -> tuple[Goal, ...]:
 def _directed(name: Any) -> Any:
     if isinstance(name, str) and " " not in name.strip():
         name = _known(name)
-        return f"{'max' if name in _MORE_IS_BETTER else 'min'} {name}"
+        return f"{'max' if FIGURES[name].more_is_better else 'min'} {name}"
     return name
 
 
 def _known(given: Any) -> str:
     if not isinstance(given, str):
-        raise ArgumentError(explain(f"{given!r} is no figure of an account", remedy=_USAGE))
-    name = _SHORT.get(given.strip(), given.strip())
+        raise ArgumentError(explain(f"{given!r} is not a figure of an account", remedy=_USAGE))
+    name = full_name(given.strip())
     if name not in FIGURES:
         remedy = did_you_mean(name, FIGURES)
-        raise ArgumentError(explain(f"{name!r} is no figure of an account", remedy=remedy))
+        raise ArgumentError(explain(f"{name!r} is not a figure of an account", remedy=remedy))
+    canonical(name)
     return name
 
 
@@ -131,7 +131,8 @@ def _weight(name: str, weight: Any) -> Fraction:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):
         shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-        raise ArgumentError(explain(f"{shown!r} is no weight of {name}", remedy=_USAGE)) from None
+        what = f"{shown!r} is not a weight of {name}"
+        raise ArgumentError(explain(what, remedy=_USAGE)) from None
     if value == 0:
         raise ArgumentError(explain(f"the weight of {name} is 0", remedy="Leave it out."))
     return value

@@ -9,11 +9,12 @@ from typing import Any
 from ..accounting.account import Account
 from ..budget.advice import output_stage
 from ..budget.budget import Budget, together
+from ..budget.figures import FIGURES
 from ..errors import ArgumentError, SpecError, explain
 from ..spec.plan import Spec, SpecLike, plan, spec_and_shape
 from ..spec.stages import Stage, with_width
 from .answers import Design
-from .graph import ADDED, PEAK, Box, build, caps_of, survey
+from .graph import COUNTED, FIXED, Box, build, caps_of, survey
 from .infeasible import diagnose
 from .limits import box_of, canonical
 from .objectives import figure_of
@@ -21,7 +22,6 @@ from .search import Problem, solve, stopped
 from .skeletons import ChainWalk
 
 MOST_WIDTH = 100_000  # of all stages together
-_FIXED = ("receptive_field", "depth")  # no width changes them
 _WIDEST = 4  # times the given width: further than that nobody would call it the same network
 
 
@@ -91,13 +91,13 @@ def rescale(
 def _sized(budget: Budget, account: Account) -> Box:
     """The limits on what widths change; those on the rest must hold already."""
     box = dict(box_of(budget))
-    for name in _FIXED:
+    for name in FIXED:
         box.pop(name, None)
     for finding in budget.check(account):
-        if finding.name in _FIXED and not finding.ok:
+        if finding.figure in FIXED and not finding.ok:
             raise ArgumentError(
                 explain(
-                    f"no width changes the {finding.name}",
+                    f"no width changes the {FIGURES[finding.figure].label}",
                     numbers={"got": finding.measured_text, "limit": finding.limit},
                     remedy="Change kernels, strides or the number of layers, or use design.",
                 )
@@ -170,7 +170,7 @@ def _best(
     box: Box,
 ) -> Design | None:
     surveyed = survey(ChainWalk(spec, shape, tuple(widths)), caps_of(box))
-    graph = build(surveyed, (*ADDED, PEAK))
+    graph = build(surveyed, COUNTED)
     goal = {canonical(name): weight for name, weight in goal.items()}
     outcome = solve(graph, Problem(goal, box))
     if not outcome.proven:

@@ -8,9 +8,8 @@ from difflib import SequenceMatcher
 from ..accounting.account import Account
 from ..accounting.geometry import shape_text
 from ..accounting.rows import Row
-from ..budget.limits import FIGURES, figure_text
+from ..budget.figures import FIGURES, Figure, figure_text
 from .markup import Markup, join, tag
-from .verdict import title
 
 
 def comparison(one: Account, two: Account) -> Markup:
@@ -21,7 +20,7 @@ def comparison(one: Account, two: Account) -> Markup:
         tag("caption", f"{one.name} against {two.name}"),
         tag("thead", tag("tr", tag("th", "Figure", scope="col"), *names,
                          tag("th", "Difference", scope="col", cls="num"))),
-        tag("tbody", *(_figure(name, one, two) for name in FIGURES)),
+        tag("tbody", *(_figure(name, figure, one, two) for name, figure in FIGURES.items())),
         id="against",
     )  # fmt: skip
     head = ("Layer", "Output", "RF", "Params", "MACs")
@@ -60,12 +59,12 @@ def difference(one: object, two: object) -> str:
     return f"{one - two:+,}{share}"
 
 
-def _figure(name: str, one: Account, two: Account) -> Markup:
-    values = [FIGURES[name].read(account) for account in (one, two)]
+def _figure(name: str, figure: Figure, one: Account, two: Account) -> Markup:
+    values = [figure.read(account) for account in (one, two)]
     cells = [tag("td", figure_text(value), cls="num") for value in values]
     apart = difference(*values)
     cls = "num" if apart == "same" else "num differs"
-    return tag("tr", tag("th", title(name), scope="row"), *cells, tag("td", apart, cls=cls),
+    return tag("tr", tag("th", figure.label, scope="row"), *cells, tag("td", apart, cls=cls),
                data_figure=name)  # fmt: skip
 
 

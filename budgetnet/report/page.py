@@ -12,6 +12,7 @@ from .._version import __version__
 from ..accounting.account import Account
 from ..accounting.rows import Row
 from ..budget.budget import Budget
+from ..budget.figures import FIGURES
 from ..budget.limits import Range
 from ..spec.chains import chain_of
 from .comparison import comparison
@@ -56,6 +57,10 @@ def render_html(
     layers = account.layers()
     view = _view(account, layers, image, footprints or {})
     view["limits"] = _ranges(budget)
+    view["figures"] = {
+        name: {"label": figure.label, "value": figure.read(account)}
+        for name, figure in FIGURES.items()
+    }
     parts = [
         _section("verdict", "Budget" if budget else "Figures",
                  strip(account, budget.check(account) if budget else ())),

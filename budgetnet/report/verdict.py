@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..accounting.account import Account
-from ..budget.limits import FIGURES, Finding, figure_text
+from ..budget.figures import FIGURES, Figure, figure_text
+from ..budget.limits import Finding
 from .markup import Markup, join, tag
 
 _WORDS = {"within": "pass", "over": "fail: over", "under": "fail: under", "unknown": "unknown"}
@@ -15,7 +16,7 @@ _SIGNS = {"within": "✓", "over": "✗", "under": "✗", "unknown": "?"}
 def strip(account: Account, findings: Sequence[Finding]) -> Markup:
     """A list of limits, each with what is used and allowed; without limits the figures."""
     if not findings:
-        return tag("dl", *(_figure(account, name) for name in FIGURES), cls="figures")
+        return tag("dl", *(_figure(account, figure) for figure in FIGURES.values()), cls="figures")
     failed = sum(not finding.ok for finding in findings)
     total = f"{len(findings)} limit{'s' if len(findings) > 1 else ''}"
     words = f"Within budget: {total} met" if not failed else f"{failed} of {total} not met"
@@ -25,17 +26,16 @@ def strip(account: Account, findings: Sequence[Finding]) -> Markup:
     ))  # fmt: skip
 
 
-def _figure(account: Account, name: str) -> Markup:
-    figure = FIGURES[name]
+def _figure(account: Account, figure: Figure) -> Markup:
     value = figure_text(figure.read(account))
-    return tag("div", tag("dt", title(name)), tag("dd", value), title=figure.meaning)
+    return tag("div", tag("dt", figure.label), tag("dd", value), title=figure.meaning)
 
 
 def _limit(finding: Finding) -> Markup:
     cls = "unknown" if finding.verdict == "unknown" else "good" if finding.ok else "bad"
     return tag(
         "li",
-        tag("span", title(finding.name), cls="limit"),
+        tag("span", _title(finding), cls="limit"),
         tag("span", _SIGNS[finding.verdict] + " ", _WORDS[finding.verdict], cls="verdict"),
         _bar(finding),
         tag("span", f"{finding.measured_text}, {finding.limit} ",
@@ -64,7 +64,9 @@ def _bar(finding: Finding) -> Markup:
     )  # fmt: skip
 
 
-def title(name: str) -> str:
-    """A figure as people write it."""
-    words = name.replace("_", " ")
-    return words.replace("macs", "MACs") if words.split()[-1:] == ["macs"] else words
+def _title(finding: Finding) -> str:
+    """A limit as people write it."""
+    if not finding.figure:
+        return finding.name
+    label = FIGURES[finding.figure].label
+    return f"growth of {label}" if finding.key == "growth" else label

@@ -33,7 +33,7 @@ import budgetnet
 import run_folder
 from budgetnet import models
 from budgetnet.accounting.table import Column, Table
-from budgetnet.budget.limits import FIGURES
+from budgetnet.budget.figures import FIGURES
 from mnist_data import load
 from mnist_s6 import seed_everything
 from recipes import RECIPES

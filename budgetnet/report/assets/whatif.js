@@ -1,10 +1,5 @@
 // What if: a chain edited in the page. The link carries it in the fragment, which is sent nowhere.
 
-const FIGURES = {
-  params: 'parameters', macs: 'MACs', receptive_field: 'receptive field', depth: 'depth',
-  weight_bytes: 'weight bytes', peak_activation_bytes: 'peak activation bytes',
-};
-
 function startWhatIf() {
   const [spec, size] = [byId('spec'), byId('spec-input')];
   const original = { spec: view.chain.spec, input: view.chain.input };
@@ -28,13 +23,13 @@ function startWhatIf() {
       return false;
     }
     byId('spec-error').textContent = '';
-    byId('planned').replaceChildren(...Object.entries(FIGURES).map(([name, words]) => figure(name, words, made)));
+    const known = Object.keys(view.figures).filter((name) => name in made);
+    byId('planned').replaceChildren(...known.map((name) => figure(name, view.figures[name], made)));
     showRows(foldChain(made.rows));
     return true;
   }
 
-  function figure(name, words, made) {
-    const before = name === 'receptive_field' ? account.receptive_field.size : account[name];
+  function figure(name, { label, value: before }, made) {
     const [now, then] = [[made[name]].flat(), [before].flat()];
     const apart = now[0] - then[0];
     const change = now.join('x') === then.join('x') ? 'as it was' : `${apart > 0 ? '+' : ''}${number(apart)}`;
@@ -43,7 +38,7 @@ function startWhatIf() {
     dd.append(element('span', { class: 'apart' }, change));
     dd.append(...view.limits.filter((limit) => limit.name === name).map((limit) => verdict(limit, now)));
     const box = element('div');
-    box.append(element('dt', {}, words), dd);
+    box.append(element('dt', {}, label), dd);
     return box;
   }
 

@@ -1,0 +1,103 @@
+"""The figures of an account that can be limited, held against a baseline and designed for.
+
+Everything that names a figure iterates over `FIGURES`: keywords of `Budget`, keys of a
+configuration, flags, `budgetnet init`, goals of the designer, and the labels of tables and reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from ..accounting.account import Account
+from ..accounting.geometry import shape_text
+
+
+class Figure(NamedTuple):
+    """All that is known of one figure.
+
+    Attributes:
+        label: what prose calls it.
+        heading: what the column of a table is called.
+        unit: what it counts in: "parameters", "MACs", "bytes", "positions" or "layers".
+        meaning: what is counted, to follow "counts".
+        read: the value in an account, one number per axis for a receptive field; `None` if unknown.
+        short: a shorter name that may be typed instead; "" for none.
+        more_is_better: whether one number is a minimum; only costs may be limited in their growth.
+        adds_up: whether that of a chain is the sum over its layers.
+        driver: what of a layer makes it large: "params", "macs", "maps", or "" for none of them.
+        init: whether `budgetnet init` limits it.
+    """
+
+    label: str
+    heading: str
+    unit: str
+    meaning: str
+    read: Callable[[Account], int | tuple[int, ...] | None]
+    short: str = ""
+    more_is_better: bool = False
+    adds_up: bool = True
+    driver: str = ""
+    init: bool = True
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether sizes of it may be written in kB or KiB."""
+        return self.unit == "bytes"
+
+
+FIGURES: Mapping[str, Figure] = {
+    "params": Figure(
+        "params", "Params", "parameters", "distinct parameters, tied ones once",
+        lambda a: a.params, driver="params",
+    ),
+    "trainable_params": Figure(
+        "trainable params", "Trainable", "parameters", "parameters that train",
+        lambda a: a.trainable_params, driver="params", init=False,
+    ),
+    "macs": Figure(
+        "MACs", "MACs", "MACs", "multiply-accumulates for one input", lambda a: a.macs,
+        driver="macs",
+    ),
+    "receptive_field": Figure(
+        "receptive field", "RF", "positions", "input positions that a unit of the last map sees",
+        lambda a: None if a.receptive_field is None else a.receptive_field.size,
+        short="rf", more_is_better=True,
+    ),
+    "depth": Figure(
+        "depth", "Depth", "layers", "layer calls that multiply and accumulate", lambda a: a.depth,
+        init=False,
+    ),
+    "weight_bytes": Figure(
+        "weight bytes", "Weights B", "bytes", "bytes of parameters and buffers",
+        lambda a: a.weight_bytes, driver="params",
+    ),
+    "peak_activation_bytes": Figure(
+        "peak activation bytes", "Peak act. B", "bytes",
+        "bytes of activations alive at once, at batch 1", lambda a: a.peak_activation_bytes,
+        adds_up=False, driver="maps",
+    ),
+}  # fmt: skip
+
+# Figures that may be limited relative to a baseline.
+GROWING = tuple(name for name, figure in FIGURES.items() if not figure.more_is_better)
+_FULL = {figure.short: name for name, figure in FIGURES.items() if figure.short}
+SHORT = tuple(_FULL)
+
+
+def full_name(typed: str) -> str:
+    """The name of a figure that may have been typed short; any other text as it is.
+
+    >>> full_name("rf"), full_name("macs")
+    ('receptive_field', 'macs')
+    """
+    return _FULL.get(typed, typed)
+
+
+def figure_text(value: int | tuple[int, ...] | str | None) -> str:
+    """A figure as people write it: one number where the axes agree, "unknown" where it is."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, tuple):
+        return str(value[0]) if len(set(value)) == 1 else shape_text(value)
+    return value if isinstance(value, str) else f"{value:,}"

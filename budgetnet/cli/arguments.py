@@ -1,0 +1,68 @@
+"""Arguments that several commands share; those of figures and formats follow their tables."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..accounting.formats import FORMATS
+from ..budget.figures import FIGURES
+
+TARGET = (
+    "a listed model, a spec in quotes, package.module:callable, file.py:callable, or a saved "
+    "account.json"
+)
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Whether errors show where they arose."""
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks of errors"
+    )
+
+
+def add_target(parser: argparse.ArgumentParser, help: str = TARGET, **more: Any) -> None:
+    """What to account for: TARGET, with its input and the arguments of a callable."""
+    parser.add_argument("target", metavar="TARGET", help=help, **more)
+    parser.add_argument(
+        "--input",
+        metavar="CxHxW",
+        help="such as 1x28x28, several joined by + (listed models know their own)",
+    )
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="argument of the callable"
+    )
+
+
+def add_checks(parser: argparse.ArgumentParser) -> None:
+    """What to judge: the checks of a configuration, or one TARGET with its limits."""
+    add_target(parser, nargs="?")
+    parser.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
+    parser.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
+    limits = add_limits(parser)
+    for name in ("require", "forbid"):
+        limits.add_argument(
+            f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"
+        )
+
+
+def add_limits(parser: argparse.ArgumentParser) -> Any:
+    """A flag for every figure; returns their group."""
+    limits = parser.add_argument_group("limits", "a maximum or LOW..HIGH, such as 20k or 60KiB")
+    for name, figure in FIGURES.items():
+        names = [f"--{name.replace('_', '-')}", *([f"--{figure.short}"] if figure.short else [])]
+        meaning = f"{figure.meaning}; a minimum" if figure.more_is_better else figure.meaning
+        limits.add_argument(*names, metavar="SIZE", help=meaning)
+    return limits
+
+
+def add_format(parser: argparse.ArgumentParser, *own: str, **more: Any) -> None:
+    """In which format to print, those of the command itself included, and where to."""
+    choices = (*FORMATS, "json", *own)
+    parser.add_argument("--format", choices=choices, **{"default": "table", **more})
+    add_output(parser, "write to a file")
+
+
+def add_output(parser: argparse.ArgumentParser, help: str, **more: Any) -> None:
+    """The file to write to."""
+    parser.add_argument("-o", "--output", metavar="FILE", help=help, **more)
