@@ -26,6 +26,9 @@ class Layer:
     sliding: Sliding | None = None
     windows: tuple[Window, ...] = ()  # of `sliding`
     is_global: bool = False
+    role: str = ""  # this and the next two as in `Row`
+    has_bias: bool | None = None
+    weight_shape: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,16 @@ class Conv:
         weights = conv_weights(in_channels, out, self.kernel_size, self.groups)
         pads = tuple((p, p) for p in self.padding)
         sliding = Sliding(self.kernel_size, self.stride, pads, self.dilation)
-        biases = out if bias else 0
-        yield Layer(f"{prefix}conv", "Conv2d", out, weights, biases, 0, sliding, sliding.windows)
+        yield Layer(
+            f"{prefix}conv", "Conv2d", out, weights, out if bias else 0, 0, sliding,
+            sliding.windows, role="convolution", has_bias=bias,
+            weight_shape=(out, in_channels // self.groups, *self.kernel_size),
+        )  # fmt: skip
         if self.norm:
             running = 2 * out + 1  # mean, variance, and one batch counter
-            yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running)
+            yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running, role="batch norm")
         if self.act:
-            yield Layer(f"{prefix}act", "ReLU", out)
+            yield Layer(f"{prefix}act", "ReLU", out, role="activation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,9 @@ class Pool:
         """The one layer of this stage."""
         pads = tuple((p, p) for p in self.padding)
         sliding = Sliding(self.kernel_size, self.stride, pads)
-        yield Layer("", "MaxPool2d", in_channels, 0, 0, 0, sliding, sliding.windows)
+        yield Layer(
+            "", "MaxPool2d", in_channels, 0, 0, 0, sliding, sliding.windows, role="max pooling"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ class Head:
         out = self.num_classes or in_channels
         if self.num_classes:
             yield from Conv(out, (1, 1), norm=self.norm, act=False).layers(in_channels)
-        yield Layer("pool", "GlobalAveragePool", out, is_global=True)
+        yield Layer("pool", "GlobalAveragePool", out, is_global=True, role="average pooling")
 
 
 Stage: TypeAlias = Conv | Separable | Transition | Pool | Head
