@@ -374,8 +374,8 @@ def test_json_round_trip(model, height, width):
     ("text", "message"),
     [
         ("{", "this is not JSON"),
-        ("[]", r"expected budgetnet.account 3, got None None"),
-        ('{"format": "budgetnet.account", "version": 4}', "got budgetnet.account 4"),
+        ("[]", r"expected budgetnet.account 4, got None None"),
+        ('{"format": "budgetnet.account", "version": 5}', "got budgetnet.account 5"),
         ('{"format": "budgetnet.account", "version": 1}', "the account is damaged"),
     ],
 )

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from torch import fx, nn
 
 from budgetnet import Account, account, blocks, models, plan
+from budgetnet.accounting.saved import as_of
 from budgetnet.errors import StrideMismatch, UnsupportedOp
 from budgetnet.testing import graphs
 
@@ -188,13 +189,19 @@ def test_every_row_reads_something_that_came_before():
 def test_edges_are_saved_and_older_files_still_read():
     result = account(UNet(), (1, 32, 32))
     data = json.loads(result.to_json())
-    assert 3 == data["version"]
+    assert 4 == data["version"]
     assert [list(row.reads) for row in result.rows] == [row["reads"] for row in data["rows"]]
     assert result == Account.from_dict(data)
+    data["version"] = 3
+    del data["spec"]
+    for row in data["rows"]:
+        del row["role"], row["has_bias"], row["weight_shape"]
+    before = as_of(result, 3)
+    assert before == Account.from_dict(data)
     data["version"] = 2
     for row in data["rows"]:
         del row["lines"]
-    assert result == Account.from_dict(data)
+    assert before == Account.from_dict(data)
     data["version"] = 1
     for row in data["rows"]:
         del row["reads"]

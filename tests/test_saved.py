@@ -1,6 +1,7 @@
 """Saved accounts: no figure can be edited alone, and every field has its type and range."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 from torch import nn
 
 from budgetnet import Account, Window, account, plan
-from budgetnet.accounting.saved import bytes_of
+from budgetnet.accounting.saved import as_of, bytes_of
 from budgetnet.accounting.window import LARGEST
+from budgetnet.budget.hints import find_hints
 from budgetnet.cli.parser import main
 from budgetnet.errors import FormatError
 
@@ -106,6 +108,16 @@ ROWS = {
     "lines": ("lines", [0], "rows[2].lines is of a row without global_context: (0,)"),
     "no such line": ("lines", [2], "rows[2].lines is no list of whole numbers in their range"),
     "sliding": ("sliding", [3], "rows[2].sliding is no mapping of names: [3]"),
+    "role": ("role", None, "rows[2].role is no text: None"),
+    "no such role": (
+        "role",
+        "conv",
+        "rows[2].role is none of convolution, transposed convolution,",
+    ),
+    "no bias": ("has_bias", True, "rows[2].has_bias is of a row without weights: True"),
+    "bias": ("has_bias", 1, "rows[2].has_bias is neither true nor false: 1"),
+    "no weights": ("weight_shape", [3, 3], "weight_shape is of a row without weights: [3, 3]"),
+    "weights": ("weight_shape", "3x3", "rows[2].weight_shape is no list of whole numbers"),
 }
 
 
@@ -114,6 +126,38 @@ def test_a_row_of_another_type_is_refused_by_name(key, value, message):
     edited = data()
     edited["rows"][2][key] = value
     refused(edited, message)
+
+
+WEIGHTS = {
+    "kernel": ([16, 1, 3, 5], "weight_shape is not that of the kernel: [16, 1, 3, 5]"),
+    "axes": ([16, 9], "weight_shape is not that of a convolution: [16, 9]"),
+    "macs": ([17, 1, 3, 3], "weight_shape is of 153 weights, of which 97,344 MACs are no multiple"),
+    "nothing": (
+        [16, 0, 3, 3],
+        "weight_shape is of 0 weights, of which 97,344 MACs are no multiple",
+    ),
+    "params": ([8, 1, 3, 3], "rows[0].params is not the 72 of its weights and biases: 144"),
+}
+
+
+@pytest.mark.parametrize(("shape", "message"), WEIGHTS.values(), ids=WEIGHTS.keys())
+def test_weights_are_held_to_the_kernel_to_macs_and_where_planned_to_params(shape, message):
+    edited = data()
+    edited["rows"][0]["weight_shape"] = shape
+    refused(edited, message)
+
+
+def test_a_bias_of_a_plan_is_held_to_params():
+    edited = data()
+    edited["rows"][0]["has_bias"] = True
+    refused(edited, "rows[0].params is not the 160 of its weights and biases: 144")
+    found = Account.from_dict(edited | {"spec": ""})  # weights of others may be tied, or computed
+    assert found.rows[0].has_bias
+
+
+def test_the_spec_of_a_plan_is_saved():
+    assert "c16 c16 p ds8 gap10" == Account.from_dict(data()).spec == CHAIN.spec
+    refused(data() | {"spec": None}, "spec is no text: None")
 
 
 @pytest.mark.parametrize(("key", "value"), [
@@ -158,9 +202,9 @@ def test_no_field_of_a_row_may_be_missing(key):
     refused(edited, f"rows[1].{key} is missing")
 
 
-@pytest.mark.parametrize("version", [0, 4, True, 3.0, "3", None, [3]])
+@pytest.mark.parametrize("version", [0, 5, True, 4.0, "4", None, [4]])
 def test_other_versions_are_refused(version):
-    refused(data() | {"version": version}, "expected budgetnet.account 3, got budgetnet.account")
+    refused(data() | {"version": version}, "expected budgetnet.account 4, got budgetnet.account")
 
 
 def test_the_command_refuses_what_the_library_refuses(tmp_path, monkeypatch, capsys):
@@ -211,12 +255,64 @@ def test_the_bytes_of_every_type_of_torch():
         assert kind.itemsize == bytes_of(str(kind).removeprefix("torch.")), kind
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_files_that_earlier_releases_wrote_still_read(version):
     text = (OLD / f"account_{version}.json").read_text()
     found = Account.from_json(text)
     now = plan("c4 c4 p gap2", (1, 12, 12))
-    assert now.params == found.params
-    assert now.receptive_field == found.receptive_field
-    rows = now.rows if version > 1 else tuple(row._replace(reads=()) for row in now.rows)
-    assert rows == found.rows
+    assert replace(as_of(now, version), name=found.name) == found
+    assert "" == found.spec
+    assert {""} == {row.role for row in found.rows}
+    assert now == as_of(now, 4)
+
+
+def test_what_an_earlier_release_did_not_say_is_not_guessed():
+    model = nn.Sequential(nn.Conv2d(1, 4, 4), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
+    now = account(nn.Sequential(model, nn.ReLU()), (1, 9, 9))
+    names = {"bias-before-norm", "even-kernel", "activation-on-logits"}
+    assert names < {hint.name for hint in find_hints(now)}
+    assert names.isdisjoint(hint.name for hint in find_hints(as_of(now, 3)))
+
+
+class Hiding(nn.Module):
+    """A layer whose row shows the last of its maps, while the network's field is that before."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2, 1, 3, 3))
+
+    def forward(self, x):
+        return nn.functional.conv2d(x, self.weight).flatten(1)
+
+
+class Statistics(nn.Module):
+    def forward(self, x):
+        return torch.native_layer_norm(x, (9,), None, None, 1e-5)
+
+
+class Early(nn.Module):
+    """Two outputs, the first of which is not the last row's."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):
+        y = self.one(x)
+        return y, self.two(y)
+
+
+HIDING = {
+    "a map": (Hiding(), "composite"),
+    "statistics": (nn.Sequential(Statistics()), "composite"),
+    "two outputs": (Early(), "convolution"),
+    "several maps": (nn.Sequential(nn.Conv2d(1, 2, 1), nn.MaxPool2d(3, return_indices=True)),
+                     "max pooling"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "role"), HIDING.values(), ids=HIDING.keys())
+def test_outputs_that_no_row_shows_are_read_back(model, role):
+    found = account(model, (1, 9, 9))
+    assert role == found.rows[-1].role
+    assert found == Account.from_json(found.to_json())

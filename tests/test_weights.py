@@ -1,5 +1,6 @@
 """Shipped weights: whole, the ones their sidecar describes, and as accurate as it says."""
 
+import copy
 import hashlib
 import json
 import math
@@ -298,6 +299,21 @@ def test_sidecars_of_the_version_before_still_read(copied):
     edit(copied, signed=False, format_version=1, digest=None)
     found = weights.load("s6", "mnist", copied)
     assert found.state_dict().keys() == models.get_model("s6").state_dict().keys()
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_sidecars_with_an_account_of_a_version_before_still_read(copied, version):
+    account = copy.deepcopy(PLAIN["account"]) | {"version": version}
+    del account["spec"]
+    for row in account["rows"]:
+        for key in ("role", "has_bias", "weight_shape", "lines")[: 6 - version]:
+            del row[key]
+    edit(copied, account=account)
+    assert "s6" == weights.load("s6", "mnist", copied).model
+    account["rows"][0]["kind"] = "Conv3d"
+    edit(copied, account=account)
+    with pytest.raises(errors.WeightsError, match=r"account is not the network's \(differing rows"):
+        weights.load("s6", "mnist", copied)
 
 
 def test_a_sidecar_that_repeats_a_key_is_refused(copied):

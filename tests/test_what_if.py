@@ -77,11 +77,11 @@ def same(expected, made, text):
     assert list(expected.receptive_field.size) == made["receptive_field"]
     for rows, found in ((expected.rows, made["rows"]), (expected.layers(), made["layers"])):
         assert [
-            (row.path, row.kind, list(row.output_shape), row.params, row.macs,
+            (row.path, row.kind, row.role, list(row.output_shape), row.params, row.macs,
              list(row.receptive_field.size), list(row.receptive_field.padding))
             for row in rows
         ] == [
-            (row["path"], row["kind"], row["shape"], row["params"], row["macs"],
+            (row["path"], row["kind"], row["role"], row["shape"], row["params"], row["macs"],
              [axis["size"] for axis in row["field"]], [-axis["first"] for axis in row["field"]])
             for row in found
         ]  # fmt: skip

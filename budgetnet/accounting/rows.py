@@ -31,6 +31,13 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
             input, -2 a second one. Empty where a file of an earlier release does not say.
         lines: with `global_context`, the axes along which whole lines of the map are read, as by
             the row and column means of coordinate attention; () if it is the whole map.
+        role: what it is, one of `ROLES`; "" where nobody says, as of an operation without a rule
+            and in a file of an earlier release.
+        has_bias: whether a convolution or linear layer adds a bias; `None` of others, and where
+            nobody says.
+        weight_shape: of a convolution or linear layer, as torch's layers have it: `(out, in /
+            groups, *kernel)`, of a transposed one `(in, out / groups, *kernel)`, and `(out, in)`;
+            () of others, and where nobody says.
     """
 
     path: str
@@ -46,6 +53,9 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
     unknown: str = ""
     reads: tuple[int, ...] = ()
     lines: tuple[int, ...] = ()
+    role: str = ""
+    has_bias: bool | None = None
+    weight_shape: tuple[int, ...] = ()
 
     @property
     def context(self) -> str:
@@ -83,7 +93,7 @@ def _grouped(rows: tuple[Row, ...]) -> tuple[list[list[Row]], list[int]]:
     places: list[int] = []  # of every row: the group that its readers read
     for row in rows:
         origins = [i if i < 0 else places[i] for i in row.reads]
-        if row.kind == "Identity":
+        if row.role == "identity":
             places.append(origins[0] if origins else len(groups) - 1)
             continue
         if groups and _follows(row, groups[-1][-1]) and set(origins) <= {len(groups) - 1}:
@@ -174,13 +184,17 @@ def _context(group: list[Row]) -> dict[str, Any]:
 def _sum(path: str, group: list[Row]) -> Row:
     """The last row, with the costs of all."""
     counts = [row.macs for row in group]
+    first, is_one = group[0], len(group) == 1
     return group[-1]._replace(
         path=path,
-        kind=group[0].kind if len(group) == 1 else f"{len(group)} calls",
+        kind=first.kind if is_one else f"{len(group)} calls",
         params=sum(row.params for row in group),
         macs=None if None in counts else sum(filter(None, counts)),
-        sliding=group[0].sliding if len(group) == 1 else None,
+        sliding=first.sliding if is_one else None,
         **_context(group),
         reused=all(row.reused for row in group),
         unknown=next((row.unknown for row in group if row.unknown), ""),
+        role=first.role if is_one else "composite",
+        has_bias=first.has_bias if is_one else None,
+        weight_shape=first.weight_shape if is_one else (),
     )

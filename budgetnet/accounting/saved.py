@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from ..errors import FormatError, explain, shown
 from .geometry import Sliding, shapes_of
 from .parsing import MOST, Damaged, Fields
 from .receptive_field import ReceptiveField, parse_field
+from .roles import ROLES, WEIGHTED, misfit
 from .rows import Row
 from .window import Window
 
@@ -18,19 +19,15 @@ if TYPE_CHECKING:
     from .account import Account
 
 FORMAT = "budgetnet.account"
-VERSION = 3  # 1 did not say what a row reads; 2 had no lines and no places
-_PLAIN = ("path", "kind", "params", "macs", "is_global", "global_context", "reused", "unknown")
+VERSION = 4  # 1 did not say what a row reads; 2 had no lines and no places; 3 no roles, no spec
+_PLAIN = (
+    "path", "kind", "role", "params", "macs", "has_bias", "is_global", "global_context", "reused",
+    "unknown",
+)  # fmt: skip
 _REMEDY = "Write it again with Account.to_json()."
 
-# Kinds of rows that are one operation with one result, so that no map is hidden inside them.
-_SINGLE = frozenset({
-    "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Conv3d",
-    "ConvTranspose2d", "Dropout", "Dropout2d", "ELU", "Flatten", "GELU", "GlobalAveragePool",
-    "Hardsigmoid", "Hardswish", "Identity", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d",
-    "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Tanh", "add", "cat", "flatten",
-    "mean", "mul", "relu",
-})  # fmt: skip
-_ALLOCATING = ("Conv2d", "Linear")
+# Roles of rows that show all they give, so that no map is hidden inside them.
+_OPEN = ROLES.keys() - {"product", "recurrent", "composite", "other"}
 
 
 def to_dict(account: Account) -> dict[str, Any]:
@@ -39,6 +36,7 @@ def to_dict(account: Account) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "name": account.name,
+        "spec": account.spec,
         "input_shape": account.input_shape,
         "output_shapes": account.output_shapes,
         "params": account.params,
@@ -55,6 +53,18 @@ def to_dict(account: Account) -> dict[str, Any]:
     }
 
 
+def as_of(account: Account, version: int) -> Account:
+    """An account as a file of some version of the format says it, without what came later."""
+    later: dict[str, Any] = {}
+    if version < 4:
+        later |= {"role": "", "has_bias": None, "weight_shape": ()}
+    if version < 3:
+        later["lines"] = ()
+    if version < 2:
+        later["reads"] = ()
+    return replace(account, rows=tuple(row._replace(**later) for row in account.rows))
+
+
 def _field_to_dict(field: ReceptiveField | None) -> dict[str, Any] | None:
     return None if field is None else field.to_dict()
 
@@ -63,6 +73,7 @@ def _row_to_dict(row: Row) -> dict[str, Any]:
     return {
         **{name: getattr(row, name) for name in _PLAIN},
         "output_shape": list(row.output_shape),
+        "weight_shape": list(row.weight_shape),
         "receptive_field": _field_to_dict(row.receptive_field),
         "sliding": asdict(row.sliding) if row.sliding else None,
         "reads": list(row.reads),
@@ -114,6 +125,7 @@ def _parse(fields: Fields, version: int) -> dict[str, Any]:
         "weight_bytes_by_type": _parse_types(fields.fields("weight_bytes_by_type")),
         "peak_activation_bytes": fields.optional("peak_activation_bytes", fields.count),
         "unused": fields.texts("unused"),
+        "spec": fields.text("spec", empty=True) if version > 3 else "",
     }
 
 
@@ -174,10 +186,23 @@ def _parse_row(fields: Fields, place: int, inputs: int, version: int) -> Row:
         unknown=fields.text("unknown", empty=True),
         reads=reads,
         lines=lines,
+        **_parse_facts(fields) if version > 3 else {},
     )
     if row.lines and not row.global_context:
         raise fields.wrong("lines", row.lines, "of a row without global_context")
+    facts = (row.role, row.has_bias, row.weight_shape, row.macs, row.sliding)
+    if reason := misfit(*facts):
+        key, _, what = reason.partition(" is ")
+        raise fields.wrong(key, fields.get(key), what)
     return row
+
+
+def _parse_facts(fields: Fields) -> dict[str, Any]:
+    return {
+        "role": fields.text("role", empty=True),
+        "has_bias": fields.optional("has_bias", fields.flag),
+        "weight_shape": fields.counts("weight_shape"),
+    }
 
 
 def _parse_field(fields: Fields) -> ReceptiveField | None:
@@ -211,6 +236,11 @@ def _hold_totals(fields: Fields, account: Account) -> None:
     more = bool(account.unused) or not account.is_complete
     if told != account.params and not (more and told < account.params):
         raise fields.wrong("params", account.params, f"not the {told:,} of its rows")
+    for i, row in enumerate(account.rows if account.spec else ()):
+        biases = row.output_shape[0] if row.has_bias else 0
+        if row.weight_shape and row.params != (planned := prod(row.weight_shape) + biases):
+            what = f"not the {planned:,} of its weights and biases"
+            raise fields.wrong(f"rows[{i}].params", row.params, what)
     if account.trainable_params > account.params:
         raise fields.wrong("trainable_params", account.trainable_params, "more than params")
     elements = sum(size // bytes_of(kind) for kind, size in account.weight_bytes_by_type)
@@ -236,26 +266,40 @@ def _hold_unfinished(fields: Fields, account: Account) -> None:
         raise fields.wrong("output_shapes", None, "none, and no last row says why")
 
 
+def untold(account: Account) -> tuple[str, object, str] | None:
+    """An output, or a field, that no row tells, where rows hide nothing: its name, and what it is.
+
+    >>> from budgetnet import plan
+    >>> untold(plan("c8 gap4", (1, 9, 9)))
+    """
+    rows, field = account.rows, account.receptive_field
+    if any(row.role not in _OPEN for row in rows):
+        return None
+    outputs = account.output_shapes or ()
+    shapes = {row.output_shape for row in rows} | set(account.input_shapes)
+    for shape in outputs:
+        if shape not in shapes:
+            return "output_shapes", shape, "that of no row"
+    of_maps = [row.receptive_field for row in rows if not row.is_global]
+    of_input = field is not None and all(window == Window() for window in field.axes)
+    is_chain = of_maps and all(row.reads == (i - 1,) for i, row in enumerate(rows))
+    if is_chain and outputs == (rows[-1].output_shape,):  # else the output may be an earlier one
+        is_known = field == of_maps[-1]
+    else:
+        is_known = of_input or field in of_maps
+    return None if is_known else ("receptive_field", str(field), "that of no last map")
+
+
 def _hold_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> None:
     """Hold the field, the outputs and the peak against the maps that the rows give.
 
     A layer of a user's own may hold maps of its own that no row tells; then only the types are
     known, and that the inputs live.
     """
-    least, rows = sum(map(prod, shapes)), account.rows
-    if all(row.kind in _SINGLE for row in rows):
-        maps = {row.output_shape for row in rows} | set(shapes)
-        for shape in account.output_shapes or ():
-            if shape not in maps:
-                raise fields.wrong("output_shapes", shape, "that of no row")
-        field = account.receptive_field
-        of_maps = [row.receptive_field for row in rows if not row.is_global]
-        of_input = field is not None and all(window == Window() for window in field.axes)
-        is_chain = all(row.reads == (i - 1,) for i, row in enumerate(rows))
-        known = field == of_maps[-1] if is_chain and of_maps else of_input or field in of_maps
-        if not known:
-            raise fields.wrong("receptive_field", str(field), "that of no last map")
-        least += max((prod(row.output_shape) for row in rows if row.kind in _ALLOCATING), default=0)
+    if found := untold(account):
+        raise fields.wrong(*found)
+    weighted = [row for row in account.rows if row.role in WEIGHTED]
+    least = sum(map(prod, shapes)) + max([prod(row.output_shape) for row in weighted], default=0)
     if (account.peak_activation_bytes or 0) < least:
         what = f"less than the {least:,} numbers that live at once"
         raise fields.wrong("peak_activation_bytes", account.peak_activation_bytes, what)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import NamedTuple
 
 from ..accounting.account import Account
 from ..accounting.geometry import shape_text
+from ..accounting.roles import POOLING
 from ..accounting.rows import Row
 from .advice import coverage
 
 __all__ = ["Hint", "find_hints"]
 
-_ACTIVATIONS = {
-    "ReLU", "ReLU6", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid",
-    "Softplus", "relu", "relu_", "gelu", "silu", "hardswish", "leaky_relu",
-}  # fmt: skip
-_SHAPERS = {"Flatten", "flatten", "view", "reshape", "Dropout", "Identity", "squeeze", "Dropout2d"}
-_POOLS = {"MaxPool2d", "AvgPool2d", "max_pool2d", "max_pool2d_with_indices", "avg_pool2d"}
+# What leaves the signs of outputs to the activation before it.
+_PASSING = POOLING | {"reshape", "reduction", "dropout", "identity"}
 
 
 class Hint(NamedTuple):
@@ -52,41 +50,38 @@ def find_hints(account: Account) -> tuple[Hint, ...]:
 
 
 def _bias_before_norm(account: Account) -> Iterator[Hint]:
-    for row, after in zip(account.rows, account.rows[1:], strict=False):
-        if after.kind.startswith("BatchNorm") and (bias := _bias(row)):
+    rows = account.rows
+    readers = Counter(place for row in rows for place in row.reads)
+    again = {row.path for row in rows if row.reused}  # elsewhere no norm may follow
+    for norm in rows:
+        if norm.role != "batch norm" or len(norm.reads) != 1 or readers[norm.reads[0]] > 1:
+            continue
+        row = rows[max(norm.reads[0], 0)]
+        if row.has_bias and row.params and row.path not in again and _is_plain(row):
             yield Hint(
                 "bias-before-norm",
-                row.path,
-                f"its bias of {bias:,} parameters has no effect",
+                row.path or row.kind,
+                f"its bias of {row.output_shape[0]:,} parameters has no effect",
                 "BatchNorm subtracts the mean that a bias adds: drop it with bias=False.",
             )
 
 
-def _bias(row: Row) -> int:
-    """Parameters of a layer beyond its weights, each of which acts once at every position."""
-    if not row.macs or not row.params or not row.kind.startswith(("Conv", "Linear")):
-        return 0
-    channels, positions = row.output_shape[0], prod(row.output_shape[1:])
-    if row.kind.startswith("ConvTranspose") or row.macs % positions:
-        return 0
-    return channels if row.params == row.macs // positions + channels else 0
+def _is_plain(row: Row) -> bool:
+    """Whether the channels of a layer come first, as a norm takes them."""
+    return len(row.output_shape) == max(len(row.weight_shape) - 1, 1)
 
 
 def _activation_on_logits(account: Account) -> Iterator[Hint]:
     for row in reversed(account.rows):
-        if row.kind in _ACTIVATIONS and len(account.output_shape or ()) == 1:
+        if row.role == "activation" and len(account.output_shape or ()) == 1:
             yield Hint(
                 "activation-on-logits",
                 row.path or row.kind,
                 f"the outputs pass a {row.kind} and nothing else",
                 "A loss on logits needs values of both signs: leave the last activation out.",
             )
-        if row.kind not in _SHAPERS and not _is_global_pool(row):
+        if row.role not in _PASSING:
             return
-
-
-def _is_global_pool(row: Row) -> bool:
-    return row.is_global and not row.macs and not row.params and row.kind not in _ACTIVATIONS
 
 
 def _pool_before_head(account: Account) -> Iterator[Hint]:
@@ -94,7 +89,7 @@ def _pool_before_head(account: Account) -> Iterator[Hint]:
     while sliding and set(sliding[-1].sliding.kernel) == {1}:  # type: ignore[union-attr]  # has one
         sliding.pop()
     globally = any(row.is_global for row in account.rows)
-    if globally and sliding and sliding[-1].kind in _POOLS and not _is_whole(sliding[-1]):
+    if globally and sliding and sliding[-1].role in POOLING and not _is_whole(sliding[-1]):
         yield Hint(
             "pool-before-head",
             sliding[-1].path or sliding[-1].kind,
@@ -153,7 +148,7 @@ def _beyond_coverage(account: Account) -> Iterator[Hint]:
 
 def _even_kernels(account: Account) -> Iterator[Hint]:
     for row in account.rows:
-        if row.macs and row.sliding and row.kind.startswith("Conv") and "T" not in row.kind:
+        if row.role == "convolution" and row.sliding:
             even = [k for k, s in zip(row.sliding.kernel, row.sliding.stride, strict=True)
                     if k % 2 == 0 and k != s]  # fmt: skip
             if even:

@@ -427,7 +427,7 @@ def _figures(
     ]
     rows = list(rows_of(layers, (narrow, *size), ReceptiveField((Window(),) * len(size))))
     params = sum(row.params for row in rows)
-    norms = [layer.buffers for _, layer in layers if layer.kind == "BatchNorm2d"]
+    norms = [layer.buffers for _, layer in layers if layer.role == "batch norm"]
     live = [alive + outside for alive in live_bytes(rows, narrow, size)]
     return {
         "params": params,

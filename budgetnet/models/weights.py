@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..accounting.account import Account
 from ..accounting.files import parse_json
 from ..accounting.parsing import Damaged, Fields
+from ..accounting.saved import as_of
 from ..errors import ArgumentError, FormatError, WeightsError, did_you_mean, explain, shown
 from ..spec.plan import plan
 from ..spec.references import get_reference
@@ -146,11 +147,12 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
         account = Account.from_dict(meta["account"])
     except FormatError as error:
         raise _damaged("the account cannot be read", file, {"reason": error}) from error
-    if account != described:
+    then = as_of(described, meta["account"]["version"])
+    if account != then:
         differ = [
             field.name
-            for field in fields_of(described)
-            if getattr(account, field.name) != getattr(described, field.name)
+            for field in fields_of(then)
+            if getattr(account, field.name) != getattr(then, field.name)
         ]
         numbers = {"differing": ", ".join(differ)}
         raise _damaged("the sidecar's account is not the network's", file, numbers)

@@ -36,6 +36,8 @@ def chain_of(account: Account) -> Chain | None:
         planned = plan(spec, account.input_shape)
     except (BudgetnetError, _NoChain, ValueError):
         return None
+    if len(set(names)) < len(names):  # as those of functional operations of one module
+        return None
     totals = ("params", "macs", "receptive_field")
     same = all(getattr(planned, name) == getattr(account, name) for name in totals)
     return Chain(spec, names) if same and planned.output_shape == account.output_shape else None
@@ -49,18 +51,18 @@ def _stages(account: Account) -> Iterator[tuple[Stage, str]]:
     rows, channels = list(account.rows), account.input_shape[0]
     while rows:
         row = rows.pop(0)
-        if row.kind == "MaxPool2d" and row.sliding and not row.sliding.ceil_mode:
-            yield Pool(*_geometry(row)[:3]), row.path
-        elif row.kind == "Conv2d" and row.sliding:
+        if row.role == "max pooling" and row.sliding and not row.sliding.ceil_mode:
+            yield Pool(*_geometry(row)[:3]), row.path or row.kind
+        elif row.role == "convolution" and row.sliding:
             stage = _conv(row, rows, channels)
-            name = row.path.removesuffix(".conv").removesuffix(".depthwise")
+            name = row.path.removesuffix(".conv").removesuffix(".depthwise") or row.kind
             classifier = Conv(stage.out_channels, (1, 1), norm=stage.norm, act=False)
             if rows and rows[0].is_global and stage == classifier:
                 yield Head(stage.out_channels, norm=stage.norm), name
                 return
             yield stage, name
         elif row.is_global:
-            yield Head(), row.path.removesuffix(".pool")
+            yield Head(), row.path.removesuffix(".pool") or row.kind
             return
         else:
             raise _NoChain
@@ -69,17 +71,15 @@ def _stages(account: Account) -> Iterator[tuple[Stage, str]]:
 
 def _conv(row: Row, rows: list[Row], channels: int) -> Conv:
     """The convolution of a row, with the norm and activation that follow it."""
-    if not row.macs or row.reused:
+    if not row.macs or not row.weight_shape or row.has_bias is None:
         raise _NoChain
     kernel, stride, padding, dilation = _geometry(row)
-    out = row.output_shape[0]
-    weights = row.macs // prod(row.output_shape[1:])
-    groups, rest = divmod(out * channels * prod(kernel), weights)
-    if rest or row.params not in (weights, weights + out):
+    out, group_channels = row.weight_shape[:2]
+    bias, groups = row.has_bias, channels // group_channels
+    if row.params != prod(row.weight_shape) + out * bias:  # tied, or parametrized
         raise _NoChain
-    norm = bool(rows) and rows[0].kind == "BatchNorm2d" and rows.pop(0).params == 2 * out
-    act = bool(rows) and rows[0].kind == "ReLU" and bool(rows.pop(0))
-    bias = row.params > weights
+    norm = bool(rows) and rows[0].role == "batch norm" and rows.pop(0).params == 2 * out
+    act = bool(rows) and rows[0].role == "activation" and bool(rows.pop(0))
     kept = None if bias != norm else bias  # the default: a bias exactly where there is no norm
     return Conv(out, kernel, stride, padding, dilation, groups, norm, act, kept)
 

@@ -53,7 +53,7 @@ def plan(
     rows = tuple(rows_of(layers, shape, _unread(shape)))
     local = [row.receptive_field for row in rows if not row.is_global]
     params = sum([row.params for row in rows])
-    buffers = [layer.buffers for _, layer in layers if layer.kind == "BatchNorm2d"]
+    buffers = [layer.buffers for _, layer in layers if layer.role == "batch norm"]
     weights = bytes_by_type(params, buffers)
     text = str(spec)
     return Account(
@@ -170,7 +170,7 @@ def live_bytes(rows: Iterable[Row], in_channels: Count, size: tuple[int, ...]) -
             same += 1
         parents, inputs = chain, inputs[:same] + [i] * (len(chain) - same)
         live = sum([sizes[k] for k in {i, *inputs}]) + sizes[i + 1]
-        yield live + 2 * sizes[i + 1] if row.kind == "MaxPool2d" else live
+        yield live + 2 * sizes[i + 1] if row.role == "max pooling" else live
 
 
 def rows_of(
@@ -195,8 +195,10 @@ def rows_of(
             shape = (layer.out_channels,)
         params = layer.weights + layer.biases
         yield Row(
-            path, layer.kind, shape, params, macs, field, sliding, layer.is_global, reads=(i - 1,)
-        )
+            path, layer.kind, shape, params, macs, field, sliding, layer.is_global,
+            reads=(i - 1,), role=layer.role, has_bias=layer.has_bias,
+            weight_shape=layer.weight_shape,
+        )  # fmt: skip
 
 
 def _then(field: ReceptiveField, windows: Iterable[Window], path: str) -> ReceptiveField:

@@ -32,6 +32,9 @@ class Layer:
     sliding: Sliding | None = None
     windows: tuple[Window, ...] = ()  # of `sliding`
     is_global: bool = False
+    role: str = ""  # this and the next two as in `Row`
+    has_bias: bool | None = None
+    weight_shape: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +222,9 @@ class Pool(Stage):
         """The one layer of this stage."""
         pads = tuple((p, p) for p in self.padding)
         sliding = Sliding(self.kernel_size, self.stride, pads)
-        yield Layer("", "MaxPool2d", in_channels, 0, 0, 0, sliding, sliding.windows)
+        yield Layer(
+            "", "MaxPool2d", in_channels, 0, 0, 0, sliding, sliding.windows, role="max pooling"
+        )
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its layer."""
@@ -251,7 +256,7 @@ class Head(Stage):
         out = in_channels if self.num_classes is None else self.num_classes
         if self.num_classes is not None:
             yield from _convolution(in_channels, out, norm=self.norm, act=False)
-        yield Layer("pool", "GlobalAveragePool", out, is_global=True)
+        yield Layer("pool", "GlobalAveragePool", out, is_global=True, role="average pooling")
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its block."""
@@ -288,13 +293,17 @@ def _convolution(
         )
     weights = conv_weights(in_channels, out, kernel, groups)
     sliding = Sliding(kernel, stride, tuple((p, p) for p in padding), dilation)
-    biases = out if (not norm if bias is None else bias) else 0
-    yield Layer(f"{prefix}conv", "Conv2d", out, weights, biases, 0, sliding, sliding.windows)
+    has_bias = not norm if bias is None else bias
+    yield Layer(
+        f"{prefix}conv", "Conv2d", out, weights, out if has_bias else 0, 0, sliding,
+        sliding.windows, role="convolution", has_bias=has_bias,
+        weight_shape=(out, in_channels // groups, *kernel),
+    )  # fmt: skip
     if norm:
         running = 2 * out + 1  # mean, variance, and one batch counter
-        yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running)
+        yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running, role="batch norm")
     if act:
-        yield Layer(f"{prefix}act", "ReLU", out)
+        yield Layer(f"{prefix}act", "ReLU", out, role="activation")
 
 
 def _call(target: str, stage: Stage, *channels: int) -> Call:

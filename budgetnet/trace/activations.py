@@ -12,16 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..accounting.geometry import compact
 from ..accounting.receptive_field import ReceptiveField
+from ..accounting.roles import misfit
 from ..accounting.rows import Row
 from ..accounting.window import Window
-from ..errors import BudgetnetError, UnsupportedOp, explain, located
+from ..errors import ArgumentError, BudgetnetError, UnsupportedOp, explain, located
 from .constants import Constants
 from .copies import Twins
-from .frames import Frame, gather, kind_of, row_of
+from .frames import Frame, gather, idle_role, kind_of, row_of, tell_facts
 from .memory import Ledger, Storage
 from .modules import Census
 from .rules import Activation, Effect
-from .rules.core import NOTHING, REMEDY, seen
+from .rules.core import NOTHING, REMEDY, ROLE_OF, seen
 from .rules.readings import Reading, Unreadable
 from .tensors import map_tensors, offset_of, sources
 from .writes import Layout, Root
@@ -185,6 +186,10 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         self, name: str, effect: Effect, args: Any, reads: tuple[int, ...], unknown: str
     ) -> None:
         frame = self.frames[-1]
+        effect.role = effect.role or ROLE_OF.get(name, "")
+        facts = (effect.role, effect.has_bias, effect.weight_shape)
+        if reason := misfit(*facts, max(effect.macs, 0), effect.sliding):
+            raise self._located(ArgumentError(explain(f"the rule of {name} cannot be: {reason}")))
         params = self.constants.of_arguments(args)
         if frame.is_leaf:
             frame.effects.append(effect)
@@ -201,9 +206,10 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             if isinstance(out, Activation) and not unknown:  # a split has made other parts later
                 seen = (tuple(out.shape), out.field, out.reading, out.is_global)
                 effect.shape, effect.field, effect.reading, effect.is_global = seen
+            tell_facts(effect, frame, out.numel() if isinstance(out, Activation) else -1)
         elif isinstance(out, Activation):
             effect = Effect(tuple(out.shape), out.field, out.reading, is_global=out.is_global)
-            unknown = out.unknown
+            effect.role, unknown = idle_role(frame.module), out.unknown
             frame.reads += sources((out,))
             self._hand_on(out)
         else:

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from math import prod
 from operator import or_
 from pathlib import Path
 from types import FrameType
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from ..accounting.receptive_field import lines_of
 from ..accounting.rows import Row
@@ -94,6 +97,9 @@ def row_of(
         lines_of(effect.context, len(effect.field.axes))
         if effect.context and not effect.global_context
         else (),
+        effect.role,
+        effect.has_bias,
+        effect.weight_shape,
     )
 
 
@@ -115,3 +121,35 @@ def gather(effects: list[Effect]) -> Effect:
         global_context=any(effect.global_context for effect in effects),
         context=reduce(or_, (effect.context for effect in effects)),
     )
+
+
+_MOVING = ("reshape", "padding")
+_LINEAR = nn.Linear.forward
+_NORMS = (nn.RMSNorm.forward, _InstanceNorm.forward)  # which run other norms, or none
+
+
+def tell_facts(effect: Effect, frame: Frame, size: int) -> None:
+    """Say of a leaf, whose output has so many elements, what it is.
+
+    That is what its only operation is, or its only one beside those that move elements.
+    """
+    found = [other for other in frame.effects if other.role not in _MOVING] or [effect]
+    first, forward = found[0], type(frame.module).forward
+    has_bias, is_one = first.has_bias, len(found) == 1
+    if not is_one and first.role == "linear" and forward is _LINEAR:
+        has_bias, is_one = True, True  # of some layouts, which an operation of its own adds
+    if forward in _NORMS:
+        facts: tuple[str, bool | None, tuple[int, ...]] = ("norm", None, ())
+    elif len(frame.effects) == 1 or (prod(first.shape) == size and is_one):
+        facts = (first.role, has_bias, first.weight_shape)
+    else:
+        is_pointwise = {other.role for other in found} == {"pointwise"}
+        facts = ("pointwise" if is_pointwise else "composite", None, ())
+    effect.role, effect.has_bias, effect.weight_shape = facts
+
+
+def idle_role(module: nn.Module) -> str:
+    """What a module is that has run no operation and gives its input back."""
+    if isinstance(module, nn.Identity):
+        return "identity"
+    return "dropout" if isinstance(module, _DropoutNd) else "reshape"

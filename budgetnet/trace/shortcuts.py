@@ -56,7 +56,13 @@ def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:
     if inner * groups != channels:
         same_channels(x, inner * groups)
     fit = _fit((*size,), (*kernel,), layer.stride, layer.padding, layer.dilation, False)
-    return None if fit is None else slide(x, out, fit, weight.numel(), groups)
+    if fit is None:
+        return None
+    shape, has_bias = (out, inner, *kernel), _get(layer._parameters, "bias") is not None
+    return slide(
+        x, out, fit, weight.numel(), groups,
+        role="convolution", has_bias=has_bias, weight_shape=shape,
+    )  # fmt: skip
 
 
 def _fit(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: Any) -> Fit | None:
@@ -93,21 +99,21 @@ def _batch_norm(layer: nn.BatchNorm2d, x: Activation) -> Effect | None:
     if shift is layer or (shift is not None and shift.shape != size):
         return None
     same_channels(x, size[0])
-    return same(x)
+    return _same(x, "batch norm")
 
 
 def _max_pool(layer: nn.MaxPool2d, x: Activation) -> Effect | None:
     if layer.return_indices is not False:
         return None
-    effect = _pool(layer, x, layer.dilation)
+    effect = _pool(layer, x, layer.dilation, "max pooling")
     return effect and replace(effect, extra=((effect.shape, torch.int64),))
 
 
 def _avg_pool(layer: nn.AvgPool2d, x: Activation) -> Effect | None:
-    return _pool(layer, x, 1) if layer.divisor_override is None else None
+    return None if layer.divisor_override is not None else _pool(layer, x, 1, "average pooling")
 
 
-def _pool(layer: Any, x: Activation, dilation: Any) -> Effect | None:
+def _pool(layer: Any, x: Activation, dilation: Any, role: str) -> Effect | None:
     if x.dim() != 4:
         return None
     kernel, padding = _twice(layer.kernel_size), _twice(layer.padding)
@@ -115,7 +121,7 @@ def _pool(layer: Any, x: Activation, dilation: Any) -> Effect | None:
     fit = _fit(tuple(x.shape[2:]), *sizes)
     if fit is None or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         return None  # torch refuses it
-    return slide(x, x.shape[1], fit, groups=0)
+    return slide(x, x.shape[1], fit, groups=0, role=role)
 
 
 def _twice(value: Any) -> Any:
@@ -125,31 +131,51 @@ def _twice(value: Any) -> Any:
 def _adaptive(layer: nn.AdaptiveAvgPool2d, x: Activation) -> Effect | None:
     size: Any = layer.output_size
     sizes = (size, size) if type(size) is int else size
-    if x.dim() != 4 or not _pair(sizes) or min(sizes) < 1:
+    if x.dim() != 4 or not _pair(sizes) or min(sizes) < 1 or x.reading is not None:
         return None
-    return adaptive_pool(x, sizes)
+    effect = adaptive_pool(x, sizes)
+    effect.role = "average pooling"
+    return effect
 
 
 def _linear(layer: nn.Linear, x: Activation) -> Effect | None:
     weight = _weight(layer, x, 2)
-    return linear(x, weight) if weight is not None and x.dim() == 2 else None
+    if weight is None or x.dim() != 2:
+        return None
+    effect = linear(x, weight, _get(layer._parameters, "bias"))
+    effect.role = "linear"
+    return effect
 
 
-def _unchanged(layer: nn.Module, x: Activation) -> Effect:
-    return same(x)
+def _same(x: Activation, role: str) -> Effect:
+    effect = same(x)
+    effect.role = role
+    return effect
+
+
+def _activation(layer: nn.Module, x: Activation) -> Effect:
+    return _same(x, "activation")
+
+
+def _squashing(layer: nn.Module, x: Activation) -> Effect:
+    return _same(x, "squashing")
+
+
+def _identity(layer: nn.Module, x: Activation) -> Effect:
+    return _same(x, "identity")
 
 
 def _gelu(layer: nn.GELU, x: Activation) -> Effect | None:
-    return same(x) if layer.approximate in ("none", "tanh") else None
+    return _same(x, "activation") if layer.approximate in ("none", "tanh") else None
 
 
 def _softplus(layer: nn.Softplus, x: Activation) -> Effect | None:
     numbers = (layer.beta, layer.threshold)
-    return same(x) if all(type(n) in (int, float) for n in numbers) else None
+    return _same(x, "activation") if all(type(n) in (int, float) for n in numbers) else None
 
 
 def _dropped(layer: Any, x: Activation) -> Effect | None:
-    return None if layer.training or not 0 <= layer.p <= 1 else same(x)
+    return None if layer.training or not 0 <= layer.p <= 1 else _same(x, "dropout")
 
 
 _DROPS = {nn.Dropout, nn.Dropout2d, nn.Identity}
@@ -164,14 +190,13 @@ SHORTCUTS: dict[type[nn.Module], Shortcut] = {
     nn.Softplus: _softplus,
     nn.Dropout: _dropped,
     nn.Dropout2d: _dropped,
+    nn.Identity: _identity,
+    **dict.fromkeys((nn.Hardsigmoid, nn.Sigmoid, nn.Tanh), _squashing),
     **dict.fromkeys(
-        (
-            nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.SiLU, nn.Mish,
-            nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.Identity,
-        ),
-        _unchanged,
+        (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.SiLU, nn.Mish, nn.Hardswish),
+        _activation,
     ),
-}  # fmt: skip
+}
 
 _IN_PLACE = {cls for cls in SHORTCUTS if "inplace" in signature(cls).parameters}
 # What a call of these layers runs, as it was when this module was imported.

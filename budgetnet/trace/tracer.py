@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn.modules.module import _global_forward_hooks as _hooks
 from torch.nn.modules.module import _global_forward_pre_hooks as _pre_hooks
 
 from ..accounting.account import Account
+from ..accounting.rows import Row
+from ..accounting.saved import untold
 from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, located
 from .answers import Answers
 from .copies import Twins
@@ -26,6 +29,10 @@ from .shortcuts import live_shortcuts, returns_input
 from .tensors import activations, found_tensors, sources
 
 _SEQUENCE = nn.Sequential.forward
+
+
+def _as_composite(row: Row) -> Row:
+    return row._replace(role="composite", has_bias=None, weight_shape=())
 
 
 def _run(module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -150,7 +157,7 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
                     remedy="Return tensors, or containers or dataclasses of them.",
                 )
             )
-        return self._account(
+        found = self._account(
             name=name,
             input_shape=shape,
             output_shapes=tuple(tuple(out.shape[1:]) for out in outs),
@@ -158,6 +165,24 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
             peak_activation_bytes=self.ledger.peak,
             unused=tuple(held.path for held in self.constants.left.values()),
         )
+        hiding = self._hiding(outs)
+        if hiding and untold(found):
+            rows = (_as_composite(row) if i in hiding else row for i, row in enumerate(self.rows))
+            found = replace(found, rows=tuple(rows))
+        return found
+
+    def _hiding(self, outs: list[Activation]) -> set[int]:
+        """The places of rows that gave an output, or the last map, and show another.
+
+        An operation may have several results, and a leaf several maps.
+        """
+        rows = self.rows
+        hiding = {out.source for out in outs if out.source >= 0
+                  and rows[out.source].output_shape != out.shape[1:]}  # fmt: skip
+        place, field = outs[0].trunk
+        if place >= 0 and (rows[place].is_global or rows[place].receptive_field != field):
+            hiding.add(place)
+        return hiding
 
     def account_until(self, error: RunEnded, name: str, shape: tuple[Any, ...]) -> Account:
         """The account of a run that has ended early, at a last row that says why."""

@@ -128,9 +128,9 @@ function convLayers(stage, inputs, prefix = '') {
   if (inputs % groups || out % groups) throw new SpecProblem(`groups ${groups} must divide ${inputs} and ${out} channels`);
   const weights = out * (inputs / groups) * product(stage.kernel);
   const bias = stage.bias === null ? !norm : stage.bias;
-  const layers = [{ name: `${prefix}conv`, kind: 'Conv2d', out, weights, params: weights + (bias ? out : 0), slide: stage }];
-  if (norm) layers.push({ name: `${prefix}norm`, kind: 'BatchNorm2d', out, params: 2 * out, buffers: 2 * out + 1 });
-  if (act) layers.push({ name: `${prefix}act`, kind: 'ReLU', out, params: 0 });
+  const layers = [{ name: `${prefix}conv`, kind: 'Conv2d', role: 'convolution', out, weights, params: weights + (bias ? out : 0), slide: stage }];
+  if (norm) layers.push({ name: `${prefix}norm`, kind: 'BatchNorm2d', role: 'batch norm', out, params: 2 * out, buffers: 2 * out + 1 });
+  if (act) layers.push({ name: `${prefix}act`, kind: 'ReLU', role: 'activation', out, params: 0 });
   return layers;
 }
 
@@ -140,7 +140,7 @@ function stageLayers(stage, inputs) {
   const { kind, norm, act } = stage;
   if (kind === 'c') return convLayers(stage, inputs);
   if (kind === 't') return convLayers({ ...PLAIN, out: stage.out, norm, act }, inputs);
-  if (kind === 'p') return [{ name: '', kind: 'MaxPool2d', out: inputs, weights: 0, params: 0, slide: stage }];
+  if (kind === 'p') return [{ name: '', kind: 'MaxPool2d', role: 'max pooling', out: inputs, weights: 0, params: 0, slide: stage }];
   if (kind === 'ds') {
     const depthwise = { ...stage, out: inputs, groups: inputs, bias: null };
     return [
@@ -150,7 +150,7 @@ function stageLayers(stage, inputs) {
   }
   const out = stage.classes || inputs;
   const classify = stage.classes ? convLayers({ ...PLAIN, out, norm, act: false }, inputs) : [];
-  return [...classify, { name: 'pool', kind: 'GlobalAveragePool', out, params: 0, global: true }];
+  return [...classify, { name: 'pool', kind: 'GlobalAveragePool', role: 'average pooling', out, params: 0, global: true }];
 }
 
 function namedLayers(stages, channels) {
@@ -176,7 +176,7 @@ function planChain(text, shape) {
   let size = shape.slice(1);
   let axes = size.map(() => ({ first: 0, size: 1, jump: 1 }));
   const rows = layers.map((layer) => {
-    const row = { path: layer.path, kind: layer.kind, params: layer.params, macs: 0, global: !!layer.global };
+    const row = { path: layer.path, kind: layer.kind, role: layer.role, params: layer.params, macs: 0, global: !!layer.global };
     if (layer.slide) {
       const { kernel, stride, padding, dilation } = layer.slide;
       size = size.map((n, i) =>
@@ -238,7 +238,7 @@ function liveBytes(rows, input) {
     inputs = [...inputs.slice(0, same), ...Array(chain.length - same).fill(i)];
     parents = chain;
     const live = sum([...new Set([i, ...inputs])].map((k) => sizes[k])) + sizes[i + 1];
-    return row.kind === 'MaxPool2d' ? live + 2 * sizes[i + 1] : live;
+    return row.role === 'max pooling' ? live + 2 * sizes[i + 1] : live;
   });
 }
 
@@ -246,7 +246,7 @@ function liveBytes(rows, input) {
 function foldChain(rows) {
   const groups = [];
   for (const row of rows) {
-    const isFollower = ['BatchNorm2d', 'ReLU'].includes(row.kind);
+    const isFollower = ['batch norm', 'activation'].includes(row.role);
     if (isFollower && groups.length) groups[groups.length - 1].push(row);
     else groups.push([row]);
   }

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ...accounting.geometry import Sliding, compact
 from ...accounting.receptive_field import ReceptiveField, union_of
+from ...accounting.roles import ROLES
 from ...accounting.window import Pair, Window
-from ...errors import ArgumentError, ShapeError, UnsupportedOp, explain
+from ...errors import ArgumentError, ShapeError, UnsupportedOp, explain, shown
 from .readings import CHANNEL, Reading, Unreadable
 
 NOTHING = Window(((0, 0),))
@@ -40,6 +41,9 @@ class Effect:
         dtype: of the output, where it is not what torch promotes the operands to.
         extra: further results: effects of their own, or shape and type of those which have read
             what the first one has.
+        role: what the operation is, where that is not the role of its rule.
+        has_bias: whether a convolution or linear layer adds a bias; `None` of others.
+        weight_shape: of a convolution or linear layer, as in `Row`.
     """
 
     shape: tuple[int, ...]
@@ -54,6 +58,9 @@ class Effect:
     is_view: bool = False
     dtype: torch.dtype | None = None
     extra: tuple[Any, ...] = ()
+    role: str = ""
+    has_bias: bool | None = None
+    weight_shape: tuple[int, ...] = ()
 
 
 class Activation(Tensor):
@@ -94,6 +101,7 @@ Operand: TypeAlias = Any  # an activation, a constant tensor, or a number
 Rule: TypeAlias = Callable[..., Any]
 R = TypeVar("R", bound=Callable[..., Any])
 RULES: dict[str, Rule] = {}
+ROLE_OF: dict[str, str] = {}  # of the operations that have a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +146,11 @@ class Spoken:
 spoken_of = cache(Spoken.of)
 
 
-def rule(*names: str) -> Callable[[R], R]:
+def rule(*names: str, role: str = "other") -> Callable[[R], R]:
     """Register a rule for operations, by name: "relu" of ATen, or "mylib::op" of a library.
+
+    `role` is what these operations are: one of `budgetnet.accounting.roles.ROLES`, which their rows
+    tell. An `Effect` may tell another.
 
     The function takes the operation's own arguments, with activations in place of tensors, and
     returns an `Effect`; `seen` and `of` help to make one. An activation in an argument that the
@@ -147,14 +158,18 @@ def rule(*names: str) -> Callable[[R], R]:
     refused: nothing that may reach the output is dropped.
 
     Raises:
-        ArgumentError: the operation has a rule already.
+        ArgumentError: the operation has a rule already, or there is no such role.
     """
+    if role not in ROLES:
+        numbers = {"got": shown(role), "allowed": ", ".join(ROLES)}
+        raise ArgumentError(explain("the role of a rule is not a role of rows", numbers=numbers))
 
     def register(function: R) -> R:
         for name in names:
             if name in RULES:
                 raise ArgumentError(explain(f"the operation {name} has a rule already"))
             RULES[name] = function
+            ROLE_OF[name] = role
         return function
 
     return register

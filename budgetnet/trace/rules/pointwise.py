@@ -20,20 +20,38 @@ from .joins import unite
 from .readings import CHANNEL, Reading, Unreadable
 
 rule(
-    "relu", "silu", "elu", "celu", "selu", "leaky_relu", "hardtanh", "hardswish", "relu6",
-    "hardsigmoid", "sigmoid", "tanh", "mish", "softplus", "threshold", "hardshrink", "softshrink",
-    "abs", "neg", "positive", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt",
+    "relu", "silu", "elu", "celu", "selu", "leaky_relu", "hardswish", "relu6", "mish", "softplus",
+    "threshold", "hardshrink", "softshrink", role="activation",
+)(same)  # fmt: skip
+rule("sigmoid", "hardsigmoid", "tanh", role="squashing")(same)
+rule(
+    "clone",
+    "contiguous",
+    "_to_copy",
+    "lift_fresh",
+    "positive",
+    "resolve_conj",
+    "resolve_neg",
+    role="reshape",
+)(same)
+rule(
+    "abs", "neg", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt",
     "rsqrt", "square", "reciprocal", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
     "asinh", "acosh", "atanh", "sinc", "erf", "erfc", "erfinv", "lgamma", "digamma", "i0", "logit",
     "special_entr", "special_erfcx", "special_i0e", "special_i1", "special_i1e", "special_ndtri",
     "special_log_ndtr", "sign", "sgn", "floor", "ceil", "round", "trunc", "frac",
-    "deg2rad", "rad2deg", "nan_to_num", "clone", "contiguous", "_to_copy", "lift_fresh",
-    "bitwise_not", "real", "imag", "angle", "conj_physical", "_conj_physical", "resolve_conj",
-    "resolve_neg",
+    "deg2rad", "rad2deg", "nan_to_num", "bitwise_not", "real", "imag", "angle",
+    "conj_physical", "_conj_physical", role="pointwise",
 )(same)  # fmt: skip
 
 
-@rule("gelu")
+@rule("hardtanh")
+def hardtanh(x: Activation, min_val: float = -1, max_val: float = 1) -> Effect:
+    """A clamp: of both sides it squashes, else it is an activation such as ReLU6."""
+    return replace(same(x), role="squashing" if min_val < 0 else "activation")
+
+
+@rule("gelu", role="activation")
 def gelu(x: Activation, *, approximate: str = "none") -> Effect:
     """GELU, of which there are two forms."""
     if approximate not in ("none", "tanh"):
@@ -41,25 +59,25 @@ def gelu(x: Activation, *, approximate: str = "none") -> Effect:
     return same(x)
 
 
-@rule("isnan", "isinf", "isposinf", "isneginf", "signbit", "logical_not")
+@rule("isnan", "isinf", "isposinf", "isneginf", "signbit", "logical_not", role="pointwise")
 def predicate(x: Activation, **_: Any) -> Effect:
     """Yes or no of each element alone."""
     return replace(same(x), dtype=torch.bool)
 
 
-@rule("polygamma")
+@rule("polygamma", role="pointwise")
 def polygamma(n: int, x: Activation) -> Effect:
     """A derivative of the logarithm of the gamma function, of each element alone."""
     return same(x)
 
 
-@rule("native_dropout")
+@rule("native_dropout", role="dropout")
 def dropout(x: Activation, p: float, train: bool | None = None) -> Effect:
     """Dropout as its own operation; the mask is a second result."""
     return replace(same(x), extra=((tuple(x.shape), torch.bool),))
 
 
-@rule("log_sigmoid_forward")
+@rule("log_sigmoid_forward", role="squashing")
 def log_sigmoid(x: Activation) -> Effect:
     """Logarithm of the sigmoid, with a buffer for the way back."""
     return replace(same(x), extra=((tuple(x.shape), x.dtype),))
@@ -89,7 +107,7 @@ def copy(x: Operand, source: Operand = None, *_: Any) -> Effect:
     "__and__", "__or__", "__xor__", "__lshift__", "__rshift__", "hypot", "copysign", "nextafter",
     "logaddexp", "logaddexp2", "xlogy", "special_xlog1py", "special_zeta", "heaviside", "gcd",
     "lcm", "igamma", "igammac", "ldexp", "where", "addcmul", "addcdiv", "lerp",
-    "clamp", "clamp_min", "clamp_max", "masked_fill", "_prelu_kernel",
+    "clamp", "clamp_min", "clamp_max", "masked_fill", role="join",
 )  # fmt: skip
 def join(x: Operand, y: Operand = None, z: Operand = None, **_: Any) -> Effect:
     """Elementwise operation of branches, constants and parameters, which are broadcast."""
@@ -97,22 +115,35 @@ def join(x: Operand, y: Operand = None, z: Operand = None, **_: Any) -> Effect:
     tracked = [value for value in values if isinstance(value, Activation)]
     shape = _broadcast(*values)
     if len(tracked) == 1 and tuple(tracked[0].shape) == shape:
-        return same(tracked[0])
+        return _alone(same(tracked[0]))
     alike = len({value.is_global for value in tracked}) == 1
     if alike and all(v.reading is None and tuple(v.shape) == shape for v in tracked):
         fields = [value.field for value in tracked]
         field, context = union_of(fields), has_context(fields)
         return Effect(shape, field, is_global=tracked[0].is_global, context=context)
-    return _gate(tracked, shape)
+    met = _gate(tracked, shape)
+    return met if len(tracked) > 1 else _alone(met)
 
 
-@rule("complex", "polar")
+def _alone(effect: Effect) -> Effect:
+    """The effect of a join of one branch with constants alone."""
+    effect.role = "pointwise"
+    return effect
+
+
+@rule("_prelu_kernel", role="activation")
+def prelu(x: Operand, slope: Operand) -> Effect:
+    """PReLU, whose slopes are parameters."""
+    return replace(join(x, slope), role="activation")
+
+
+@rule("complex", "polar", role="join")
 def complex_of(x: Operand, y: Operand) -> Effect:
     """Complex numbers of two real ones."""
     return replace(join(x, y), dtype=torch.promote_types(x.dtype, torch.complex32))
 
 
-@rule("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor")
+@rule("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", role="join")
 def compare(x: Operand, y: Operand) -> Effect:
     """Comparison of two branches, or of one with a constant."""
     return replace(join(x, y), dtype=torch.bool)
@@ -195,7 +226,7 @@ def _all_enumerated(reading: Reading, skip: int) -> Reading:
     return reading
 
 
-@rule("cat", "concat", "concatenate")
+@rule("cat", "concat", "concatenate", role="join")
 def cat(tensors: Sequence[Operand], dim: int = 0) -> Effect:
     """Concatenation of branches along any dimension; constants have read nothing.
 
@@ -244,7 +275,7 @@ def _cat_of_nothing(tensors: Sequence[Operand], dim: int) -> Effect:
     return nothing(first, shape)
 
 
-@rule("stack")
+@rule("stack", role="join")
 def stack(tensors: Sequence[Operand], dim: int = 0) -> Effect:
     """Concatenation along a new dimension."""
     tracked = [value for value in tensors if isinstance(value, Activation)]

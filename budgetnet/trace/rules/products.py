@@ -15,31 +15,40 @@ from .core import Activation, Effect, Operand, no_rule, of, rule, same_channels,
 from .readings import CHANNEL, Reading
 
 
-@rule("mm")
+@rule("mm", role="linear")
 def mm(x: Any, y: Any) -> Effect:
-    """Matrix product `(M, K) @ (K, N)`: `M*K*N` MACs."""
-    return _product(x, y, x.shape[0] * x.shape[1] * y.shape[1])
+    """Matrix product `(M, K) @ (K, N)`: `M*K*N` MACs; linear, if one of them is constant."""
+    effect = _product(x, y, x.shape[0] * x.shape[1] * y.shape[1])
+    if isinstance(x, Activation) and isinstance(y, Activation):
+        effect.role = "product"
+        return effect
+    shape = x.shape if isinstance(y, Activation) else y.shape[::-1]
+    effect.has_bias, effect.weight_shape = False, tuple(shape)
+    return effect
 
 
-@rule("addmm")
+@rule("addmm", role="linear")
 def addmm(bias: Any, x: Any, y: Any, **_: Any) -> Effect:
     """Matrix product with bias."""
-    return _biased(bias, x, y, mm)
+    effect = _biased(bias, x, y, mm)
+    if effect.weight_shape and not isinstance(bias, Activation):
+        effect.has_bias = True if bias.dim() == 1 else None
+    return effect
 
 
-@rule("bmm")
+@rule("bmm", role="product")
 def bmm(x: Any, y: Any) -> Effect:
     """Batched matrix product `(B, M, K) @ (B, K, N)`: `B*M*K*N` MACs."""
     return _product(x, y, x.shape[0] * x.shape[1] * x.shape[2] * y.shape[2])
 
 
-@rule("baddbmm")
+@rule("baddbmm", role="product")
 def baddbmm(bias: Any, x: Any, y: Any, **_: Any) -> Effect:
     """Batched matrix product with bias."""
     return _biased(bias, x, y, bmm)
 
 
-@rule("linear")
+@rule("linear", role="linear")
 def linear(x: Activation, weight: Tensor, bias: Any = None) -> Effect:
     """Linear layer over the last dimension; `weight` is `(out, in)`."""
     if not isinstance(x, Activation) or isinstance(weight, Activation):
@@ -47,7 +56,9 @@ def linear(x: Activation, weight: Tensor, bias: Any = None) -> Effect:
     if isinstance(bias, Activation):
         raise no_rule("a linear layer whose bias depends on the input", bias)
     same_channels(x, weight.shape[1], dim=-1)
-    return _times_constant(x, weight.shape[0], x.numel() * weight.shape[0])
+    effect = _times_constant(x, weight.shape[0], x.numel() * weight.shape[0])
+    effect.has_bias, effect.weight_shape = bias is not None, tuple(weight.shape)
+    return effect
 
 
 def _product(x: Any, y: Any, macs: int) -> Effect:
@@ -71,14 +82,20 @@ def _biased(bias: Any, x: Any, y: Any, product: Callable[[Any, Any], Effect]) ->
     shape, macs = (*x.shape[:-1], y.shape[-1]), prod(x.shape) * y.shape[-1]
     tracked = [value for value in (x, y) if isinstance(value, Activation)]
     if not tracked:
-        return _met([of(bias).expand(shape)], [bias], shape, macs)
+        return replace(_met([of(bias).expand(shape)], [bias], shape, macs), role="pointwise")
     effect = product(x, y)
     if not isinstance(bias, Activation):
         return effect
     reading = effect.reading or Reading.of_map(shape, effect.field)
     met = _met([reading, of(bias).expand(shape)], [*tracked, bias], shape, effect.macs)
-    context = met.context | effect.context
-    return replace(met, global_context=met.global_context or effect.global_context, context=context)
+    return replace(
+        met,
+        global_context=met.global_context or effect.global_context,
+        context=met.context | effect.context,
+        role=effect.role,
+        has_bias=effect.has_bias,
+        weight_shape=effect.weight_shape,
+    )
 
 
 def _times_constant(x: Activation, features: int, macs: int) -> Effect:
@@ -128,7 +145,7 @@ def _met(
 @rule(
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_efficient_attention", "_scaled_dot_product_attention_math",
-    "scaled_dot_product_attention", "_scaled_dot_product_cudnn_attention",
+    "scaled_dot_product_attention", "_scaled_dot_product_cudnn_attention", role="product",
 )  # fmt: skip
 def attention(
     query: Any, key: Any, value: Any, *args: Operand, attn_mask: Operand = None, **_: Any

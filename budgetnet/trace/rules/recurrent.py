@@ -118,12 +118,12 @@ def _layers(gates: int) -> Callable[..., Effect]:
     return layers
 
 
-rule("lstm")(_layers(4))
-rule("gru")(_layers(3))
-rule("rnn_tanh", "rnn_relu")(_layers(1))
+rule("lstm", role="recurrent")(_layers(4))
+rule("gru", role="recurrent")(_layers(3))
+rule("rnn_tanh", "rnn_relu", role="recurrent")(_layers(1))
 
 
-@rule("mkldnn_rnn_layer")
+@rule("mkldnn_rnn_layer", role="recurrent")
 def mkldnn_layer(
     x: Operand, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, hx: Operand, cx: Operand,
     *_: Any,
@@ -146,7 +146,7 @@ def mkldnn_layer(
     return replace(effect, macs=macs, dtype=x.dtype, extra=ends)
 
 
-@rule("lstm_cell")
+@rule("lstm_cell", role="recurrent")
 def lstm_cell(x: Operand, hx: Sequence[Operand], w_ih: Tensor, w_hh: Tensor, *_: Any) -> Effect:
     """One step of an LSTM: all of the input and hidden state, and the cell state's own element."""
     hidden, cell = hx
@@ -154,7 +154,7 @@ def lstm_cell(x: Operand, hx: Sequence[Operand], w_ih: Tensor, w_hh: Tensor, *_:
     return replace(effect, extra=(replace(effect, macs=0),))
 
 
-@rule("gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+@rule("gru_cell", "rnn_tanh_cell", "rnn_relu_cell", role="recurrent")
 def gru_cell(x: Operand, hx: Operand, w_ih: Tensor, w_hh: Tensor, *_: Any) -> Effect:
     """One step of a GRU or plain recurrent layer: all of the input and hidden state."""
     return _step(x, hx, None, w_ih, w_hh)

@@ -33,6 +33,7 @@ from .readings import CHANNEL
 @rule(
     "native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit",
     "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_no_update", "batch_norm",
+    role="batch norm",
 )  # fmt: skip
 def batch_norm(
     x: Activation, weight: Tensor | None, bias: Tensor | None = None, *args: Any
@@ -47,7 +48,7 @@ def batch_norm(
     return replace(same(x), global_context=training and not x.is_global, extra=((stats, kind),) * 2)
 
 
-@rule("_batch_norm_with_update")
+@rule("_batch_norm_with_update", role="batch norm")
 def batch_norm_updating(
     x: Activation, weight: Tensor | None, bias: Tensor | None, *args: Any
 ) -> Effect:
@@ -56,7 +57,7 @@ def batch_norm_updating(
     return replace(effect, extra=(*effect.extra, ((0,), torch.uint8)))
 
 
-@rule("native_group_norm")
+@rule("native_group_norm", role="norm")
 def group_norm(
     x: Activation, weight: Tensor | None, bias: Tensor | None, n: int, c: int, hxw: int, group: int,
     eps: float,
@@ -65,7 +66,7 @@ def group_norm(
     return replace(_context(x), extra=(((n, group), x.dtype),) * 2)
 
 
-@rule("instance_norm")
+@rule("instance_norm", role="norm")
 def instance_norm(
     x: Activation, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any
 ) -> Effect:
@@ -77,7 +78,7 @@ def _context(x: Activation) -> Effect:
     return replace(same(x), global_context=not x.is_global)
 
 
-@rule("native_layer_norm")
+@rule("native_layer_norm", role="norm")
 def layer_norm(
     x: Activation, normalized_shape: Sequence[int], weight: Tensor | None = None,
     bias: Tensor | None = None, eps: float = 1e-5,
@@ -97,7 +98,7 @@ def layer_norm(
     return replace(_over(x, range(kept, x.dim())), extra=((stats, x.dtype),) * 2)
 
 
-@rule("_fused_rms_norm")
+@rule("_fused_rms_norm", role="norm")
 def rms_norm(
     x: Activation, normalized_shape: Sequence[int], weight: Tensor | None = None, *_: Any
 ) -> Effect:
@@ -107,7 +108,7 @@ def rms_norm(
     return replace(_over(x, range(kept, x.dim())), extra=((stats, x.dtype),))
 
 
-@rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax")
+@rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", role="squashing")
 def softmax(x: Activation, dim: int, *_: Any, **__: Any) -> Effect:
     """Softmax over the channels of one position, or over positions of the map."""
     return _over(x, [at(x, dim)] if x.dim() else [])
@@ -133,8 +134,7 @@ def _dims(x: Activation, dim: Sequence[int] | int | None) -> list[int]:
     return sorted({at(x, d) for d in given} if given else range(x.dim()))
 
 
-@rule("mean", "sum", "nansum", "nanmean", "amax", "amin", "prod", "logsumexp", "median",
-      "nanmedian", "max", "min")  # fmt: skip
+@rule("sum", "nansum", "amin", "prod", "logsumexp", "median", "nanmedian", "min", role="reduction")
 def reduce(
     x: Activation, dim: Sequence[int] | int | Operand = None, keepdim: bool = False, **more: Any
 ) -> Effect:
@@ -148,33 +148,55 @@ def reduce(
     return replace(effect, extra=((effect.shape, torch.int64),))
 
 
-@rule("any", "all")
+def pool(
+    x: Activation, dim: Sequence[int] | int | Operand = None, keepdim: bool = False, **more: Any
+) -> Effect:
+    """Reductions that are a pooling where every channel stays by itself."""
+    effect = reduce(x, dim, keepdim, **more)
+    if not effect.role and not _are_positions(x, _dims(x, more.get("dim", dim))):
+        effect.role = "reduction"
+    return effect
+
+
+rule("mean", "nanmean", role="average pooling")(pool)
+rule("amax", "max", role="max pooling")(pool)
+
+
+def _are_positions(x: Activation, dims: Sequence[int]) -> bool:
+    """Whether what lies along these dimensions are positions of the map, and no channels."""
+    if x.reading is None:
+        return min(dims, default=0) >= 2
+    found = [axis for dim in dims for axis, _ in x.reading.dims[dim]]
+    return bool(found) and CHANNEL not in found
+
+
+@rule("any", "all", role="reduction")
 def truths(x: Activation, *dims: Any, **more: Any) -> Effect:
     """Whether any, or all, along dimensions are not zero."""
     kind = x.dtype if x.dtype == torch.uint8 else torch.bool
     return replace(reduce(x, *dims, **more), dtype=kind)
 
 
-@rule("argmax", "argmin", "count_nonzero")
+@rule("argmax", "argmin", "count_nonzero", role="reduction")
 def counted(x: Activation, *dims: Any, **more: Any) -> Effect:
     """Places, or how many there are, along dimensions."""
     return replace(reduce(x, *dims, **more), dtype=torch.int64)
 
 
-@rule("aminmax")
+@rule("aminmax", role="reduction")
 def extremes(x: Activation, *, dim: int | None = None, keepdim: bool = False) -> Effect:
     """The smallest and the largest along a dimension."""
     effect = whole(x, _dims(x, dim), keepdim)
     return replace(effect, extra=((effect.shape, x.dtype),))
 
 
-@rule("mode")
+@rule("mode", role="reduction")
 def mode(x: Activation, dim: int = -1, keepdim: bool = False) -> Effect:
     """What is found most often along a dimension, and where."""
     return reduce(x, dim, keepdim)
 
 
-@rule("norm")
+@rule("norm", role="reduction")
 def norm(
     x: Activation, p: Any = 2, dim: Sequence[int] | int | None = None, keepdim: bool = False,
     **_: Any,
@@ -183,7 +205,7 @@ def norm(
     return whole(x, _dims(x, dim), keepdim)
 
 
-@rule("var", "std", "var_mean", "std_mean")
+@rule("var", "std", "var_mean", "std_mean", role="reduction")
 def variance(
     x: Activation,
     dim: Sequence[int] | None = None,
@@ -196,7 +218,7 @@ def variance(
     return replace(effect, extra=((effect.shape, x.dtype),))
 
 
-@rule("linalg_vector_norm")
+@rule("linalg_vector_norm", role="reduction")
 def vector_norm(
     x: Activation, ord: Any = 2, dim: Sequence[int] | None = None, keepdim: bool = False, **_: Any
 ) -> Effect:

@@ -44,7 +44,7 @@ def _sampled(n: int, m: int, sets: Any) -> Window:
     return Window.reading(*clipped, advance=n) if m > 1 else Window.reading(clipped[0], advance=0)
 
 
-@rule("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
+@rule("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", role="resizing")
 def upsample_nearest(x: Activation, output_size: Sequence[int] | None, *scales: Any) -> Effect:
     """Nearest upsampling: output `i` reads input `floor(i * n / m)`."""
     size, flat = _output_size(x, output_size, scales)
@@ -56,7 +56,12 @@ def upsample_nearest(x: Activation, output_size: Sequence[int] | None, *scales: 
     return _resize(x, size, windows)
 
 
-@rule("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d")
+@rule(
+    "_upsample_nearest_exact1d",
+    "_upsample_nearest_exact2d",
+    "_upsample_nearest_exact3d",
+    role="resizing",
+)
 def upsample_exact(x: Activation, output_size: Sequence[int] | None, *scales: Any) -> Effect:
     """Nearest upsampling by centres: output `i` reads input `floor((i + 1/2) * n / m)`."""
     size, flat = _output_size(x, output_size, scales)
@@ -69,7 +74,7 @@ def upsample_exact(x: Activation, output_size: Sequence[int] | None, *scales: An
     return _resize(x, size, windows)
 
 
-@rule("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")
+@rule("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", role="resizing")
 def upsample_linear(
     x: Activation, output_size: Sequence[int] | None, align_corners: bool, *scales: Any
 ) -> Effect:
@@ -81,7 +86,7 @@ def upsample_linear(
     return _resampled(x, output_size, align_corners, scales, _linear_reads)
 
 
-@rule("upsample_bicubic2d")
+@rule("upsample_bicubic2d", role="resizing")
 def upsample_cubic(
     x: Activation, output_size: Sequence[int] | None, align_corners: bool, *scales: Any
 ) -> Effect:
@@ -92,7 +97,7 @@ def upsample_cubic(
     return _resampled(x, output_size, align_corners, scales, _cubic_reads)
 
 
-@rule("_upsample_bilinear2d_aa")
+@rule("_upsample_bilinear2d_aa", role="resizing")
 def upsample_linear_wide(
     x: Activation, output_size: Sequence[int] | None, align_corners: bool, *scales: Any
 ) -> Effect:
@@ -100,7 +105,7 @@ def upsample_linear_wide(
     return _resampled(x, output_size, align_corners, scales, _triangle_reads)
 
 
-@rule("_upsample_bicubic2d_aa")
+@rule("_upsample_bicubic2d_aa", role="resizing")
 def upsample_cubic_wide(
     x: Activation, output_size: Sequence[int] | None, align_corners: bool, *scales: Any
 ) -> Effect:

@@ -48,7 +48,7 @@ def affine_grid(theta: Activation, size: Sequence[int], *_: Any) -> Effect:
     return seen(rows.expand(shape), theta, shape=shape)
 
 
-@rule("torchvision::deform_conv2d")
+@rule("torchvision::deform_conv2d", role="convolution")
 def deform_conv(
     x: Operand,
     weight: Tensor,
@@ -68,7 +68,8 @@ def deform_conv(
         readings.append(of(x).gather([1, 2, 3]).expand(shape))
         sources.append(x)
     macs = weight.numel() * shape[0] * prod(shape[2:])
-    return replace(all_of(readings, sources, shape), macs=macs)
+    # Without a bias torchvision passes one of zeros, so that none can be told.
+    return replace(all_of(readings, sources, shape), macs=macs, weight_shape=tuple(weight.shape))
 
 
 # ---- regions of detectors
@@ -116,7 +117,7 @@ def nms(boxes: Operand, scores: Operand, *_: Any) -> Effect:
 # ---- patches
 
 
-@rule("unfold")
+@rule("unfold", role="reshape")
 def unfold(x: Activation, dimension: int, size: int, step: int) -> Effect:
     """Windows along a dimension, whose places become a last dimension."""
     if not x.dim():

@@ -128,14 +128,19 @@ def fitted(size: tuple[int, ...], *sliding: Any) -> Fit:
     return Fit(made, made.output_size(size), made.windows)
 
 
-def slide(x: Activation, channels: int, fit: Fit, weights: int = 0, groups: int = 1) -> Effect:
-    """Effect of a convolution or pooling; `weights` counts what each output position costs."""
+def slide(
+    x: Activation, channels: int, fit: Fit, weights: int = 0, groups: int = 1, **facts: Any
+) -> Effect:
+    """Effect of a convolution or pooling; `weights` counts what each output position costs.
+
+    `facts` are those of the row, such as its role.
+    """
     sliding, size, windows = fit
     macs = conv_macs(weights, prod(size)) * x.shape[0]
-    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
+    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding, **facts)
 
 
-@rule("convolution", "_convolution")
+@rule("convolution", "_convolution", role="convolution")
 def convolution(
     x: Activation,
     weight: Tensor,
@@ -163,11 +168,13 @@ def convolution(
         )
     if transposed:
         same_channels(x, weight.shape[0])
-        return _transposed(x, weight, *sizes, groups=groups)
+        effect = _transposed(x, weight, *sizes, groups=groups)
+        return replace(effect, has_bias=bias is not None, weight_shape=tuple(weight.shape))
     same_channels(x, weight.shape[1] * groups)
     pads = tuple((p, p) for p in sizes[1])
     fit = fitted(spatial(x), tuple(weight.shape[2:]), sizes[0], pads, sizes[2])
-    return slide(x, weight.shape[0], fit, weight.numel(), groups)
+    facts = {"has_bias": bias is not None, "weight_shape": tuple(weight.shape)}
+    return slide(x, weight.shape[0], fit, weight.numel(), groups, **facts)
 
 
 def _transposed(
@@ -200,7 +207,8 @@ def _transposed(
     sliding = Sliding(tuple(weight.shape[2:]), stride, pads, dilation)
     macs = conv_macs(weight.numel(), prod(spatial(x))) * x.shape[0]
     channels = weight.shape[1] * groups
-    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
+    role = "transposed convolution"
+    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding, role=role)
 
 
 @rule("im2col")
@@ -352,20 +360,21 @@ def _adaptive(n: int, m: int) -> Window:
 
 for _axes in (1, 2, 3):
     for _name in ("max_pool{}d", "max_pool{}d_with_indices"):
-        rule(_name.format(_axes))(partial(max_pool, axes=_axes))
-    rule(f"avg_pool{_axes}d")(partial(avg_pool, axes=_axes))
+        rule(_name.format(_axes), role="max pooling")(partial(max_pool, axes=_axes))
+    rule(f"avg_pool{_axes}d", role="average pooling")(partial(avg_pool, axes=_axes))
     for _name in ("adaptive_avg_pool{}d", "_adaptive_avg_pool{}d"):
-        rule(_name.format(_axes))(partial(adaptive_pool, axes=_axes))
-    rule(f"adaptive_max_pool{_axes}d")(partial(adaptive_max_pool, axes=_axes))
+        rule(_name.format(_axes), role="average pooling")(partial(adaptive_pool, axes=_axes))
+    _name = f"adaptive_max_pool{_axes}d"
+    rule(_name, role="max pooling")(partial(adaptive_max_pool, axes=_axes))
 
 
-@rule("constant_pad_nd")
+@rule("constant_pad_nd", role="padding")
 def pad(x: Activation, padding: Sequence[int], value: float = 0) -> Effect:
     """Padding with a constant. Negative padding crops."""
     return _padded(x, padding, None)
 
 
-@rule("replication_pad1d", "replication_pad2d", "replication_pad3d")
+@rule("replication_pad1d", "replication_pad2d", "replication_pad3d", role="padding")
 def replication_pad(x: Activation, padding: Sequence[int]) -> Effect:
     """Padding with the border; repeated positions lie outside the input as zeros do."""
     return _padded(x, padding, lambda i, n: min(max(i, 0), n - 1))
@@ -413,7 +422,7 @@ def _pad_dim(reading: Reading, dim: int, low: int, high: int) -> Reading:
     return join(parts, dim) if len(parts) > 1 else reading
 
 
-@rule("reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
+@rule("reflection_pad1d", "reflection_pad2d", "reflection_pad3d", role="padding")
 def reflection_pad(x: Activation, padding: Sequence[int]) -> Effect:
     """Padding with the mirrored map, which must be larger than the padding."""
     sizes = tuple(x.shape)[: -len(padding) // 2 - 1 : -1]

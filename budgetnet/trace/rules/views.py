@@ -23,7 +23,7 @@ def _concrete(x: Activation, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(x.numel() // max(known, 1) if n == -1 else n for n in shape)
 
 
-@rule("view", "reshape", "_reshape_alias", "_unsafe_view")
+@rule("view", "reshape", "_reshape_alias", "_unsafe_view", role="reshape")
 def view(x: Activation, size: Sequence[int], *_: Any) -> Effect:
     """Regroup the elements in order. A view with all positions in one vector is a flatten."""
     shape = _concrete(x, size)
@@ -55,10 +55,10 @@ def _flattened(x: Activation, shape: tuple[int, ...]) -> Effect:
     return Effect(shape, field, reading, is_global=True, is_view=True)
 
 
-rule("alias", "detach", "_conj", "_neg_view")(lambda x, *_, **__: _viewed(same(x)))
+rule("alias", "detach", "_conj", "_neg_view", role="reshape")(lambda x, *_, **__: _viewed(same(x)))
 
 
-@rule("as_strided")
+@rule("as_strided", role="reshape")
 def as_strided(x: Activation, size: Sequence[int], stride: Sequence[int], *_: Any) -> Effect:
     """Other strides of the same shape, as torch sets after a pooling."""
     if tuple(size) != tuple(x.shape):
@@ -66,14 +66,14 @@ def as_strided(x: Activation, size: Sequence[int], stride: Sequence[int], *_: An
     return _viewed(same(x))
 
 
-@rule("permute")
+@rule("permute", role="reshape")
 def permute(x: Activation, dims: Sequence[int]) -> Effect:
     """Reorder the dimensions."""
     order = [d % x.dim() for d in dims]
     return seen(of(x).permute(order), x, is_view=True)
 
 
-@rule("transpose", "transpose_copy")
+@rule("transpose", "transpose_copy", role="reshape")
 def transpose(x: Activation, dim0: int, dim1: int) -> Effect:
     """Swap two dimensions."""
     order = list(range(x.dim()))
@@ -83,13 +83,13 @@ def transpose(x: Activation, dim0: int, dim1: int) -> Effect:
     return permute(x, order)
 
 
-@rule("t")
+@rule("t", role="reshape")
 def t(x: Activation) -> Effect:
     """Swap the dimensions of a matrix."""
     return permute(x, range(x.dim())[::-1])
 
 
-@rule("squeeze")
+@rule("squeeze", role="reshape")
 def squeeze(x: Activation, dim: Sequence[int] | int | None = None) -> Effect:
     """Drop dimensions of size 1."""
     dims = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
@@ -97,13 +97,13 @@ def squeeze(x: Activation, dim: Sequence[int] | int | None = None) -> Effect:
     return view(x, [n for i, n in enumerate(x.shape) if i not in drop])
 
 
-@rule("unsqueeze")
+@rule("unsqueeze", role="reshape")
 def unsqueeze(x: Activation, dim: int) -> Effect:
     """Add a dimension of size 1."""
     return seen(of(x).insert(dim % (x.dim() + 1)), x, is_view=True)
 
 
-@rule("expand", "broadcast_to")
+@rule("expand", "broadcast_to", role="reshape")
 def expand(x: Activation, size: Sequence[int], **_: Any) -> Effect:
     """Repeat along dimensions of size 1."""
     missing = len(size) - x.dim()
@@ -115,7 +115,7 @@ def expand(x: Activation, size: Sequence[int], **_: Any) -> Effect:
     return seen(of(x).expand(shape), x, shape=tuple(shape), is_view=True)
 
 
-@rule("slice")
+@rule("slice", role="reshape")
 def slice_(
     x: Activation, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Effect:
@@ -129,34 +129,34 @@ def slice_(
     return seen(of(x).take(dim, chosen.start, step, len(chosen)), x, is_view=True)
 
 
-@rule("select")
+@rule("select", role="reshape")
 def select(x: Activation, dim: int, index: int) -> Effect:
     """One position, whose dimension is dropped."""
     dim %= x.dim()
     return seen(of(x).select(dim, index % x.shape[dim]), x, is_view=True)
 
 
-@rule("unbind")
+@rule("unbind", role="reshape")
 def unbind(x: Activation, dim: int = 0) -> list[Effect]:
     """All positions along a dimension, each by itself."""
     return [select(x, dim, index) for index in range(x.shape[dim])]
 
 
-@rule("split", "unsafe_split")
+@rule("split", "unsafe_split", role="reshape")
 def split(x: Activation, split_size: int, dim: int = 0) -> list[Effect]:
     """Parts of equal size, the last maybe smaller."""
     size = x.shape[dim]
     return [slice_(x, dim, at, at + split_size) for at in range(0, size, split_size)]
 
 
-@rule("split_with_sizes", "unsafe_split_with_sizes")
+@rule("split_with_sizes", "unsafe_split_with_sizes", role="reshape")
 def split_with_sizes(x: Activation, split_sizes: Sequence[int], dim: int = 0) -> list[Effect]:
     """Parts of the given sizes."""
     starts = [sum(split_sizes[:i]) for i in range(len(split_sizes))]
     return [slice_(x, dim, at, at + n) for at, n in zip(starts, split_sizes, strict=True)]
 
 
-@rule("flip")
+@rule("flip", role="reshape")
 def flip(x: Activation, dims: Sequence[int]) -> Effect:
     """Reverse dimensions."""
     reading = of(x)
@@ -166,7 +166,7 @@ def flip(x: Activation, dims: Sequence[int]) -> Effect:
     return seen(reading, x)
 
 
-@rule("roll")
+@rule("roll", role="reshape")
 def roll(x: Activation, shifts: Sequence[int] | int, dims: Sequence[int] | int = ()) -> Effect:
     """Move cyclically along dimensions, or the elements in order where none are given."""
     moves = [shifts] if isinstance(shifts, int) else shifts
@@ -191,7 +191,7 @@ def _rolled(reading: Reading, shift: int, dim: int) -> Reading:
     return join_readings(parts, dim)
 
 
-@rule("repeat")
+@rule("repeat", role="reshape")
 def repeat(x: Activation, repeats: Sequence[int]) -> Effect:
     """Copies one behind the other along every dimension."""
     missing = len(repeats) - x.dim()
@@ -204,7 +204,7 @@ def repeat(x: Activation, repeats: Sequence[int]) -> Effect:
     return seen(reading, x)
 
 
-@rule("pixel_shuffle")
+@rule("pixel_shuffle", role="reshape")
 def pixel_shuffle(x: Activation, upscale_factor: int) -> Effect:
     """`(N, C*r*r, H, W)` to `(N, C, H*r, W*r)`."""
     *batch, channels, height, width = x.shape
@@ -215,7 +215,7 @@ def pixel_shuffle(x: Activation, upscale_factor: int) -> Effect:
     return seen(parts.permute(order).reshape(shape), x, shape=shape)
 
 
-@rule("pixel_unshuffle")
+@rule("pixel_unshuffle", role="reshape")
 def pixel_unshuffle(x: Activation, downscale_factor: int) -> Effect:
     """`(N, C, H*r, W*r)` to `(N, C*r*r, H, W)`."""
     *batch, channels, height, width = x.shape
@@ -226,7 +226,7 @@ def pixel_unshuffle(x: Activation, downscale_factor: int) -> Effect:
     return seen(parts.permute(order).reshape(shape), x, shape=shape)
 
 
-@rule("channel_shuffle", "native_channel_shuffle")
+@rule("channel_shuffle", "native_channel_shuffle", role="reshape")
 def channel_shuffle(x: Activation, groups: int) -> Effect:
     """Interleave the channels of the groups."""
     batch, channels, *size = x.shape
@@ -235,14 +235,14 @@ def channel_shuffle(x: Activation, groups: int) -> Effect:
     return seen(parts.permute(order).reshape(x.shape), x, shape=tuple(x.shape))
 
 
-@rule("view_as_real")
+@rule("view_as_real", role="reshape")
 def view_as_real(x: Activation) -> Effect:
     """A last dimension of real and imaginary parts."""
     shape = (*x.shape, 2)
     return seen(of(x).insert(x.dim()).expand(shape), x, shape=shape, is_view=True)
 
 
-@rule("view_as_complex")
+@rule("view_as_complex", role="reshape")
 def view_as_complex(x: Activation) -> Effect:
     """Complex numbers of a last dimension of two."""
     last = x.dim() - 1
