@@ -312,13 +312,15 @@ def finish(
     name = f"{result['model']} on {digits.origin}"
     logits = predict(learner.result, learner.test_set.images).cpu()
     shown = digits.train.images[: figures.PREVIEW].to(generator.device)
-    sides = [recipe.side(1), recipe.side(1), recipe.side(recipe.epochs)]
-    moved = [recipe.augment.matrices(len(shown), generator) for _ in sides]
-    pairs = zip(moved, sides, strict=True)
-    views = [shown, *(recipe.augment(shown, matrices, side) for matrices, side in pairs)]
+    rows_shown = {"plain": shown}
+    for row, side in figures.views(recipe).items():
+        matrices = recipe.augment.matrices(len(shown), generator)
+        rows_shown[row] = recipe.augment(shown, matrices, side)
+    seen = {row: normalise(view).cpu() for row, view in rows_shown.items()}
+    title = f"{name}, {result['recipe']} recipe"
     pictures = {
-        "curves.png": figures.curves([rows], f"{name}, {result['recipe']} recipe"),
-        "preview.png": figures.preview([normalise(view).cpu() for view in views], digits.origin),
+        "curves.png": figures.curves([rows], title, recipe, [result["seed"]]),
+        "preview.png": figures.preview(seen, digits.origin),
         "errors.png": figures.errors(digits.test.images, digits.test.labels, logits, name),
     }
     for file, figure in pictures.items():
@@ -369,8 +371,13 @@ def finish_seeds(folder: Path, config: dict[str, Any], summaries: list[dict[str,
     import figures
 
     runs = [run_folder.read_rows(run_folder.of_seed(folder, seed)) for seed in config["seeds"]]
-    title = f"{config['model']} on {config['dataset_origin']}, {config['recipe']} recipe"
-    picture = figures.curves(runs, f"{title}: mean of {len(runs)} seeds, from least to most")
+    title = f"{config['model']} on {config['dataset_origin']}, {config['recipe']} recipe: "
+    title += (
+        f"{len(runs)} seeds"
+        if len(runs[0]) == 1
+        else (f"mean of {len(runs)} seeds, from least to most")
+    )
+    picture = figures.curves(runs, title, Recipe.read(config["settings"]), config["seeds"])
     run_folder.write_atomically(folder / "curves.png", picture.savefig)
     shared = {key: summaries[0][key] for key in run_folder.FACTS}
     result = run_folder.summarise_seeds(summaries) | config | shared
