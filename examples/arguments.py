@@ -32,7 +32,7 @@ EXTRAS = {"torchvision": "torchvision", "matplotlib": "matplotlib", "sklearn": "
 def require_extras() -> None:
     missing = [name for module, name in EXTRAS.items() if find_spec(module) is None]
     if missing:
-        raise UsageError(f'{", ".join(missing)} missing: pip install "budgetnet[examples]"')
+        raise UsageError(f'{", ".join(missing)} missing: pip install -e ".[examples]"')
 
 
 class OneLineParser(argparse.ArgumentParser):

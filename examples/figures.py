@@ -254,7 +254,7 @@ def errors(images: Tensor, labels: Tensor, logits: Tensor, name: str) -> Figure:
         axes = figure.add_axes(box)
         axes.axis("off")
         axes.imshow(images[k, 0].numpy(), cmap="gray_r", vmin=0, vmax=255)
-        _caption(axes, int(labels[k]), int(guesses[k]), size=8.5 if cell < 1 else 11)
+        _caption(axes, int(labels[k]), int(guesses[k]), size=min(11, 10 * cell))
     return figure
 
 

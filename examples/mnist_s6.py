@@ -55,7 +55,7 @@ try:
     from trained import load_run, print_accuracy
     from trainer import Training, World, predict, train
 except ModuleNotFoundError as missing:
-    print(f'{missing.name} is missing: pip install "budgetnet[examples]"', file=sys.stderr)
+    print(f'{missing.name} is missing: pip install -e ".[examples]"', file=sys.stderr)
     sys.exit(2)
 
 

@@ -53,7 +53,7 @@ def check_plot(account: Account, file: Path) -> None:
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        remedy = 'pip install "budgetnet[examples]"'
+        remedy = 'pip install -e ".[examples]"'
         raise ArgumentError(explain("--plot needs matplotlib", remedy=remedy))
 
 
