@@ -50,11 +50,11 @@ def test_a_named_folder_without_mnist_fails(way, there, tmp_path, monkeypatch):
 
 
 @posix
-def test_a_folder_that_takes_no_download_is_named_and_nothing_temporary(tmp_path):
-    raw = tmp_path / "mine" / "MNIST" / "raw"
+def test_a_folder_that_takes_no_download_is_named_and_nothing_temporary(shared_folder):
+    raw = shared_folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
     raw.chmod(0o555)
-    _, line = unprivileged(*QUICK, "--data-dir", tmp_path / "mine").splitlines()
+    _, line = unprivileged(*QUICK, "--data-dir", shared_folder).splitlines()
     assert f"no MNIST in {raw} (--data-dir); downloading failed: Permission denied. " in line
 
 

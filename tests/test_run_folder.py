@@ -41,10 +41,6 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs permissions an
 
 def unprivileged(*arguments):
     """What the example says on stderr when it refuses a user who is not root."""
-    place = Path(arguments[-1])
-    for folder in place.parents if os.geteuid() == 0 else ():
-        if not os.stat(folder).st_mode & 0o001:
-            folder.chmod(os.stat(folder).st_mode | 0o011)
     call = [sys.executable, "-c", UNPRIVILEGED, str(SCRIPT.parent), *map(str, arguments)]
     run = subprocess.run(call, capture_output=True, text=True, timeout=120)
     assert (2, "") == (run.returncode, run.stdout), run.stderr
@@ -374,8 +370,8 @@ def test_files_have_the_permissions_that_the_umask_leaves(mask, tmp_path):
 
 @posix
 @pytest.mark.parametrize("mode", [0o555, 0o333, 0o000])
-def test_a_folder_that_may_not_be_written_is_one_line(mode, tmp_path):
-    folder = tmp_path / "mine"
+def test_a_folder_that_may_not_be_written_is_one_line(mode, shared_folder):
+    folder = shared_folder / "mine"
     folder.mkdir()
     folder.chmod(mode)
     (line,) = unprivileged(*TINY, "--out", folder).splitlines()
@@ -386,8 +382,8 @@ def test_a_folder_that_may_not_be_written_is_one_line(mode, tmp_path):
 
 
 @posix
-def test_a_folder_that_may_not_be_read_is_not_said_to_be_in_use(tmp_path):
-    folder = tmp_path / "mine"
+def test_a_folder_that_may_not_be_read_is_not_said_to_be_in_use(shared_folder):
+    folder = shared_folder / "mine"
     folder.mkdir()
     folder.chmod(0o000)
     (line,) = unprivileged("--resume", folder).splitlines()
