@@ -107,8 +107,8 @@ def parse(argv: list[str], recipes: Mapping[str, str]) -> argparse.Namespace:
     add(
         "--data-dir",
         type=Path,
-        help="holds MNIST/raw, which is downloaded where it lacks; default: $BUDGETNET_DATA, else "
-        "./data",
+        help="holds MNIST/raw, which is downloaded where it is missing; default: $BUDGETNET_DATA, "
+        "else ./data",
     )
     add("--out", type=Path, help="a new or empty folder; default: runs/DATASET-MODEL-RECIPE-seedN")
     add(

@@ -116,18 +116,19 @@ def _find(folder: Path, named_by: str) -> tuple[Path, list[str]]:
     first = 2 if inside == ("MNIST", "raw") else 1 if inside[-1:] == ("MNIST",) else 0
     names = [f"{part}-{kind}" for part in MNIST_SIZES for kind in (IMAGES, LABELS)]
     try:
-        for place in (folder, folder / "MNIST", *places):
-            if place.exists() and not place.is_dir():
-                raise DataError(f"{place} ({named_by}) is a file; a data folder is needed")
-            if place.is_dir():
-                os.listdir(place)
         lacking = {
             place: [name for name in names if not (place / name).is_file()]
             for place in places[first:] + places[:first]
         }
+        raw = min(lacking, key=lambda place: len(lacking[place]))
+        for place in (folder, raw.parent, raw):
+            if place.exists() and not place.is_dir():
+                raise DataError(f"{place} ({named_by}) is a file; a data folder is needed")
+            if place.is_dir() and place.is_relative_to(folder):
+                os.listdir(place)
     except PermissionError as error:
         raise DataError(f"cannot read {error.filename} ({named_by}): {error.strerror}") from error
-    return min(lacking.items(), key=lambda found: len(found[1]))
+    return raw, lacking[raw]
 
 
 def _download(raw: Path) -> None:
