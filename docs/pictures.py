@@ -1,7 +1,8 @@
-"""Draw the pictures of README and docs again, but for s6.png, which a training run draws.
+"""Draw the pictures of README and docs again.
 
     pip install -e ".[dev]"
-    python docs/pictures.py
+    python docs/pictures.py            # all but s6.png
+    python docs/pictures.py RUN        # s6.png, from the folder of a run of examples/mnist_s6.py
 
 The picture of the report is a screenshot, and needs Debian's `chromium`.
 """
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
 
 import frontier_figure
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from budgetnet.cli.parser import main as budgetnet
@@ -42,8 +44,21 @@ def screenshot(page: Path, picture: Path) -> None:
         browser.close()
 
 
+def join(run: Path) -> None:
+    """Set the curves of a run above its misread digits."""
+    parts = [Image.open(run / name).convert("RGB") for name in ("curves.png", "errors.png")]
+    width = 1200
+    parts = [part.resize((width, part.height * width // part.width)) for part in parts]
+    joined = Image.new("RGB", (width, sum(part.height for part in parts) + 30), "white")
+    joined.paste(parts[0])
+    joined.paste(parts[1], (0, parts[0].height + 30))
+    joined.quantize(256, dither=Image.Dither.NONE).save(IMAGES / "s6.png", optimize=True)
+
+
 def main() -> None:
-    """Draw all of them."""
+    """Draw them."""
+    if len(sys.argv) > 1:
+        return join(Path(sys.argv[1]))
     for command in COMMANDS:
         assert budgetnet(command.split()) == 0, command
     frontier_figure.main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -32,7 +32,7 @@ EXTRAS = {"torchvision": "torchvision", "matplotlib": "matplotlib", "sklearn": "
 def require_extras() -> None:
     missing = [name for module, name in EXTRAS.items() if find_spec(module) is None]
     if missing:
-        raise UsageError(f'{", ".join(missing)} missing: pip install "budgetnet[examples]"')
+        raise UsageError(f'{", ".join(missing)} missing: pip install -e ".[examples]"')
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -66,13 +66,17 @@ def positive(text: str) -> float:
     return value
 
 
-def parse(argv: list[str], recipes: Iterable[str]) -> argparse.Namespace:
+def parse(argv: list[str], recipes: Mapping[str, str]) -> argparse.Namespace:
+    """The arguments, checked; `recipes` says of each what it does."""
     parser = OneLineParser(
-        prog="mnist_s6.py", description="Train a small network on handwritten digits."
+        prog="mnist_s6.py",
+        description="Train a small network on handwritten digits.",
+        epilog="\n".join(["recipes:", *(f"  {name:10} {does}" for name, does in recipes.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--model", default="s6", help="a listed name or a spec such as 'c16 c16 p c16 gap10'")
-    add("--recipe", choices=tuple(recipes), default="default", help="recipes.py holds them")
+    add("--recipe", choices=tuple(recipes), default="default", help="see below")
     add("--epochs", type=whole_number(1, 10_000), help="instead of the recipe's")
     add("--batch-size", type=whole_number(2), help="instead of the recipe's")
     add("--lr", type=positive, help="peak learning rate, instead of the recipe's")
@@ -97,9 +101,15 @@ def parse(argv: list[str], recipes: Iterable[str]) -> argparse.Namespace:
         "--dataset",
         choices=("auto", "mnist", "digits"),
         default="auto",
-        help="auto: MNIST, or scikit-learn's digits where MNIST cannot be had",
+        help="auto: MNIST, or scikit-learn's digits where no data folder is named and MNIST cannot "
+        "be had; with --evaluate, what the weights were trained on",
     )
-    add("--data-dir", type=Path, help="holds MNIST/raw; default: $BUDGETNET_DATA, else ./data")
+    add(
+        "--data-dir",
+        type=Path,
+        help="holds MNIST/raw, which is downloaded where it is missing; default: $BUDGETNET_DATA, "
+        "else ./data",
+    )
     add("--out", type=Path, help="a new or empty folder; default: runs/DATASET-MODEL-RECIPE-seedN")
     add(
         "--resume",
@@ -186,7 +196,7 @@ def pick_model(text: str) -> tuple[nn.Module, budgetnet.Account]:
     planned = plan_model(text)
     _check_room(text, planned, planned.weight_bytes, torch.device("cpu"))
     model = models.get_model(text) if text in models.list_models() else models.build(text, IMAGE[0])
-    return model, budgetnet.account(model, IMAGE)
+    return model, budgetnet.account(model, IMAGE, name=text)
 
 
 def check_size(text: str, batch_size: int, device: torch.device) -> None:

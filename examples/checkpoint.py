@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from run_folder import FolderError, check_same, write_atomically
+from run_folder import FolderError, check_same, write_tensors
 
 FORMAT = 2
 
@@ -30,9 +29,7 @@ def write(
     tensors = {name: part.detach().cpu().contiguous() for name, part in parts.items()}
     about: dict[str, Any] = {"format": FORMAT, "rows": rows, "config": config}
     about["sha256"] = _digest(about, tensors)
-    path = folder / f"{_name(rows)}.safetensors"
-    header = {"about": json.dumps(about)}
-    write_atomically(path, lambda part: save_file(tensors, part, header))
+    write_tensors(folder / f"{_name(rows)}.safetensors", tensors, about)
     _drop(_found(folder)[:-2])
 
 

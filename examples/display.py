@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from torch import Tensor
 
-from mnist_data import Digits
+from mnist_data import ORIGINS, Digits
 from run_folder import TARGET
 
 REFRESH = 10  # steps; reading a loss waits for the device
@@ -78,10 +78,26 @@ def warn_digits(digits: Digits) -> None:
     if digits.why_not_mnist:
         text = (
             f"MNIST could be neither found nor downloaded.\n{digits.why_not_mnist}.\n\n{text}\n\n"
-            "For MNIST: go online, or pass --data-dir or $BUDGETNET_DATA, the folder that holds "
-            "MNIST/raw."
+            "For MNIST: go online, or name the folder that holds MNIST/raw with --data-dir or "
+            "$BUDGETNET_DATA."
         )
-    title = "[bold reverse red] THIS IS NOT MNIST [/]"
+    _banner("THIS IS NOT MNIST", text)
+
+
+def warn_evaluation(digits: Digits, trained_on: str) -> None:
+    """Nothing, where weights that learned from MNIST are measured on MNIST."""
+    other = ""
+    if digits.name != trained_on:
+        other = f"The weights were trained on {ORIGINS[trained_on]}, not on {digits.origin}.\n"
+    if digits.name == "digits":
+        other += f"This accuracy says nothing about MNIST or about {TARGET} %."
+        _banner("THIS IS NOT MNIST", other)
+    elif other:
+        _banner("NOT WHAT THE WEIGHTS WERE TRAINED ON", other.rstrip())
+
+
+def _banner(title: str, text: str) -> None:
+    title = f"[bold reverse red] {title} [/]"
     Console(highlight=False).print(Panel(text, title=title, border_style="bold red", padding=1))
 
 
@@ -89,7 +105,7 @@ def closing_words(result: dict[str, Any], folder: Path) -> str:
     words = (
         f"\n{result['model']}, {result['parameters']:,} parameters: {result['last']:.2f} % of "
         f"{result['test_images']:,} test digits ({result['dataset_origin']}) after "
-        f"{result['epochs']} epochs, {result['seconds']:.0f} s"
+        f"{result['epochs']} epoch{'s' if result['epochs'] > 1 else ''}, {result['seconds']:.0f} s"
     )
     if result["target"]:
         first = result["first_epoch_at_target"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
-from mnist_data import SIDE
+from mnist_data import SIDE, Affine
+from recipes import Recipe
 from run_folder import TARGET
 
 PREVIEW = 12  # digits, one column each
 COLUMNS, MOST_ERRORS = 12, 60
+WIDTH = 10  # inches, of a figure
 GAP = 3  # pixels between two digits
 TRAIN, TEST, MARK = "#d9742b", "#1f5fa8", "#b3261e"
 INK, FAINT, GRID = "#222222", "#6b6b6b", "#e4e4e4"
@@ -25,42 +30,93 @@ DPI = 160
 ACCURACIES = [0, 50, 80, 90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.8, 99.9, 99.95]
 
 
+def titled(figure: Figure, title: str, **place: Any) -> None:
+    """Set the title over a figure, folded to its width."""
+    figure.suptitle(folded(title, figure.get_figwidth()), x=0.01, ha="left", fontsize=13,
+                    color=INK, **place)  # fmt: skip
+
+
+def folded(title: str, inches: float) -> str:
+    return textwrap.fill(title, int(inches * 9))  # so many of its letters fill an inch
+
+
+def _box(figure: Figure, left: float, top: float, width: float, height: float) -> Any:
+    """Where axes go, in shares of the figure, from inches that are counted from its upper left."""
+    wide, high = figure.get_size_inches()
+    return left / wide, 1 - (top + height) / high, width / wide, height / high
+
+
 # ---------------------------------------------------------------------------- curves
 
+Runs = list[list[dict[str, Any]]]  # of every run the rows of its epochs
 
-def curves(runs: list[list[dict[str, Any]]], title: str) -> Figure:
+
+def curves(runs: Runs, title: str, recipe: Recipe, seeds: Sequence[int] = ()) -> Figure:
     """Loss and accuracy of train and test over the epochs, the last few tenths in full view.
 
-    Of several runs the mean is drawn, in a band from the least to the greatest.
+    Of several runs the mean is drawn, in a band from the least to the greatest. A single epoch
+    makes no curve: then the runs stand side by side.
     """
-    figure = Figure(figsize=(10, 4.4), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.6), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
-    numbers = [epoch["epoch"] for epoch in runs[0]]
-    lines = (("train", TRAIN, "train, augmented, while learning"), ("test", TEST, "test"))
-    for part, colour, label in lines:
-        for axes, values in (
-            (left, [[epoch[f"{part}_loss"] for epoch in run] for run in runs]),
-            (right, [[miss(epoch[f"{part}_accuracy"]) for epoch in run] for run in runs]),
-        ):
-            style = {"color": colour, "marker": "o", "markersize": 4, "lw": 1.8, "label": label}
-            axes.plot(numbers, np.mean(values, axis=0), **style)
-            if len(runs) > 1:
-                low, high = np.min(values, axis=0), np.max(values, axis=0)
-                axes.fill_between(numbers, low, high, color=colour, alpha=0.18, lw=0)
-    names = ("cross entropy", "accuracy, %, on the log scale of what is missing to 100")
+    draw = _draw_epochs if len(runs[0]) > 1 else _draw_runs
+    for part, colour, label in zip(("train", "test"), (TRAIN, TEST), measured(recipe), strict=True):
+        style = {"color": colour, "marker": "o", "markersize": 4, "lw": 1.8, "label": label}
+        draw(left, [[epoch[f"{part}_loss"] for epoch in run] for run in runs], style)
+        draw(right, [[miss(epoch[f"{part}_accuracy"]) for epoch in run] for run in runs], style)
+    loss = "loss: of train with the teacher's share" if recipe.distill else "cross entropy"
+    names = (loss, "accuracy, %, on the log scale of what is missing to 100")
     for axes, name in zip((left, right), names, strict=True):
         axes.set_title(name, loc="left", fontsize=10.5, color=FAINT)
         axes.set_yscale("log")
-        axes.set_xlabel("epoch", color=FAINT)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+        if len(runs[0]) > 1:
+            axes.set_xlabel("epoch", color=FAINT)
+            ticks = MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+            axes.xaxis.set_major_locator(ticks)
+        else:
+            _name_runs(axes, seeds or [0])
         quiet(axes)
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     left.yaxis.set_minor_locator(NullLocator())
-    left.legend(frameon=False, fontsize=10)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2,
+                  frameon=False, fontsize=9.5)  # fmt: skip
     _accuracy_axis(right, runs)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK)
+    titled(figure, title)
     return figure
+
+
+def measured(recipe: Recipe) -> tuple[str, str]:
+    """How the two curves were measured, and so why test may be ahead of train."""
+    moved = recipe.augment != Affine() or recipe.early
+    return (
+        f"train: mean of each epoch, while learning{' on augmented images' if moved else ''}",
+        "test: after each epoch, on plain images (so it can beat train)",
+    )
+
+
+def _draw_epochs(axes: Axes, values: list[list[float]], style: dict[str, Any]) -> None:
+    numbers = range(1, len(values[0]) + 1)
+    axes.plot(numbers, np.mean(values, axis=0), **style)
+    if len(values) > 1:
+        low, high = np.min(values, axis=0), np.max(values, axis=0)
+        axes.fill_between(numbers, low, high, color=style["color"], alpha=0.18, lw=0)
+
+
+def _draw_runs(axes: Axes, values: list[list[float]], style: dict[str, Any]) -> None:
+    mean = float(np.mean(values))
+    axes.plot(
+        range(len(values)), [value for (value,) in values], **style | {"lw": 0, "markersize": 7}
+    )
+    axes.axhline(mean, color=style["color"], lw=1.4, alpha=0.5)
+
+
+def _name_runs(axes: Axes, seeds: Sequence[int]) -> None:
+    step = math.ceil(len(seeds) / 20)
+    axes.set_xticks(range(0, len(seeds), step), [str(seed) for seed in seeds[::step]])
+    axes.set_xlim(-0.6, len(seeds) - 0.4)
+    lines = "; the lines are their means" if len(seeds) > 1 else ""
+    axes.set_xlabel(f"seed, after a single epoch{lines}", color=FAINT)
 
 
 def miss(accuracy: float) -> float:
@@ -76,54 +132,87 @@ def quiet(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def _accuracy_axis(axes: Axes, runs: list[list[dict[str, Any]]]) -> None:
+def _accuracy_axis(axes: Axes, runs: Runs) -> None:
     epochs = [epoch for run in runs for epoch in run]
     both = [epoch[f"{part}_accuracy"] for epoch in epochs for part in ("train", "test")]
-    low, high = miss(min(both)) * 1.25, miss(max(*both, 99.0)) / 1.35
+    mnist = epochs[0]["dataset"] == "mnist"
+    low, high = miss(min(both)) * 1.25, miss(max(*both, TARGET if mnist else 0)) / 1.35
+    ticks = _ticks(100 - low, 100 - high)
+    if mnist and TARGET not in ticks:
+        ticks = sorted([*ticks, TARGET])
+    axes.set_yticks([miss(a) for a in ticks], [f"{a:g}" for a in ticks])
     axes.set_ylim(low, high)  # upside down: better is higher
-    axes.set_yticks([miss(a) for a in ACCURACIES], [f"{a:g}" for a in ACCURACIES])
-    axes.set_ylim(low, high)
     axes.yaxis.set_minor_locator(NullLocator())
-    last = epochs[-1]
     mean = float(np.mean([run[-1]["test_accuracy"] for run in runs]))
     axes.annotate(
-        f"{mean:.2f}", (last["epoch"], miss(mean)),
-        xytext=(8, 0), textcoords="offset points", annotation_clip=False,
+        f"{mean:.2f}", (1, miss(mean)), xycoords=("axes fraction", "data"),
+        xytext=(4, 0), textcoords="offset points", annotation_clip=False,
         va="center", color=TEST, fontsize=10, fontweight="bold",
     )  # fmt: skip
-    if last["dataset"] == "mnist":
+    if mnist:
         axes.axhline(miss(TARGET), color=MARK, lw=1, ls=(0, (5, 3)))
-        axes.get_yticklabels()[ACCURACIES.index(TARGET)].set_color(MARK)
+        axes.get_yticklabels()[ticks.index(TARGET)].set_color(MARK)
+
+
+def _ticks(least: float, most: float) -> list[float]:
+    """The usual accuracies between two, or where these are few, as many as make a scale."""
+    ticks = [accuracy for accuracy in ACCURACIES if least <= accuracy <= most]
+    for step in (10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05):
+        if len(ticks) > 4:
+            break
+        ticks = [round(k * step, 2) for k in range(math.ceil(least / step), int(most / step) + 1)]
+        ticks = [accuracy for accuracy in ticks if accuracy >= 0]
+    return ticks
 
 
 # ---------------------------------------------------------------------------- digits
 
 
-def preview(rows: list[Tensor], origin: str) -> Figure:
-    """The same digits, normalised, in every row: plain in the first, augmented below.
+def views(recipe: Recipe) -> dict[str, int]:
+    """The rows of a preview below the plain digits: their names, and the width of their images.
+
+    There is one for every width that the recipe trains on, and a second where chance moves images.
+    """
+    rows: dict[str, int] = {}
+    for side, group in itertools.groupby(range(1, recipe.epochs + 1), recipe.side):
+        first, *_, last = [*group] * 2
+        name = f"epoch {first}" if first == last else f"epochs {first}-{last}"
+        rows[name + (f"\ncentre {side}x{side}" if side < SIDE else "")] = side
+        if recipe.augment != Affine():
+            rows[f"{name}\ndrawn again"] = side
+    plain = recipe.augment == Affine() and not recipe.early
+    return {} if plain else rows
+
+
+def preview(rows: Mapping[str, Tensor], origin: str) -> Figure:
+    """The same digits, normalised, in every named row: plain in the first, augmented below.
 
     Rows of images that are cropped for the early epochs are set in frames of full size.
     """
-    sides = [row.shape[-1] for row in rows]
-    rows = [F.pad(row, [(SIDE - row.shape[-1]) // 2] * 4, value=math.nan) for row in rows]
-    figure = Figure(figsize=(10, 0.72 * len(rows) + 0.5), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    low, high = float(rows[0].nan_to_num().min()), float(rows[0].nan_to_num().max())
-    shown = axes.imshow(
-        _mosaic(torch.cat(rows), len(rows[0])).numpy(), cmap="gray", vmin=low, vmax=high
-    )
-    names = ["plain"] + ["augmented" if side == SIDE else "early epochs" for side in sides[1:]]
-    axes.set_yticks([(SIDE + GAP) * k + SIDE / 2 for k in range(len(rows))], names)
+    images = [
+        F.pad(row, [(SIDE - row.shape[-1]) // 2] * 4, value=math.nan) for row in rows.values()
+    ]
+    mosaic = _mosaic(torch.cat(images), len(images[0]))
+    left, right, head = 1.0, 0.85, 0.45  # inches, for names, scale and title
+    width = WIDTH - left - right
+    height = width * mosaic.shape[0] / mosaic.shape[1]
+    figure = Figure(figsize=(WIDTH, head + height + 0.1), dpi=DPI)
+    axes = figure.add_axes(_box(figure, left, head, width, height))
+    low, high = float(images[0].nan_to_num().min()), float(images[0].nan_to_num().max())
+    shown = axes.imshow(mosaic.numpy(), cmap="gray", vmin=low, vmax=high)
+    axes.set_yticks([(SIDE + GAP) * k + SIDE / 2 for k in range(len(rows))], [*rows])
     axes.set_xticks([])
-    axes.tick_params(length=0, labelsize=10, labelcolor=INK)
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    bar = figure.colorbar(shown, cax=axes.inset_axes((1.015, 0.0, 0.013, 1.0)))
-    bar.set_label("network input", color=FAINT)
+    scale = figure.add_axes(_box(figure, left + width + 0.12, head, 0.1, height))
+    bar = figure.colorbar(shown, cax=scale)
+    bar.set_label("network input" if len(rows) > 1 else "input", color=FAINT)
     bar.ax.tick_params(colors=FAINT, length=0)
     bar.outline.set_visible(False)
-    title = f"{origin}, as the network sees it"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK)
+    titled(
+        figure, f"{origin}, as the network sees it", y=1 - 0.1 / figure.get_figheight(), va="top"
+    )
     return figure
 
 
@@ -141,28 +230,38 @@ def _mosaic(images: Tensor, columns: int) -> Tensor:
 
 
 def errors(images: Tensor, labels: Tensor, logits: Tensor, name: str) -> Figure:
-    """The misread test digits with truth and guess, the surest mistakes first."""
+    """The misread test digits with truth and guess, the surest mistakes first.
+
+    Few are drawn large, so that they fill the width.
+    """
     sureness, guesses = logits.softmax(1).max(1)
     wrong = (guesses != labels).nonzero()[:, 0]
     wrong = wrong[sureness[wrong].argsort(descending=True, stable=True)]
-    shown = wrong[:MOST_ERRORS]
-    rows = max(1, math.ceil(len(shown) / COLUMNS))
-    figure = Figure(figsize=(10, 1.08 * rows + 0.75), dpi=DPI)
+    shown = wrong[:MOST_ERRORS].tolist()
     title = f"{name}: {len(wrong)} of {len(labels):,} test digits misread"
     if len(wrong) > len(shown):
         title += f", the {len(shown)} surest shown"
-    figure.suptitle(title, x=0.02, y=1 - 0.16 / figure.get_figheight(), ha="left", va="top",
-                    fontsize=13, color=INK)  # fmt: skip
-    grid = figure.subplots(
-        rows, COLUMNS, squeeze=False,
-        gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.3 / figure.get_figheight(),
-                     "top": 1 - 0.55 / figure.get_figheight(), "wspace": 0.12, "hspace": 0.38},
-    )  # fmt: skip
-    for axes in grid.flat:
+    rows = math.ceil(len(shown) / COLUMNS)
+    columns = math.ceil(len(shown) / max(rows, 1))
+    cell, caption = WIDTH / max(columns, 4), 0.18  # inches
+    width = max(columns * cell, WIDTH / 2)
+    head = 0.2 + 0.22 * (1 + folded(title, width).count("\n"))
+    figure = Figure(figsize=(width, head + rows * (cell + caption)), dpi=DPI)
+    titled(figure, title, y=1 - 0.1 / figure.get_figheight(), va="top")
+    for place, k in enumerate(shown):
+        row, column = divmod(place, columns)
+        box = _box(figure, column * cell + 0.05, head + row * (cell + caption), *[cell - 0.1] * 2)
+        axes = figure.add_axes(box)
         axes.axis("off")
-    for axes, k in zip(grid.flat, shown.tolist(), strict=False):
         axes.imshow(images[k, 0].numpy(), cmap="gray_r", vmin=0, vmax=255)
-        caption = {"transform": axes.transAxes, "va": "top", "fontsize": 8.5}
-        axes.text(0.0, -0.04, f"{labels[k]}", color=INK, fontweight="bold", **caption)
-        axes.text(0.17, -0.04, f"read as {guesses[k]}", color=MARK, **caption)
+        _caption(axes, int(labels[k]), int(guesses[k]), size=min(11, 10 * cell))
     return figure
+
+
+def _caption(axes: Axes, truth: int, guess: int, size: float) -> None:
+    """Both in the middle below a digit, in colours of their own."""
+    style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points",
+                             "va": "top", "fontsize": size}  # fmt: skip
+    start = -3 * size  # half the width of both
+    axes.annotate(f"{truth}", (0.5, 0), xytext=(start, -2), color=INK, fontweight="bold", **style)
+    axes.annotate(f"read as {guess}", (0.5, 0), xytext=(start + size, -2), color=MARK, **style)

@@ -63,7 +63,10 @@ else:
         """Lock the folder itself: no file is left, and none can be deleted under the lock."""
         import fcntl
 
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError as error:  # which is a busy one where a lock is asked for
+            raise FolderError(f"cannot read {folder}: {error.strerror}") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -34,6 +34,7 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+ORIGINS = {"mnist": "MNIST", "digits": "scikit-learn's digits"}
 DOWNLOAD_TIMEOUT = 20.0  # seconds; a firewall that drops packets would hold us for ever
 
 
@@ -68,71 +69,84 @@ class Digits:
 def load(wanted: Literal["auto", "mnist", "digits"], data_dir: Path | None = None) -> Digits:
     """MNIST from `data_dir`, else `$BUDGETNET_DATA`, else `./data`, downloaded when absent.
 
-    With "auto", the digits of scikit-learn stand in where MNIST can be neither found nor
-    downloaded; `why_not_mnist` then says why. Damaged files raise `DataError` in either case:
-    nobody wants a smaller data set because a file broke.
+    With "auto", the digits of scikit-learn stand in where nobody named a folder and MNIST can be
+    neither found in `./data` nor downloaded; `why_not_mnist` then says why. Damaged files raise
+    `DataError` in either case: nobody wants a smaller data set because a file broke.
     """
     if wanted == "digits":
         return sklearn_digits()
-    root, named_by = _root(data_dir)
-    raw = root / "MNIST" / "raw"
-    missing = _missing(raw, named_by)
+    folder, named_by = _folder(data_dir)
+    raw, missing = _find(folder, named_by)
     if missing:
         print(f"downloading MNIST into {raw}", file=sys.stderr)
         try:
-            _download(root)
+            _download(raw)
         except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            # not str(error), which names the temporary folder of the download
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             lack = "no MNIST" if len(missing) == 4 else f"no {', '.join(missing)}"
             found = f"{lack} in {raw} ({named_by}); downloading failed: {reason}"
-            if wanted == "mnist":
+            if wanted == "mnist" or named_by != DEFAULT:
                 raise DataError(
-                    f"{found}. Point --data-dir or $BUDGETNET_DATA at the folder that "
-                    "holds MNIST/raw, or use --dataset digits"
+                    f"{found}. Go online, or name the folder that holds MNIST/raw with --data-dir "
+                    "or $BUDGETNET_DATA; --dataset digits takes scikit-learn's digits instead"
                 ) from error
             return sklearn_digits(why_not_mnist=found)
-    return _read_mnist(root)
+    return _read_mnist(raw)
 
 
-def _root(data_dir: Path | None) -> tuple[Path, str]:
+DEFAULT = "the default place"
+
+
+def _folder(data_dir: Path | None) -> tuple[Path, str]:
     if data_dir is not None:
         return data_dir, "--data-dir"
     if os.environ.get("BUDGETNET_DATA"):
         return Path(os.environ["BUDGETNET_DATA"]), "$BUDGETNET_DATA"
-    return Path("data"), "the default place"
+    return Path("data"), DEFAULT
 
 
-def _missing(raw: Path, named_by: str) -> list[str]:
+def _find(folder: Path, named_by: str) -> tuple[Path, list[str]]:
+    """Where the files of MNIST lie, or are to lie, and which of them are missing there.
+
+    `folder` holds MNIST/raw; whoever names MNIST or MNIST/raw itself means the same.
+    """
+    places = [folder / "MNIST" / "raw", folder / "raw", folder]
+    inside = Path(os.path.abspath(folder)).parts[-2:]
+    first = 2 if inside == ("MNIST", "raw") else 1 if inside[-1:] == ("MNIST",) else 0
+    names = [f"{part}-{kind}" for part in MNIST_SIZES for kind in (IMAGES, LABELS)]
     try:
-        for folder in (raw.parent.parent, raw.parent, raw):
-            if folder.exists() and not folder.is_dir():
-                raise DataError(f"{folder} ({named_by}) is a file; a data folder is needed")
-            if folder.is_dir():
-                os.listdir(folder)
-        names = [f"{part}-{kind}" for part in MNIST_SIZES for kind in (IMAGES, LABELS)]
-        return [name for name in names if not (raw / name).is_file()]
+        lacking = {
+            place: [name for name in names if not (place / name).is_file()]
+            for place in places[first:] + places[:first]
+        }
+        raw = min(lacking, key=lambda place: len(lacking[place]))
+        for place in (folder, raw.parent, raw):
+            if place.exists() and not place.is_dir():
+                raise DataError(f"{place} ({named_by}) is a file; a data folder is needed")
+            if place.is_dir() and place.is_relative_to(folder):
+                os.listdir(place)
     except PermissionError as error:
         raise DataError(f"cannot read {error.filename} ({named_by}): {error.strerror}") from error
+    return raw, lacking[raw]
 
 
-def _download(root: Path) -> None:
+def _download(raw: Path) -> None:
     """Download beside the final place and move file by file, so that no half file is left."""
     from torchvision.datasets import MNIST
 
-    was_there = root.is_dir()
-    root.mkdir(parents=True, exist_ok=True)
+    made = [place for place in (raw, *raw.parents) if not place.exists()]
+    raw.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as staging:
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=raw) as staging:
             with _quietly(DOWNLOAD_TIMEOUT):
                 MNIST(staging, download=True)
-            target = root / "MNIST" / "raw"
-            target.mkdir(parents=True, exist_ok=True)
             for file in (Path(staging) / "MNIST" / "raw").glob("*-ubyte"):
-                file.replace(target / file.name)
+                file.replace(raw / file.name)
     finally:
-        if not was_there:
+        for place in made:
             with contextlib.suppress(OSError):
-                root.rmdir()  # only succeeds while empty
+                place.rmdir()  # only succeeds while empty
 
 
 @contextlib.contextmanager
@@ -147,15 +161,14 @@ def _quietly(timeout: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _read_mnist(root: Path) -> Digits:
-    from torchvision.datasets import MNIST
+def _read_mnist(raw: Path) -> Digits:
+    from torchvision.datasets.mnist import read_image_file, read_label_file
 
     splits = {}
     for part, expected in MNIST_SIZES.items():
-        raw = root / "MNIST" / "raw"
         try:
-            data = MNIST(str(root), train=part == "train")
-            images, labels = data.data, data.targets
+            images = read_image_file(str(raw / f"{part}-{IMAGES}"))
+            labels = read_label_file(str(raw / f"{part}-{LABELS}"))
         except PermissionError as error:
             raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
         except Exception as error:  # the reader asserts, or fails in numpy, on a broken file
@@ -170,8 +183,8 @@ def _read_mnist(root: Path) -> Digits:
                     f"the SHA-256 of {name} is {found[:12]}..., MNIST's is {SHA256[name][:12]}..."
                 )
                 raise _damaged(raw, part, fact)
-        splits[part] = Split(images[:, None].contiguous(), labels.long())
-    return Digits("mnist", "MNIST", splits["train"], splits["t10k"])
+        splits[part] = Split(images[:, None].contiguous(), labels)
+    return Digits("mnist", ORIGINS["mnist"], splits["train"], splits["t10k"])
 
 
 def _damaged(raw: Path, part: str, fact: str) -> DataError:
@@ -193,7 +206,7 @@ def sklearn_digits(why_not_mnist: str = "") -> Digits:
     test = torch.arange(len(labels)) % 5 == 4  # fixed, and spread over all the writers
     return Digits(
         "digits",
-        "scikit-learn's digits",
+        ORIGINS["digits"],
         Split(images[~test], labels[~test]),
         Split(images[test], labels[test]),
         why_not_mnist,

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import math
 import os
 import shlex
@@ -50,11 +51,11 @@ try:
     from display import Display, closing_words, seeds_table, warn_digits
     from locking import locked
     from mnist_data import DataError, Digits, load, normalise
-    from recipes import RECIPES, Recipe
+    from recipes import RECIPES, Recipe, descriptions
     from trained import load_run, print_accuracy
     from trainer import Training, World, predict, train
 except ModuleNotFoundError as missing:
-    print(f'{missing.name} is missing: pip install "budgetnet[examples]"', file=sys.stderr)
+    print(f'{missing.name} is missing: pip install -e ".[examples]"', file=sys.stderr)
     sys.exit(2)
 
 
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> Path | None:
         with alone(folder):
             if folder:
                 begin(folder, config, made=folder != args.out)
+                args.resume = folder  # what goes on with it from here, see `how_to_go_on`
             return go_on(config, folder, digits, device)
 
 
@@ -305,22 +307,25 @@ def finish(
 
     recipe, generator = learner.recipe, learner.generator
     header = {"model": result["model"], "dataset": digits.name, "recipe": result["recipe"]}
-    digest = run_folder.write_weights(folder / "weights.safetensors", learner.result, header)
+    weights = folder / "weights.safetensors"
+    digest = hashlib.sha256(run_folder.write_tensors(weights, learner.result.state_dict(), header))
     name = f"{result['model']} on {digits.origin}"
     logits = predict(learner.result, learner.test_set.images).cpu()
     shown = digits.train.images[: figures.PREVIEW].to(generator.device)
-    sides = [recipe.side(1), recipe.side(1), recipe.side(recipe.epochs)]
-    moved = [recipe.augment.matrices(len(shown), generator) for _ in sides]
-    pairs = zip(moved, sides, strict=True)
-    views = [shown, *(recipe.augment(shown, matrices, side) for matrices, side in pairs)]
+    rows_shown = {"plain": shown}
+    for row, side in figures.views(recipe).items():
+        matrices = recipe.augment.matrices(len(shown), generator)
+        rows_shown[row] = recipe.augment(shown, matrices, side)
+    seen = {row: normalise(view).cpu() for row, view in rows_shown.items()}
+    title = f"{name}, {result['recipe']} recipe"
     pictures = {
-        "curves.png": figures.curves([rows], f"{name}, {result['recipe']} recipe"),
-        "preview.png": figures.preview([normalise(view).cpu() for view in views], digits.origin),
+        "curves.png": figures.curves([rows], title, recipe, [result["seed"]]),
+        "preview.png": figures.preview(seen, digits.origin),
         "errors.png": figures.errors(digits.test.images, digits.test.labels, logits, name),
     }
     for file, figure in pictures.items():
         run_folder.write_atomically(folder / file, figure.savefig)
-    run_folder.write_json(folder / "summary.json", result | {"weights_sha256": digest})
+    run_folder.write_json(folder / "summary.json", result | {"weights_sha256": digest.hexdigest()})
     checkpoint.remove(folder)
     print(closing_words(result, folder))
 
@@ -366,8 +371,13 @@ def finish_seeds(folder: Path, config: dict[str, Any], summaries: list[dict[str,
     import figures
 
     runs = [run_folder.read_rows(run_folder.of_seed(folder, seed)) for seed in config["seeds"]]
-    title = f"{config['model']} on {config['dataset_origin']}, {config['recipe']} recipe"
-    picture = figures.curves(runs, f"{title}: mean of {len(runs)} seeds, from least to most")
+    title = f"{config['model']} on {config['dataset_origin']}, {config['recipe']} recipe: "
+    title += (
+        f"{len(runs)} seeds"
+        if len(runs[0]) == 1
+        else (f"mean of {len(runs)} seeds, from least to most")
+    )
+    picture = figures.curves(runs, title, Recipe.read(config["settings"]), config["seeds"])
     run_folder.write_atomically(folder / "curves.png", picture.savefig)
     shared = {key: summaries[0][key] for key in run_folder.FACTS}
     result = run_folder.summarise_seeds(summaries) | config | shared
@@ -379,7 +389,7 @@ def finish_seeds(folder: Path, config: dict[str, Any], summaries: list[dict[str,
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = arguments.parse(sys.argv[1:] if argv is None else argv, RECIPES)
+    args = arguments.parse(sys.argv[1:] if argv is None else argv, descriptions())
     try:
         run(args)
         sys.stdout.flush()
@@ -387,19 +397,39 @@ def main(argv: list[str] | None = None) -> int:
     except (arguments.UsageError, DataError, run_folder.FolderError) as error:
         return refused(str(error))
     except KeyboardInterrupt:
-        print(f"\nstopped; {GO_ON}", file=sys.stderr)
+        if is_first():
+            print(f"\nstopped{how_to_go_on(args)}", file=sys.stderr)
         return 130
     except Exception as error:  # one line, whatever it is
         if args.debug:
             raise
-        return refused(_unexpected(error) + ("" if args.evaluate else f"; {GO_ON}"))
+        return refused(_unexpected(error) + how_to_go_on(args))
 
 
-GO_ON = "--resume FOLDER goes on from the last complete epoch"
+def how_to_go_on(args: argparse.Namespace) -> str:
+    """The very command that takes up what was stopped, where there is something to take up."""
+    folder = args.resume
+    if folder is None or not (folder / "config.json").exists():
+        return ""
+    if (folder / "summary.json").exists():
+        return f"; {folder} holds the finished run"
+    shared = os.environ.get("WORLD_SIZE")
+    command = ["torchrun", "--nproc-per-node", shared] if shared else ["python"]
+    command += [sys.argv[0], "--resume", str(folder)]
+    if args.data_dir:
+        command += ["--data-dir", str(args.data_dir)]
+    if args.device != "auto":
+        command += ["--device", args.device]
+    return f"; go on from the last complete epoch with: {shlex.join(command)}"
+
+
+def is_first() -> bool:
+    """Whether this process speaks for all that share a run, also once they have parted."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def refused(why: str) -> int:
-    if os.environ.get("RANK", "0") == "0":
+    if is_first():
         print(f"mnist_s6.py: error: {why}", file=sys.stderr)
     return 2
 

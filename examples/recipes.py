@@ -143,3 +143,22 @@ RECIPES = {
         augment=Affine(degrees=15, crop=22, crop_chance=0.1),
     ),
 }
+
+PURPOSES = {
+    "default": "s6 to 99.4 % and beyond",
+    "one": "without augmentation, for a first look",
+    "short": "s6 as far as two epochs take it",
+    "long": "gentler augmentation, for accuracy",
+    "distilled": "like long, and learns from a --teacher as well",
+    "small": "for networks below 10,000 parameters",
+    "report": "as the course report trained s6",
+}
+
+
+def descriptions() -> dict[str, str]:
+    """What each recipe does, in a line."""
+    return {
+        name: f"{recipe.epochs:2} epoch{'s' if recipe.epochs > 1 else ' '} in batches of "
+        f"{recipe.batch_size:3}: {PURPOSES[name]}"
+        for name, recipe in RECIPES.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors.torch import save
+from torch import Tensor
 
 import budgetnet
 
@@ -50,6 +52,11 @@ def create(out: Path | None, *facts: str) -> Path:
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
+            if not os.access(out, os.R_OK | os.W_OK | os.X_OK):
+                reason = os.strerror(errno.EACCES)
+                raise FolderError(
+                    f"cannot write into {out}: {reason}; name another folder with --out"
+                )
             if any(out.iterdir()):
                 raise FolderError(f"{out} is not empty; name a new folder with --out")
             return out
@@ -243,8 +250,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with part.open("rb") as written:
             os.fsync(written.fileno())  # else a power cut can leave the new name with no content
         os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split()).replace(part.name, path.name)
         raise FolderError(
             f"cannot write {path}: {reason}; what was complete before is kept"
         ) from error
@@ -263,15 +270,14 @@ def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def write_weights(path: Path, model: torch.nn.Module, about: dict[str, str]) -> str:
-    """Save the weights as safetensors, `about` in the file's header; return its SHA-256."""
-    from safetensors.torch import save_file
-
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any) -> bytes:
+    """Write tensors as safetensors, `about` in the file's header; return what was written."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One key: safetensors writes several in random order, and equal runs should leave equal files.
-    header = {"about": json.dumps(about)}
-    write_atomically(path, lambda part: save_file(tensors, part, header))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    # Its own writing of files ends in ones that nobody but their owner may read.
+    data = save(tensors, {"about": json.dumps(about)})
+    write_atomically(path, lambda part: part.write_bytes(data))
+    return data
 
 
 def summarise_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:

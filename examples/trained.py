@@ -12,7 +12,8 @@ from torch import nn
 
 import arguments
 import run_folder
-from mnist_data import load
+from display import warn_evaluation
+from mnist_data import ORIGINS, load
 from trainer import World, evaluate
 
 
@@ -42,14 +43,20 @@ def load_run(folder: Path, sha256: str | None = None) -> nn.Module:
 
 
 def print_accuracy(args: argparse.Namespace, device: torch.device) -> None:
-    """Measure a finished run, or shipped weights, on the test digits."""
+    """Measure a finished run, or shipped weights, on the test digits of what they learned from."""
     if Path(args.evaluate).is_dir():
         model, name = load_run(Path(args.evaluate)), args.evaluate
+        trained_on = run_folder.read_config(Path(args.evaluate))["dataset"]
     else:
         model = arguments.pick_pretrained(args.model, args.evaluate)
-        name = f"{args.model}, weights {args.evaluate!r}"
-    digits = load(args.dataset, args.data_dir)
+        name, trained_on = f"{args.model}, weights {args.evaluate!r}", "mnist"
+    digits = load(trained_on if args.dataset == "auto" else args.dataset, args.data_dir)
     model.to(device).to(memory_format=torch.channels_last)
     _, accuracy = evaluate(model, digits.test.to(device))
-    if World().rank == 0:
-        print(f"{name}: {accuracy:.2f} % of {len(digits.test):,} test digits ({digits.origin})")
+    if World().rank:
+        return
+    origin = digits.origin
+    if digits.name != trained_on:
+        origin += f", not what they were trained on: {ORIGINS[trained_on]}"
+    warn_evaluation(digits, trained_on)
+    print(f"{name}: {accuracy:.2f} % of {len(digits.test):,} test digits ({origin})")

@@ -2,6 +2,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def _untouched(request, monkeypatch):
             assert not changes, f"account has changed {changes}"
 
     monkeypatch.setattr(trace, "running", checked)
+
+
+@pytest.fixture
+def shared_folder():
+    """A folder that every user can reach, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ try:
     import onnxruntime
     import onnxscript  # noqa: F401 - torch needs it
 except ImportError as error:
-    missing = f'needs {error.name}: pip install "budgetnet[onnx]"'
+    missing = f'needs {error.name}: pip install -e ".[onnx]"'
 else:
     missing = ""
 needs_onnx = pytest.mark.skipif(bool(missing), reason=missing)
@@ -218,7 +218,7 @@ def test_a_missing_package_is_named(package, monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, name, None if name == package else sys)
     with pytest.raises(ExportError) as caught:
         to_onnx(models.build("c4"), IMAGE, tmp_path / "net.onnx")
-    assert f'ONNX files need {package}. pip install "budgetnet[onnx]"' == str(caught.value)
+    assert f'ONNX files need {package}. pip install -e ".[onnx]"' == str(caught.value)
 
 
 def test_the_packages_are_those_of_the_extra():

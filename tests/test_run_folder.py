@@ -4,8 +4,10 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -23,6 +25,26 @@ sys.argv = sys.argv[2:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """  # the size of a file at which writing fails as on a full disk
+
+UNPRIVILEGED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import sklearn.datasets, torchvision.datasets
+import figures, mnist_s6
+sklearn.datasets.load_digits()
+if os.geteuid() == 0:
+    os.setuid(65534)
+sys.exit(mnist_s6.main(sys.argv[2:]))
+"""  # as a user whom permissions bind, which root is not; who may not read where Python lies
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs permissions and signals of POSIX")
+
+
+def unprivileged(*arguments):
+    """What the example says on stderr when it refuses a user who is not root."""
+    call = [sys.executable, "-c", UNPRIVILEGED, str(SCRIPT.parent), *map(str, arguments)]
+    run = subprocess.run(call, capture_output=True, text=True, timeout=120)
+    assert (2, "") == (run.returncode, run.stdout), run.stderr
+    return run.stderr
 
 
 def main(*arguments):
@@ -300,6 +322,101 @@ def test_two_processes_do_not_share_a_folder_and_a_killed_one_holds_nothing(tmp_
     stopped.stderr.close()
 
 
+@posix
+@pytest.mark.parametrize("stop", ["before the first epoch", "after an epoch"])
+def test_ctrl_c_says_the_very_command_that_goes_on(stop, tmp_path, runs):
+    """In a folder whose name a shell would take apart."""
+    folder = tmp_path / "my run"
+    run = process(*TINY, "--device", "cpu", "--out", folder, stdout=subprocess.DEVNULL)
+    wait_for(folder / ("config.json" if "before" in stop else "checkpoint-00002.safetensors"), run)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert 130 == run.returncode
+    *_, line = err.splitlines()
+    start, _, command = line.partition(": ")
+    assert "stopped; go on from the last complete epoch with" == start
+    expected = ["python", str(SCRIPT), "--resume", str(folder), "--device", "cpu"]
+    assert expected == shlex.split(command)
+    finish(*expected[2:])
+    assert_as_left(runs / "done", folder)
+
+
+def test_ctrl_c_before_there_is_a_folder_promises_nothing(tmp_path, monkeypatch):
+    import mnist_s6
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mnist_s6, "load", stop)
+    monkeypatch.chdir(tmp_path)
+    assert (130, "", "\nstopped\n") == main(*TINY)
+
+
+# ---------------------------------------------------------------------------- what is written
+
+
+@posix
+@pytest.mark.parametrize("mask", [0o022, 0o027])
+def test_files_have_the_permissions_that_the_umask_leaves(mask, tmp_path):
+    before = os.umask(mask)
+    try:
+        finish(*TINY[:-1], "1", "--out", tmp_path / "run")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "run").iterdir()}
+    assert dict.fromkeys(modes, 0o666 & ~mask) == modes
+    assert "weights.safetensors" in modes
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o555, 0o333, 0o000])
+def test_a_folder_that_may_not_be_written_is_one_line(mode, shared_folder):
+    folder = shared_folder / "mine"
+    folder.mkdir()
+    folder.chmod(mode)
+    (line,) = unprivileged(*TINY, "--out", folder).splitlines()
+    assert f"mnist_s6.py: error: cannot write into {folder}: Permission denied; " in line
+    assert "name another folder with --out" in line
+    folder.chmod(0o700)
+    assert [] == os.listdir(folder)
+
+
+@posix
+def test_a_folder_that_may_not_be_read_is_not_said_to_be_in_use(shared_folder):
+    folder = shared_folder / "mine"
+    folder.mkdir()
+    folder.chmod(0o000)
+    (line,) = unprivileged("--resume", folder).splitlines()
+    assert f"mnist_s6.py: error: cannot read {folder}: Permission denied" == line
+
+
+@posix
+def test_what_cannot_be_written_is_named_and_nothing_temporary(cut):
+    """A folder is where the file should be, so that it is complete and cannot be put there."""
+    (cut / "weights.safetensors").mkdir()
+    line = refusal("--resume", cut)
+    assert f"cannot write {cut / 'weights.safetensors'}: Is a directory; " in line
+    assert ".weights" not in line
+
+
+def test_the_table_bears_the_name_of_the_network(done, runs):
+    assert finish(*TINY[:2], "--epochs", 1, "--out", done.parent / "s6").startswith("s6  (input 1x")
+    out = finish(*TINY[:-1], "1", "--out", done.parent / "other")
+    assert out.startswith("c4 p c8 gap10  (input 1x28x28)\n")
+
+
+def test_help_says_what_every_recipe_does():
+    from recipes import RECIPES
+
+    code, out, _ = main("--help")
+    assert 0 == code
+    _, _, part = out.partition("\nrecipes:\n")
+    lines = [line.split() for line in part.splitlines()]
+    assert list(RECIPES) == [words[0] for words in lines]
+    assert [str(recipe.epochs) for recipe in RECIPES.values()] == [words[1] for words in lines]
+    assert all(len(words) > 5 for words in lines)
+
+
 # ---------------------------------------------------------------------------- no room
 
 
@@ -310,7 +427,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after(tmp_path, runs):
     run = process(*TINY, "--out", folder, limit=4096)
     _, err = run.communicate()
     assert (2, 1) == (run.returncode, len(err.splitlines())), err
-    assert f"cannot write {folder}" in err
+    assert f"cannot write {folder / 'checkpoint-00001.safetensors'}: File too large; " in err
     assert {"config.json", "metrics.jsonl"} == {path.name for path in folder.iterdir()}
     finish("--resume", folder)
     assert_as_left(runs / "done", folder)

@@ -121,7 +121,7 @@ def _check_plot(args: argparse.Namespace) -> None:
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        remedy = 'pip install "budgetnet[examples]"'
+        remedy = 'pip install -e ".[examples]"'
         raise ArgumentError(explain("--plot needs matplotlib", remedy=remedy))
 
 

@@ -245,7 +245,7 @@ def _add_export(commands: Any) -> None:
         description="""Write a network at inference as an ONNX file that takes any batch size, every
             BatchNorm folded into the convolution before it. onnxruntime runs the file before it is
             put in place: nothing is written that does not compute what the model does. Needs
-            pip install "budgetnet[onnx]".""",
+            pip install -e ".[onnx]".""",
         epilog="""examples: budgetnet export s6 --weights mnist -o s6.onnx;
             budgetnet export torchvision.models:resnet18 --input 3x224x224 -o resnet18.onnx""",
     )

@@ -122,7 +122,7 @@ def _check_packages() -> None:
         except ImportError:
             missing.append(package)
     if missing:
-        remedy = 'pip install "budgetnet[onnx]"'
+        remedy = 'pip install -e ".[onnx]"'
         raise ExportError(explain(f"ONNX files need {', '.join(missing)}", remedy=remedy))
 
 

@@ -25,6 +25,13 @@ def plot_fields(account: Account, file: Path) -> None:
     is not one image.
     """
     check_plot(account, file)
+    picture = io.BytesIO()
+    draw_fields(account).savefig(picture, format=file.suffix[1:], dpi=150)
+    write_whole(file, picture.getvalue())
+
+
+def draw_fields(account: Account) -> Any:
+    """The figure of matplotlib that `plot_fields` writes."""
     from matplotlib.figure import Figure
 
     layers = account.layers()
@@ -34,9 +41,7 @@ def plot_fields(account: Account, file: Path) -> None:
     _draw_regions(regions, account, layers, colours)
     _draw_growth(growth, curves_of(account, layers)[0], layers, colours)
     figure.suptitle(f"{account.name}  (input {account.input_text})", fontsize=11)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=file.suffix[1:], dpi=150)
-    write_whole(file, picture.getvalue())
+    return figure
 
 
 def check_plot(account: Account, file: Path) -> None:
@@ -49,7 +54,7 @@ def check_plot(account: Account, file: Path) -> None:
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        remedy = 'pip install "budgetnet[examples]"'
+        remedy = 'pip install -e ".[examples]"'
         raise ArgumentError(explain("--plot needs matplotlib", remedy=remedy))
 
 
@@ -102,10 +107,10 @@ def _draw_growth(
     if curve.mark is not None:
         axes.axvline(curve.mark, color="#b8400a", linestyle=":", linewidth=1)
     axes.set_title(curve.note, fontsize=9)
-    step = -(-len(layers) // MOST_NAMED)
-    places = range(0, len(layers), step)
+    places = [*known][:: max(1, -(-len(known) // MOST_NAMED))]
     names = [layers[i].path or layers[i].kind for i in places]
-    axes.set_xticks([*places], names, rotation=40, ha="right", fontsize=7.5)
+    axes.set_xticks(places, names, rotation=40, ha="right", fontsize=7.5)
+    axes.tick_params(axis="y", labelsize=8)
     axes.set_ylabel("receptive field", fontsize=9)
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
