@@ -1,4 +1,4 @@
-"""What design, rescale and marginal_costs give: networks that build, code that runs, clear words."""
+"""What `design`, `rescale` and `marginal_costs` give: networks, code that runs, clear words."""
 
 import json
 import random

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.files import read_text
-from ..accounting.geometry import shape_text
+from ..accounting.geometry import parse_shape, shape_text
 from ..budget.budget import LIMITS, Budget
 from ..budget.limits import GROWING, parse_growth
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .checks import Check
-from .targets import parse_shape
 
 KEYS = ("name", "model", "input", "set", "message", "growth", *LIMITS)
 SECTION = "[[tool.budgetnet.check]]"

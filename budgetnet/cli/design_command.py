@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.files import write_whole
+from ..accounting.geometry import parse_shape
 from ..accounting.table import Table
 from ..budget.limits import FIGURES
 from ..designer.answers import Designs
@@ -22,7 +23,6 @@ from ..designer.objectives import figure_of, parse_goals
 from ..designer.search import Progress
 from ..designer.space import SearchSpace
 from ..errors import ArgumentError, explain
-from .targets import parse_shape
 
 NAMES = ("kinds", "paddings", "downsampling")
 LISTS = ("widths", "kernels", "positions")

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..accounting.files import write_whole
+from ..accounting.geometry import parse_shape
 from ..budget.budget import Budget
 from ..budget.limits import FIGURES, Limit
 from ..errors import ArgumentError, did_you_mean, explain
 from ..report.drawing import draw_svg
 from ..report.page import render_html
-from .targets import account_target, make_model, parse_options, parse_shape
+from .targets import account_target, make_model, parse_options
 
 _SHORT = {"rf": "receptive_field"}
 
@@ -50,7 +51,7 @@ def draw(args: argparse.Namespace) -> str:
         plot_fields(account, Path(args.plot))
         if not args.output:
             return f"wrote {args.plot}"
-    return draw_svg(account, args.depth)
+    return draw_svg(account, depth=args.depth)
 
 
 def _configured(args: argparse.Namespace, file: Path) -> tuple[Account, tuple[Limit, ...]]:

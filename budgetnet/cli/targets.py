@@ -25,7 +25,6 @@ KINDS = (
     "a listed model (see budgetnet models), a spec in quotes, module:callable, file.py:callable "
     "or a saved account.json"
 )
-LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
 
 
 def account_target(
@@ -162,29 +161,6 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
                 explain(f"cannot read --set {key}", numbers={"reason": told(error)})
             ) from error
     return options
-
-
-def parse_shape(text: str) -> tuple[Any, ...]:
-    """Read `CxHxW`, or `CxL` or `CxDxHxW`; several inputs are joined by a plus sign.
-
-    Raises `ArgumentError` on anything else.
-
-    >>> parse_shape("3x224x224"), parse_shape("1x28x28+1x14x14")
-    ((3, 224, 224), ((1, 28, 28), (1, 14, 14)))
-    """
-    if "+" in text:
-        return tuple(parse_shape(part) for part in text.split("+"))
-    parts = text.lower().replace(",", "x").split("x")
-    if not 2 <= len(parts) <= 4 or not all(
-        part.strip().isdecimal() and len(part) <= LONGEST and int(part) for part in parts
-    ):
-        raise ArgumentError(
-            explain(
-                f"cannot read {text!r} as an input shape",
-                remedy="Write channels, height and width, such as 1x28x28.",
-            )
-        )
-    return tuple(map(int, parts))
 
 
 def _needs_input(target: str) -> ArgumentError:

@@ -6,11 +6,12 @@ torch is imported only where a network is built, so that names and specs are at 
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentError, explain
-from ..spec.plan import Spec
-from ..spec.references import get_reference
+from ..errors import ArgumentError, SpecError, explain, shown
+from ..spec.plan import Spec, as_spec
+from ..spec.references import Reference, get_reference, list_models
 from ..spec.stages import Conv, Head, Pool, Separable, Stage, Transition
 from . import weights as shipped
 
@@ -71,10 +72,18 @@ def get_model(
     >>> get_model("s6", weights="mnist").training
     True
     """
-    reference = get_reference(name)
+    reference = _known(name)
+    others = [key for key in kwargs if key not in ("device", "dtype")]
+    if others:
+        what = f"get_model has no argument {others[0]!r}"
+        numbers = {"expected": "name, weights, device, dtype"}
+        raise ArgumentError(explain(what, numbers=numbers, remedy=_choice(name)))
     if weights is None:
         return build(reference.spec, reference.input_shape[0], **kwargs)
     chosen = get_weights(name, weights) if isinstance(weights, str) else weights
+    if not isinstance(chosen, shipped.Weights):
+        what = f"weights={shown(weights)} is not the name of weights"
+        raise ArgumentError(explain(what, remedy=_choice(name)))
     if chosen.model != name:
         raise ArgumentError(
             explain(
@@ -89,13 +98,32 @@ def get_model(
     return net
 
 
+def _known(name: Any) -> Reference:
+    """The network of a name; the error for a spec says what builds it."""
+    if name not in list_models():
+        with suppress(SpecError):
+            what = f"{shown(str(as_spec(name)))} is a spec, not the name of a network"
+            raise ArgumentError(explain(what, remedy="Pass it to models.build(spec, channels)."))
+    return get_reference(name)
+
+
+def _choice(name: str) -> str:
+    """What to pass as weights of a network."""
+    known = [f'weights="{weights}"' for _, weights in list_weights(name)]
+    return (
+        f"Pass {' or '.join(known)}, or none for random weights."
+        if known
+        else (f"No weights of {name} are shipped: leave them out.")
+    )
+
+
 def build(
     spec: Spec | str, in_channels: int = 1, *, device: Any = None, dtype: Any = None
 ) -> nn.Sequential:
     """Build a spec into blocks: an `nn.Sequential` whose children are named as `plan` names them.
 
     Args:
-        spec: a `Spec`, or its text form.
+        spec: a `Spec`, its text form, or the name of a reference network.
         in_channels: channels of the input.
         device: as in torch's layers.
         dtype: as in torch's layers.
@@ -105,7 +133,7 @@ def build(
     """
     from torch import nn
 
-    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    spec = as_spec(spec)
     tuple(spec.layers(in_channels))  # raises for a chain that cannot be built, before any weight is
     children: OrderedDict[str, nn.Module] = OrderedDict()
     channels = in_channels

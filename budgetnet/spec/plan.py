@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from math import prod
+from typing import Any
 
 from ..accounting.account import Account
 from ..accounting.geometry import Count, check_shape, conv_macs
 from ..accounting.receptive_field import ReceptiveField
 from ..accounting.rows import Row
 from ..accounting.window import Window
-from ..errors import ArgumentError, SpecError, explain, located
+from ..errors import ArgumentError, SpecError, explain, located, shown
 from . import text as notation
 from .stages import NAMES, Head, Layer, Stage
 
@@ -83,16 +84,39 @@ groups=1, norm=True, act=True, bias=None)
             named.append((name if isinstance(stage, Head) else f"{name}{count}", stage))
         return tuple(named)
 
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        return f"Spec.parse({str(self)!r})"
+
     def __str__(self) -> str:
         """The canonical text form: `Spec.parse(str(spec)) == spec`."""
         return notation.write(self.stages)
 
 
-def plan(spec: Spec | str, input_shape: Sequence[int], *, name: str = "") -> Account:
+def as_spec(value: Any) -> Spec:
+    """A `Spec` as it is, or that of a text form or of the name of a reference network.
+
+    Raises `SpecError` on anything else.
+    """
+    from .references import get_reference, list_models  # on use: they are made of specs
+
+    if isinstance(value, Spec):
+        return value
+    if isinstance(value, str):
+        return get_reference(value).spec if value in list_models() else Spec.parse(value)
+    raise SpecError(
+        explain(
+            f"a {type(value).__name__} is not a spec",
+            remedy='Pass a Spec, its text such as "c16 p gap10", or a reference network\'s name.',
+        )
+    )
+
+
+def plan(spec: Spec | str, input_shape: Any = None, *, name: str = "") -> Account:
     """Account for a spec without building it, and without torch.
 
     Args:
-        spec: a `Spec`, or its text form.
+        spec: a `Spec`, its text form, or the name of a reference network, which knows its input.
         input_shape: `(C, H, W)`, without the batch.
         name: title of the account; the text form by default.
 
@@ -104,7 +128,19 @@ def plan(spec: Spec | str, input_shape: Sequence[int], *, name: str = "") -> Acc
     >>> account.params, account.receptive_field.size, account.output_shape
     (14372, (22, 22), (10,))
     """
-    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    from .references import get_reference, list_models
+
+    if isinstance(spec, str) and spec in list_models():
+        input_shape = get_reference(spec).input_shape if input_shape is None else input_shape
+        name = name or spec
+    spec = as_spec(spec)
+    if input_shape is None:
+        raise ArgumentError(
+            explain(
+                f"the shape of the input of {shown(str(spec))} is missing",
+                remedy="Pass it without the batch, such as (1, 28, 28).",
+            )
+        )
     shape = check_shape(input_shape)
     layers = tuple(spec.layers(shape[0]))
     rows = tuple(rows_of(layers, shape, _unread(shape)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from .plan import Spec
+from .plan import Spec, as_spec
 from .stages import Conv, Head, Pool, Separable, Stage, Transition
 
 
@@ -27,7 +27,7 @@ def to_python(spec: Spec | str, in_channels: int = 1) -> str:
         )
     )
     """
-    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    spec = as_spec(spec)
     tuple(spec.layers(in_channels))  # raises for a chain that cannot be built
     lines, channels = [], in_channels
     for name, stage in spec.named_stages():
