@@ -269,7 +269,7 @@ def test_receptive_fields_are_plotted(ending, sign, tmp_path, capsys):
         ),
         (["report", "s6", "--image", "none.png"], "cannot read none.png"),
         (["draw", "s6", "--plot", "rf.bmp"], "--plot cannot write rf.bmp. End its name in .png"),
-        (["draw", "c8", "--input", "1x8+1x8", "--plot", "a.png"], "input_shape must be positive"),
+        (["draw", "c8", "--input", "1x8+1x8", "--plot", "a.png"], "is not a valid input shape"),
         (["draw", "s6", "--depth", "0"], "--depth must be at least 1 (got 0)"),
     ],
 )
