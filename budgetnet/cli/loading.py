@@ -42,7 +42,8 @@ def load(target: str, options: Mapping[str, Any], base: Path = Path()) -> Any:
 
     if not isinstance(made, nn.Module):
         if not callable(made):
-            raise ArgumentError(explain(f"{target} is not callable", remedy="Name a class."))
+            remedy = "Name a class, or a function that makes the model."
+            raise ArgumentError(explain(f"{target} is not callable", remedy=remedy))
         try:
             made = made(**options)
         except KeyboardInterrupt:
@@ -66,9 +67,9 @@ def _no_such(place: str, error: AttributeError, module: Any) -> ArgumentError:
     holder = module if error.obj is None else error.obj
     home, found = getattr(holder, "__name__", ""), getattr(holder, "__dict__", {})
     public = [name for name in found if name[:1] != "_" and callable(found[name])]
-    own = [name for name in public if getattr(found[name], "__module__", "") == home]
+    public.sort(key=lambda name: getattr(found[name], "__module__", "") != home)  # its own first
     near = near_names(error.name, public, most=3)
-    remedy = f"Did you mean {' or '.join(near)}?" if near else f"It has {listed(own or public)}."
+    remedy = f"Did you mean {' or '.join(near)}?" if near else f"It has {listed(public)}."
     return ArgumentError(explain(f"{place} has no {error.name!r}", remedy=remedy))
 
 

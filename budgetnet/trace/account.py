@@ -36,13 +36,13 @@ def account(
             the name of a reference network are planned; an `Account`, and whatever holds one, such
             as a `Design`, is answered with it.
         input_shape: `(C, H, W)` without the batch, `(C, L)` or `(C, D, H, W)`, or text such as
-            "3x224x224"; for several inputs a tuple of shapes. An example tensor is taken as
-            `inputs`. Reference networks and accounts know theirs.
+            "3x224x224"; for several inputs a tuple of shapes. An example tensor, batch included,
+            stands for one input of its shape and type. Reference networks and accounts know theirs.
         inputs: in place of `input_shape`, an example of what `forward` takes, batch included: a
             tensor, a tuple of arguments, or a dict of keyword arguments. The shapes and types of
             its tensors count, and the values of integers and booleans beside the input `wrt`, such
-            as a mask, where `forward` decides by them; anything else is passed on as it is.
-            Integer tensors `(N, L)`, such as token ids, have positions along `L`.
+            as a mask, where `forward` decides by them; anything else is passed on as it is. The
+            figures are those of the whole batch. Integer tensors `(N, L)`, such as token ids, have positions along `L`.
         name: title of the account; the class name or the text of the spec by default.
         strict: raise where an operation has no rule; else go on, and mark as unknown every figure
             that depends on it. Where values of the input decide what comes next, the account ends.

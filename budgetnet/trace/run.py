@@ -46,6 +46,8 @@ from .tensors import map_tensors, tensors
 from .tracer import Tracer
 from .values import Valued, can_be_kept
 
+_BATCH = 11  # no layer's channels, for which one that runs without a batch could take it
+
 
 def account_of_module(
     model: nn.Module,
@@ -83,19 +85,21 @@ def naming_other_shapes(model: nn.Module, given: Inputs) -> Iterator[None]:
         raise better from error
 
 
-def _other_shape(model: nn.Module, given: Inputs, error: Exception) -> ArgumentError | None:
-    if given.typed or len(shapes_of(given.told)) > 1:
-        return None
+def _other_shape(model: nn.Module, given: Inputs, error: Exception) -> ShapeError | None:
     shape = given.told
+    if given.typed or len(given.args) > 1:
+        return None
     likely = {
         "without the batch": shape[1:],
         "with the channels first": (shape[-1], *shape[:-1]),
         "with its one channel": (1, *shape),
     }
     for how, other in likely.items():
+        example = torch.empty((_BATCH, *other), device="meta")
+        like = given._replace(args=(example,), told=other)
         with suppress(BudgetnetError):
-            _accounted(model, parse_inputs(other), "", strict=True, shortcuts=True)
-            return ArgumentError(
+            _accounted(model, like, "", strict=True, shortcuts=True)
+            return ShapeError(
                 explain(
                     f"the model does not run on {shape_text(shape)}",
                     numbers={"it says": told(error).rstrip(".")},
@@ -262,7 +266,8 @@ def parse_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> In
             )
         )
     if inputs is None and [*tensors((input_shape,))]:
-        inputs = input_shape
+        single = isinstance(input_shape, Tensor) and input_shape.dim() > 1
+        inputs = input_shape[:1] if single else input_shape  # figures are those of one input
     if inputs is None:
         if input_shape is None:
             raise ArgumentError(
