@@ -33,7 +33,7 @@ def draw_svg(model: Any, input_shape: Any = None, *, depth: int | None = None) -
     """
     account = account_of(model, input_shape, strict=False)
     layers = account.layers() if depth is None else account.fold(depth)
-    return diagram(account, layers, grid_of(account, layers), asset("diagram.css")) + "\n"
+    return f"{diagram(account, layers, grid_of(account, layers), asset('diagram.css'))}\n"
 
 
 def diagram(account: Account, layers: Sequence[Row], grid: Grid, style: str = "") -> Markup:

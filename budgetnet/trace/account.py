@@ -42,7 +42,8 @@ def account(
             tensor, a tuple of arguments, or a dict of keyword arguments. The shapes and types of
             its tensors count, and the values of integers and booleans beside the input `wrt`, such
             as a mask, where `forward` decides by them; anything else is passed on as it is. The
-            figures are those of the whole batch. Integer tensors `(N, L)`, such as token ids, have positions along `L`.
+            figures are those of the whole batch. Integer tensors `(N, L)`, such as token ids, have
+            positions along `L`.
         name: title of the account; the class name or the text of the spec by default.
         strict: raise where an operation has no rule; else go on, and mark as unknown every figure
             that depends on it. Where values of the input decide what comes next, the account ends.
