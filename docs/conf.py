@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"Tensor|ExportedProgram|Path|SearchStrategy"),
     (
         r"py:class",
-        r"shipped\.Weights|budgetnet\.trace\.rules\.core\.R",
+        r"shipped\.Weights|SpecLike|budgetnet\.trace\.rules\.core\.R",
     ),  # as annotations spell them
     (r"py:.*", r"budgetnet\.trace\.rules\.parts\.Part|CannotRun"),  # inner ones
 ]

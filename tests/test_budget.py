@@ -334,9 +334,11 @@ def _with(spec, i, **values):
 def test_a_chain_is_found_again_in_its_account(drawn):
     spec, shape = drawn
     account = plan(spec, shape)
-    again = chain_of(account)
-    assert _unnamed(account) == _unnamed(plan(again.spec, shape))
-    assert chain_of(budgetnet.account(models.build(spec, shape[0]), shape)) == again
+    assert (spec, tuple(names_of(spec))) == chain_of(account)
+    traced = budgetnet.account(models.build(spec, shape[0]), shape)
+    again = chain_of(traced)
+    assert _unnamed(traced) == _unnamed(plan(again.spec, shape))
+    assert again == chain_of(dataclasses.replace(account, spec=""))
 
 
 def test_stages_are_called_what_the_network_calls_them():

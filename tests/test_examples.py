@@ -142,7 +142,7 @@ MISTAKES = {
     "epochs": (("--epochs", "-1"), "--epochs"),
     "learning rate": (("--lr", "nan"), "--lr"),
     "device": (("--device", "abacus", "--dataset", "digits"), "'abacus'"),
-    "spec": (("--model", "c16 x", "--dataset", "digits"), "cannot read 'x'"),
+    "spec": (("--model", "c16 x", "--dataset", "digits"), "'x' does not start with a stage"),
     "scores": (("--model", "c16 gap7", "--dataset", "digits"), "10 scores"),
     "batch": (("--batch-size", "99999", "--dataset", "digits"), "99999"),
     "no seed": (("--seeds", "0"), "--seeds 0"),

@@ -130,14 +130,17 @@ def test_the_reconstructions_are_unique():
 
 TEXT_ERRORS = {
     "": "a spec needs at least one stage.",
-    "c16 x8": "word 2 of the spec: cannot read 'x8' (reason: no stage begins so).",
-    "c": "word 1 of the spec: cannot read 'c' (reason: c needs its channels, such as c16).",
-    "c16q": "word 1 of the spec: cannot read 'c16q' (reason: 'q' is no modifier).",
-    "c16k3k5": "word 1 of the spec: cannot read 'c16k3k5' (reason: kernel_size is given twice).",
-    "c16s0": "word 1 of the spec: cannot read 'c16s0' (reason: stride must be at least 1).",
-    "c16k4same": "word 1 of the spec: cannot read 'c16k4same' "
-    "(reason: same needs an odd kernel; give p explicitly).",
-    "p-act": "word 1 of the spec: cannot read 'p-act' (reason: p has no act).",
+    "c16 x8": "word 2 of the spec: 'x8' does not start with a stage: c, ds, t, p or gap.",
+    "c": "word 1 of the spec: 'c' needs a number, such as c16.",
+    "c16q": "word 1 of the spec: 'c16q' has 'q', but c can be followed by k, s, p, d, g, same, "
+    "-bn, -act, +bias, -bias only.",
+    "c16k3k5": "word 1 of the spec: 'c16k3k5' gives kernel_size twice.",
+    "p3k5": "word 1 of the spec: 'p3k5' gives kernel_size twice.",
+    "c16p1same": "word 1 of the spec: 'c16p1same' gives padding twice.",
+    "c16k4same": "word 1 of the spec: 'c16k4same' pads unevenly: same needs an odd kernel; give p "
+    "instead.",
+    "p-act": "word 1 of the spec: 'p-act' has '-act', but p can be followed by k, s, p only.",
+    "c1234567890123": "word 1 of the spec: 'c1234567890123' has a number of more than 12 digits.",
 }
 
 
@@ -145,7 +148,7 @@ TEXT_ERRORS = {
 def test_unreadable_text_is_named(text):
     with pytest.raises(SpecError) as caught:
         Spec.parse(text)
-    usage = 'Write words such as "c16 c16 p c16 gap10"; Spec.parse lists them all.'
+    usage = 'Write words such as "c16 c16 p c16 gap10".'
     assert f"{TEXT_ERRORS[text][:-1]}. {usage}" == str(caught.value)
 
 

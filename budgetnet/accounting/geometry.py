@@ -77,7 +77,7 @@ class Sliding:
 _window = lru_cache(maxsize=4096)(Window.sliding)
 
 
-LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
+_LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
 
 
 def check_shape(shape: Any, axes: int | None = 2) -> tuple[int, ...]:
@@ -125,7 +125,7 @@ def parse_shape(text: str) -> tuple[Any, ...]:
         return tuple(parse_shape(part) for part in text.split("+"))
     parts = text.lower().replace(",", "x").split("x")
     if not 2 <= len(parts) <= 4 or not all(
-        part.strip().isdecimal() and len(part) <= LONGEST and int(part) for part in parts
+        part.strip().isdecimal() and len(part) <= _LONGEST and int(part) for part in parts
     ):
         raise ArgumentError(
             explain(

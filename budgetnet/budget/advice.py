@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..accounting.account import Account
 from ..accounting.geometry import shape_text
@@ -15,7 +15,7 @@ from ..accounting.rows import Row
 from ..errors import BudgetnetError
 from ..spec.chains import chain_of
 from ..spec.plan import Spec, plan
-from ..spec.stages import Conv, Head, Separable, Stage, Transition
+from ..spec.stages import Stage, with_width
 from .findings import check, findings_table
 from .limits import FIGURES, Finding, Limit
 
@@ -185,9 +185,9 @@ def scaled_change(
     output = output_stage(spec)
     for percent in range(99, 0, -1):
         stages = tuple(
-            replace(stage, out_channels=max(1, stage.out_channels * percent // 100))
-            if i != output and isinstance(stage, Conv | Separable | Transition)
-            else stage
+            stage
+            if i == output or stage.width is None
+            else with_width(stage, max(1, stage.width * percent // 100))
             for i, stage in enumerate(spec.stages)
         )
         scaled = Spec(stages)
@@ -215,21 +215,20 @@ def _changes(
     output = output_stage(spec)
     for i, (name, stage) in enumerate(zip(names, spec.stages, strict=True)):
         put = partial(_put, spec, i)
-        free = i != output
-        if free and isinstance(stage, Conv | Separable | Transition):
-            now = stage.out_channels
+        free, now = i != output, stage.width
+        if free and now is not None:
             made = partial(_widened, spec, i, stage)
             if width := _widest(now, made, limits, shape):
                 text = f"narrow {name} from {now} to {width} channels"
                 yield Fraction(now - width, now), text, made(width)
-        if isinstance(stage, Conv | Separable):
+        if now is not None and hasattr(stage, "kernel_size"):
             area, was = prod(stage.kernel_size), shape_text(stage.kernel_size)
             for size in _KERNELS:
                 if (size, size) != stage.kernel_size:
                     text = f"change the kernel of {name} from {was} to {size}x{size}"
                     share = Fraction(abs(size * size - area), max(size * size, area))
                     yield share, text, put(_with_kernel(stage, size))
-        if free and not isinstance(stage, Head) and len(names) > 1:
+        if free and not stage.is_last and len(names) > 1:
             yield Fraction(1), f"take out {name}", put()
 
 
@@ -237,30 +236,27 @@ def count_candidates(spec: Spec) -> int:
     """How many changed chains the advice may plan, at most: known before one is planned."""
     output, count = output_stage(spec), 99  # of `scaled_change`
     for i, stage in enumerate(spec.stages):
-        if i != output and isinstance(stage, Conv | Separable | Transition):
-            widths = _narrower(stage.out_channels)
+        if i != output and stage.width is not None:
+            widths = _narrower(stage.width)
             count += widths.start // -widths.step  # its len() must fit into 64 bits
         count += len(_KERNELS) + 1
     return count
 
 
 def output_stage(spec: Spec) -> int:
-    """The stage whose width is that of the output; -1 where the head has classes of its own."""
-    end = spec.stages[-1]
-    if isinstance(end, Head) and end.num_classes is not None:
-        return -1
-    return max((i for i, s in enumerate(spec.stages) if hasattr(s, "out_channels")), default=-1)
+    """The stage whose width is that of the output; -1 where none has a width of its own."""
+    return max((i for i, s in enumerate(spec.stages) if s.width is not None), default=-1)
 
 
 def _put(spec: Spec, i: int, *stages: Stage) -> Spec:
     return Spec((*spec.stages[:i], *stages, *spec.stages[i + 1 :]))
 
 
-def _widened(spec: Spec, i: int, stage: Conv | Separable | Transition, width: int) -> Spec:
-    return _put(spec, i, replace(stage, out_channels=width))
+def _widened(spec: Spec, i: int, stage: Stage, width: int) -> Spec:
+    return _put(spec, i, with_width(stage, width))
 
 
-def _with_kernel(stage: Conv | Separable, size: int) -> Stage:
+def _with_kernel(stage: Any, size: int) -> Any:
     """The stage with a square kernel; "same" padding stays so."""
     axes = list(zip(stage.padding, stage.dilation, stage.kernel_size, strict=True))
     same = any(stage.padding) and all(2 * p == d * (k - 1) for p, d, k in axes)

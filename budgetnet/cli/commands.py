@@ -8,7 +8,6 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..accounting.geometry import parse_shape
 from ..accounting.table import visible_lines
 from ..errors import ArgumentError, explain
 from .streams import complain, note, note_raw, tell, tell_raw
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 def account(args: argparse.Namespace) -> int:
     """Print what a network costs and sees."""
+    from ..accounting.geometry import parse_shape
     from .targets import account_target, parse_options
 
     shape = parse_shape(args.input) if args.input else None
@@ -65,6 +65,7 @@ def design(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """Write a network as an ONNX file, and print what was written."""
+    from ..accounting.geometry import parse_shape
     from .targets import make_model, naming, parse_options
 
     shape = parse_shape(args.input) if args.input else None
@@ -137,6 +138,7 @@ def check(args: argparse.Namespace) -> int:
 
 def _checks(args: argparse.Namespace) -> list[Any]:
     """The checks that a call asks for: of the configuration, or of one target."""
+    from ..accounting.geometry import parse_shape
     from ..budget.budget import LIMITS, Budget
     from .checks import Check
     from .targets import parse_options
@@ -204,6 +206,7 @@ def _append_summary(summary: str) -> None:
 
 def init(args: argparse.Namespace) -> int:
     """Add a check of a network as it is to the configuration."""
+    from ..accounting.geometry import parse_shape
     from .adding import add_check
     from .targets import account_target, parse_options
 

@@ -143,9 +143,9 @@ def _widened(spec: Spec, i: int, shape: tuple[int, ...]) -> Account | None:
     The width of the output is not the network's to choose.
     """
     stage = spec.stages[i]
-    if not hasattr(stage, "out_channels") or i == output_stage(spec):
+    if stage.width is None or i == output_stage(spec):
         return None
-    more = with_width(stage, stage.out_channels + getattr(stage, "groups", 1))
+    more = with_width(stage, stage.width + getattr(stage, "groups", 1))
     try:
         return plan(Spec((*spec.stages[:i], more, *spec.stages[i + 1 :])), shape)
     except SpecError:

@@ -112,9 +112,9 @@ def _free_widths(spec: Spec) -> dict[int, int]:
     """The widths that may change, by stage."""
     output = output_stage(spec)
     return {
-        i: stage.out_channels
+        i: stage.width
         for i, stage in enumerate(spec.stages)
-        if hasattr(stage, "out_channels") and i != output
+        if stage.width is not None and i != output
     }
 
 
@@ -155,7 +155,7 @@ def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) 
 
 def _own(stage: Stage) -> tuple[int, ...] | None:
     """The width of the output, which stays; None where a stage has none of its own."""
-    return (stage.out_channels,) if hasattr(stage, "out_channels") else None
+    return None if stage.width is None else (stage.width,)
 
 
 def _near(middle: int, given: int, reach: Fraction, divisor: int) -> tuple[int, ...]:

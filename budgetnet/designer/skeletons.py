@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ..accounting.window import Pair
-from ..spec.plan import Spec
+from ..spec.spec import Spec, layers_of
 from ..spec.stages import Stage
 from .graph import Box, Move
 from .space import Place, SearchSpace
@@ -121,7 +121,7 @@ class ChainWalk:
         if node.done < len(self.stages):
             stage, widths = self.stages[node.done], self.widths[node.done]
             size = node.size
-            for layer in stage.layers(getattr(stage, "groups", 1)):
+            for layer in layers_of(stage, getattr(stage, "groups", 1)):
                 if layer.sliding:
                     size = layer.sliding.output_size(size)
             done = node.done + 1
@@ -138,11 +138,14 @@ def _tracked(value: int, limits: tuple[int | None, int | None], untracked: int =
 
 def field_growth(stage: Stage, jump: int) -> int:
     """What the receptive field grows by: `(k - 1)` times the effective stride so far."""
-    kernel = getattr(stage, "kernel_size", (1, 1))[0]
-    dilation = getattr(stage, "dilation", (1, 1))[0]
-    return int(dilation * (kernel - 1) * jump)
+    growth = 0
+    for layer in layers_of(stage, 1):
+        if (slide := layer.sliding) is not None:
+            growth += slide.dilation[0] * (slide.kernel[0] - 1) * jump
+            jump *= slide.stride[0]
+    return growth
 
 
 def depth_of(stage: Stage) -> int:
     """Layers of a stage that multiply and accumulate."""
-    return sum(bool(layer.sliding and layer.weights) for layer in stage.layers(1))
+    return sum(bool(layer.sliding and layer.weights) for layer in layers_of(stage, 1))

@@ -10,9 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, SpecError, explain, shown
-from ..spec.plan import Spec, as_spec
+from ..spec.plan import Spec, SpecLike, as_spec
 from ..spec.references import Reference, get_reference, list_models
-from ..spec.stages import Conv, Head, Pool, Separable, Stage, Transition
 from . import weights as shipped
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def get_model(
 
 def _known(name: Any) -> Reference:
     """The network of a name; the error for a spec says what builds it."""
-    if name not in list_models():
+    if name not in list_models() and isinstance(name, str | Spec):
         with suppress(SpecError):
             what = f"{shown(str(as_spec(name)))} is a spec, not the name of a network"
             raise ArgumentError(explain(what, remedy="Pass it to models.build(spec, channels)."))
@@ -118,7 +117,7 @@ def _choice(name: str) -> str:
 
 
 def build(
-    spec: Spec | str, in_channels: int = 1, *, device: Any = None, dtype: Any = None
+    spec: SpecLike, in_channels: int = 1, *, device: Any = None, dtype: Any = None
 ) -> nn.Sequential:
     """Build a spec into blocks: an `nn.Sequential` whose children are named as `plan` names them.
 
@@ -133,36 +132,12 @@ def build(
     """
     from torch import nn
 
-    spec = as_spec(spec)
-    tuple(spec.layers(in_channels))  # raises for a chain that cannot be built, before any weight is
-    children: OrderedDict[str, nn.Module] = OrderedDict()
-    channels = in_channels
-    for name, stage in spec.named_stages():
-        children[name] = _build_stage(stage, channels, {"device": device, "dtype": dtype})
-        channels = getattr(stage, "out_channels", channels)
-    return nn.Sequential(children)
-
-
-def _build_stage(stage: Stage, channels: int, factory: dict[str, Any]) -> nn.Module:
-    from torch import nn
-
     from .. import blocks
 
-    if isinstance(stage, Pool):
-        return nn.MaxPool2d(stage.kernel_size, stage.stride, stage.padding)
-    norm = nn.BatchNorm2d if stage.norm else None
-    if isinstance(stage, Head):
-        return blocks.GAP(channels, stage.num_classes, norm_layer=norm, **factory)
-    layers: dict[str, Any] = {
-        "norm_layer": norm,
-        "activation_layer": nn.ReLU if stage.act else None,
-        **factory,
-    }
-    if isinstance(stage, Transition):
-        return blocks.Transition(channels, stage.out_channels, **layers)
-    layers["padding"], layers["dilation"] = stage.padding, stage.dilation
-    shape = (channels, stage.out_channels, stage.kernel_size, stage.stride)
-    if isinstance(stage, Separable):
-        return blocks.DepthwiseSeparable(*shape, **layers)
-    assert isinstance(stage, Conv)
-    return blocks.ConvBNReLU(*shape, groups=stage.groups, bias=stage.bias, **layers)
+    homes: dict[str, Any] = {"blocks": blocks, "nn": nn}
+    children: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, call in as_spec(spec).calls(in_channels):  # all of them, before any weight is
+        home, _, made = call.target.partition(".")
+        factory = {"device": device, "dtype": dtype} if home == "blocks" else {}
+        children[name] = getattr(homes[home], made)(*call.args, **dict(call.options), **factory)
+    return nn.Sequential(children)

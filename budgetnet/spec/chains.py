@@ -1,4 +1,4 @@
-"""The Chain: the spec that describes a network, read back from its account."""
+"""The Chain: the spec of a planned account, or one read back from the rows of a traced one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ class Chain(NamedTuple):
 
 
 def chain_of(account: Account) -> Chain | None:
-    """The chain whose plan has the rows and totals of an account; `None` where there is none."""
+    """The chain that an account was planned from, or whose plan has its rows and totals.
+
+    `None` where there is none.
+    """
+    if account.spec:
+        spec = Spec.parse(account.spec)
+        return Chain(spec, tuple(name for name, _ in spec.named_stages()))
     if len(account.input_size) != 2:
         return None
     try:

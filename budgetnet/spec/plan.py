@@ -1,4 +1,4 @@
-"""A chain of stages as a frozen value, and `plan`: its exact Account.
+"""`plan`: the exact Account of a spec.
 
 No torch here: a plan is integer arithmetic, and `models.build` makes the network itself.
 """
@@ -6,142 +6,49 @@ No torch here: a plan is integer arithmetic, and `models.build` makes the networ
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..accounting.account import Account
 from ..accounting.geometry import Count, check_shape, conv_macs
 from ..accounting.receptive_field import ReceptiveField
 from ..accounting.rows import Row
 from ..accounting.window import Window
-from ..errors import ArgumentError, SpecError, explain, located, shown
-from . import text as notation
-from .stages import NAMES, Head, Layer, Stage
+from ..errors import ArgumentError, SpecError, explain, located, near_names, shown
+from .references import REFERENCES, Reference
+from .spec import Spec
+from .stages import Layer, Stage
+from .text import USAGE
 
-__all__ = ["Spec", "plan"]
+__all__ = ["Spec", "as_spec", "plan"]
 
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """A chain of stages.
-
-    >>> spec = Spec.parse("c16 c16 p c32k5s2p2 gap10")
-    >>> spec.stages[3]
-    Conv(out_channels=32, kernel_size=(5, 5), stride=(2, 2), padding=(2, 2), dilation=(1, 1), \
-groups=1, norm=True, act=True, bias=None)
-    >>> str(spec)
-    'c16 c16 p c32k5s2p2 gap10'
-    """
-
-    stages: tuple[Stage, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Spec:
-        """Read the short text form; raises `SpecError` that points at the word.
-
-        Words: `c16` convolution, `ds16` depthwise separable, `t10` transition, `p` max pooling,
-        `gap` or `gap10` head. Modifiers, in any order: `k5` or `k3x5` kernel (default 3, pooling
-        2), `s2` stride (default 1, pooling its kernel), `p1` padding (default 0: valid), `same`
-        padding for odd kernels, `d2` dilation, `g4` groups, `-bn` no norm, `-act` no activation,
-        `+bias` / `-bias`.
-        """
-        return cls(notation.parse(text))
-
-    def layers(self, in_channels: int) -> Iterator[tuple[str, Layer]]:
-        """Every layer with its path; raises `SpecError` where a stage cannot follow another."""
-        channels, ended = in_channels, ""
-        for name, stage in self.named_stages():
-            if ended:
-                raise SpecError(
-                    explain(
-                        f"{name} cannot follow the head, which has read the whole map",
-                        remedy="Put gap last.",
-                    )
-                )
-            try:
-                stage_layers = _layers_of(stage, channels)
-            except (SpecError, ArgumentError) as error:
-                raise located(error, name) from None
-            for layer in stage_layers:
-                yield f"{name}.{layer.name}" if layer.name else name, layer
-            channels = stage_layers[-1].out_channels
-            ended = name if isinstance(stage, Head) else ""
-
-    def named_stages(self) -> tuple[tuple[str, Stage], ...]:
-        """Each stage with the child name that `plan` and `models.build` give it.
-
-        >>> [name for name, _ in Spec.parse("c8 c8 p gap10").named_stages()]
-        ['conv1', 'conv2', 'pool1', 'head']
-        """
-        counts: dict[type, int] = {}
-        named = []
-        for stage in self.stages:
-            count = counts[type(stage)] = counts.get(type(stage), 0) + 1
-            name = NAMES[type(stage)]
-            named.append((name if isinstance(stage, Head) else f"{name}{count}", stage))
-        return tuple(named)
-
-    def __repr__(self) -> str:
-        """The call that makes it."""
-        return f"Spec.parse({str(self)!r})"
-
-    def __str__(self) -> str:
-        """The canonical text form: `Spec.parse(str(spec)) == spec`."""
-        return notation.write(self.stages)
+SpecLike: TypeAlias = Spec | str | Reference | Account | Sequence[Stage]  # what `as_spec` takes
 
 
-def as_spec(value: Any) -> Spec:
-    """A `Spec` as it is, or that of a text form or of the name of a reference network.
-
-    Raises `SpecError` on anything else.
-    """
-    from .references import get_reference, list_models  # on use: they are made of specs
-
-    if isinstance(value, Spec):
-        return value
-    if isinstance(value, str):
-        return get_reference(value).spec if value in list_models() else Spec.parse(value)
-    raise SpecError(
-        explain(
-            f"a {type(value).__name__} is not a spec",
-            remedy='Pass a Spec, its text such as "c16 p gap10", or a reference network\'s name.',
-        )
-    )
-
-
-def plan(spec: Spec | str, input_shape: Any = None, *, name: str = "") -> Account:
+def plan(
+    spec: SpecLike, input_shape: Sequence[int] | str | None = None, *, name: str = ""
+) -> Account:
     """Account for a spec without building it, and without torch.
 
     Args:
-        spec: a `Spec`, its text form, or the name of a reference network, which knows its input.
-        input_shape: `(C, H, W)`, without the batch.
+        spec: a `Spec`, its text form, or the name of a reference network such as "s6".
+        input_shape: `(C, H, W)` without the batch, or text such as "3x32x32"; a reference network
+            knows its own.
         name: title of the account; the text form by default.
 
     Raises:
         SpecError: the text form cannot be read, or a stage does not fit its input's channels.
         ShapeError: a layer's kernel is larger than the map it receives.
+        ArgumentError: `spec` is no spec, or `input_shape` is missing or not valid.
 
     >>> account = plan("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28))
     >>> account.params, account.receptive_field.size, account.output_shape
     (14372, (22, 22), (10,))
+    >>> plan("s6").params
+    14372
     """
-    from .references import get_reference, list_models
-
-    if isinstance(spec, str) and spec in list_models():
-        input_shape = get_reference(spec).input_shape if input_shape is None else input_shape
-        name = name or spec
-    spec = as_spec(spec)
-    if input_shape is None:
-        raise ArgumentError(
-            explain(
-                f"the shape of the input of {shown(str(spec))} is missing",
-                remedy="Pass it without the batch, such as (1, 28, 28).",
-            )
-        )
-    shape = check_shape(input_shape)
+    spec, shape = spec_and_shape(spec, input_shape)
     layers = tuple(spec.layers(shape[0]))
     rows = tuple(rows_of(layers, shape, _unread(shape)))
     local = [row.receptive_field for row in rows if not row.is_global]
@@ -162,6 +69,64 @@ def plan(spec: Spec | str, input_shape: Any = None, *, name: str = "") -> Accoun
         peak_activation_bytes=_peak(rows, shape),
         spec=text,
     )
+
+
+def as_spec(value: SpecLike) -> Spec:
+    """The spec that a value stands for: a `Spec`, its text, or the name of a reference network.
+
+    A `Reference`, a planned account and a sequence of stages stand for one as well.
+
+    Raises:
+        SpecError: the text is neither a name nor a spec; the message has the nearest name.
+        ArgumentError: the value is nothing of that kind.
+
+    >>> str(as_spec("s6_exp1")), str(as_spec("c16 p gap10"))
+    ('c16k7 c32 p gap10', 'c16 p gap10')
+    """
+    if isinstance(value, Spec):
+        return value
+    if isinstance(value, str):
+        return REFERENCES[value].spec if value in REFERENCES else _parsed(value)
+    if isinstance(value, Reference):
+        return value.spec
+    if isinstance(value, Account) and value.spec:
+        return Spec.parse(value.spec)
+    if isinstance(value, list | tuple):
+        return Spec(tuple(value))
+    remedy = f"Pass a Spec, its text or the name of a model. {USAGE}"
+    if isinstance(value, Account):
+        remedy = "It was traced from a module: only a planned account knows its spec."
+    elif hasattr(value, "forward"):
+        remedy = "A module is accounted for by budgetnet.account(module, input_shape)."
+    raise ArgumentError(explain(f"{shown(value)} is not a spec", remedy=remedy))
+
+
+def spec_and_shape(
+    value: SpecLike, input_shape: Sequence[int] | str | None
+) -> tuple[Spec, tuple[int, ...]]:
+    """A spec as `as_spec` gives it, and its input shape: what is given, or what it is meant for."""
+    spec = as_spec(value)
+    if input_shape is None:
+        known: Any = REFERENCES.get(value) if isinstance(value, str) else value
+        input_shape = getattr(known, "input_shape", None)
+    if input_shape is None:
+        what = f"{shown(str(spec))} does not say which input it is for"
+        remedy = 'Pass input_shape, such as (1, 28, 28) or "1x28x28".'
+        raise ArgumentError(explain(what, remedy=remedy))
+    return spec, check_shape(input_shape)
+
+
+def _parsed(text: str) -> Spec:
+    """The spec of a text; one word that looks like the name of a model is asked for as one."""
+    try:
+        return Spec.parse(text)
+    except SpecError as error:
+        near = near_names(text, REFERENCES)
+        if len(text.split()) != 1 or not near:
+            raise
+        what = f"{shown(text)} is neither a model nor a spec"
+        remedy = f"Did you mean {near[0]!r}? {USAGE}"
+        raise SpecError(explain(what, remedy=remedy)) from error
 
 
 def bytes_by_type(params: Count, buffers: Sequence[Count]) -> tuple[tuple[str, Count], ...]:
@@ -206,12 +171,6 @@ def live_bytes(rows: Iterable[Row], in_channels: Count, size: tuple[int, ...]) -
         parents, inputs = chain, inputs[:same] + [i] * (len(chain) - same)
         live = sum([sizes[k] for k in {i, *inputs}]) + sizes[i + 1]
         yield live + 2 * sizes[i + 1] if row.kind == "MaxPool2d" else live
-
-
-@lru_cache(maxsize=4096)
-def _layers_of(stage: Stage, in_channels: int) -> tuple[Layer, ...]:
-    # A network repeats few distinct stages, and both are immutable: listing one once is safe.
-    return tuple(stage.layers(in_channels))
 
 
 def rows_of(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ..errors import ArgumentError, did_you_mean, explain, shown
-from .plan import Spec
+from .spec import Spec
 
 Origin: TypeAlias = Literal["reproduction", "reconstruction", "own"]
 
@@ -52,7 +52,7 @@ def _separable(width: int) -> Reference:
     return _mnist(f"c{width // 2} {ds} {ds} p {ds} {ds} {ds} gap10", "own", _SMALL)
 
 
-_MODELS = {
+REFERENCES = {
     "s6": _mnist(
         "c16 c16 c16 c16 p c16 c16 c16 gap10",
         "reproduction",
@@ -71,7 +71,7 @@ def list_models() -> list[str]:
     >>> list_models()
     ['dsnet14', 'dsnet16', 'dsnet34', 'dsnet38', 's6', 's6_exp1', 's6_exp2', 's6_exp3']
     """
-    return sorted(_MODELS)
+    return sorted(REFERENCES)
 
 
 def get_reference(name: str) -> Reference:
@@ -83,7 +83,7 @@ def get_reference(name: str) -> Reference:
     >>> str(get_reference("s6_exp1").spec), get_reference("s6_exp1").origin
     ('c16k7 c32 p gap10', 'reconstruction')
     """
-    if not isinstance(name, str) or name not in _MODELS:
+    if not isinstance(name, str) or name not in REFERENCES:
         what = f"no model is named {shown(name)}"
-        raise ArgumentError(explain(what, remedy=did_you_mean(name, _MODELS)))
-    return _MODELS[name]
+        raise ArgumentError(explain(what, remedy=did_you_mean(name, REFERENCES)))
+    return REFERENCES[name]

@@ -1,16 +1,22 @@
-"""The stages that a spec is made of, each as frozen data that lists its layers."""
+"""The stages that a spec is made of: each knows its word, its layers, and what makes its block.
+
+A new stage is a class here, in `STAGES`, beside its block.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import Field, dataclass, replace
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from ..accounting.geometry import Count, Sliding, conv_weights
 from ..accounting.window import Pair, Window
-from ..errors import SpecError, explain
+from ..errors import SpecError, explain, shown
+from .fields import FIELDS
+
+Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,113 +35,236 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Conv:
-    """Convolution, BatchNorm, ReLU: `blocks.ConvBNReLU`. Text form `c16`.
+class Call:
+    """The call that makes a stage's block: `models.build` runs it, and `to_python` prints it.
 
-    `bias=None` gives a bias exactly where there is no norm. Sizes are `(height, width)`.
+    `target` is a block, such as `blocks.GAP`, or a layer of torch without weights, such as
+    `nn.MaxPool2d`.
+
+    >>> Call("blocks.ConvBNReLU", (16, 32, (3, 5)), (("bias", True),)).source()
+    'blocks.ConvBNReLU(16, 32, (3, 5), bias=True)'
     """
 
+    target: str
+    args: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def source(self) -> str:
+        """The call as Python source."""
+        options = (f"{name}={value!r}" for name, value in self.options)
+        return f"{self.target}({', '.join((*map(repr, self.args), *options))})"
+
+
+class Stage:
+    """What every stage can say; one is a frozen dataclass whose fields are some of `FIELDS`.
+
+    Attributes:
+        prefix: what its word begins with.
+        number: the field that the number of its word gives.
+        child: what a network calls it, with a number behind unless it `is_last`.
+        is_last: whether nothing can follow, since it reads the whole map at once.
+    """
+
+    __slots__ = ()
+    prefix: ClassVar[str]
+    number: ClassVar[str]
+    child: ClassVar[str]
+    is_last: ClassVar[bool] = False
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __post_init__(self) -> None:
+        """Make every value canonical, or refuse it."""
+        for name, field in self.__dataclass_fields__.items():
+            value = getattr(self, name)
+            if value is field.default:
+                continue
+            try:
+                clean = FIELDS[name].clean(value)
+            except (TypeError, ValueError):
+                raise self._refused(name, value, FIELDS[name].expected) from None
+            object.__setattr__(self, name, clean)
+
+    def layers(self, in_channels: Count) -> Iterator[Layer]:
+        """The layers of this stage, in order."""
+        raise NotImplementedError
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int | None:
+        """Output channels that it sets itself; `None` where it keeps those of its input."""
+        return getattr(self, "out_channels", None)
+
+    def usual(self, name: str) -> Any:
+        """The value of a field that its word need not say."""
+        return self.__dataclass_fields__[name].default
+
+    def _refused(self, name: str, value: object, expected: str) -> SpecError:
+        what = f"{name}={shown(value)} is not valid; expected {expected}"
+        return SpecError(explain(what, where=type(self).__name__))
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(Stage):
+    """Convolution, BatchNorm, ReLU: `blocks.ConvBNReLU`. Text form `c16`.
+
+    `bias=None` gives a bias exactly where there is no norm. Sizes are `(height, width)`, or one
+    number for both.
+
+    >>> Conv(16, 5).kernel_size
+    (5, 5)
+    """
+
+    prefix, number, child = "c", "out_channels", "conv"
+
     out_channels: int
-    kernel_size: Pair = (3, 3)
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    padding: Size = (0, 0)
+    dilation: Size = (1, 1)
     groups: int = 1
     norm: bool = True
     act: bool = True
     bias: bool | None = None
 
-    def layers(self, in_channels: int, prefix: str = "") -> Iterator[Layer]:
+    def layers(self, in_channels: Count) -> Iterator[Layer]:
         """The layers of this stage, in order."""
-        _divisible(in_channels, self.out_channels, self.groups)
-        out, bias = self.out_channels, not self.norm if self.bias is None else self.bias
-        weights = conv_weights(in_channels, out, self.kernel_size, self.groups)
-        pads = tuple((p, p) for p in self.padding)
-        sliding = Sliding(self.kernel_size, self.stride, pads, self.dilation)
-        biases = out if bias else 0
-        yield Layer(f"{prefix}conv", "Conv2d", out, weights, biases, 0, sliding, sliding.windows)
-        if self.norm:
-            running = 2 * out + 1  # mean, variance, and one batch counter
-            yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running)
-        if self.act:
-            yield Layer(f"{prefix}act", "ReLU", out)
+        return _convolution(
+            in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
+            self.dilation, self.groups, self.norm, self.act, self.bias,
+        )  # fmt: skip
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return _call("blocks.ConvBNReLU", self, in_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)
-class Separable:
+class Separable(Stage):
     """Depthwise then 1x1 convolution, each with norm and ReLU: `blocks.DepthwiseSeparable`.
 
     Text form `ds16`.
     """
 
+    prefix, number, child = "ds", "out_channels", "separable"
+
     out_channels: int
-    kernel_size: Pair = (3, 3)
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    padding: Size = (0, 0)
+    dilation: Size = (1, 1)
     norm: bool = True
     act: bool = True
 
-    def layers(self, in_channels: int) -> Iterator[Layer]:
+    def layers(self, in_channels: Count) -> Iterator[Layer]:
         """The layers of this stage, in order."""
-        depthwise = Conv(
-            in_channels, self.kernel_size, self.stride, self.padding, self.dilation,
-            groups=in_channels, norm=self.norm, act=self.act,
+        yield from _convolution(
+            in_channels, in_channels, self.kernel_size, self.stride, self.padding, self.dilation,
+            in_channels, self.norm, self.act, prefix="depthwise.",
         )  # fmt: skip
-        pointwise = Conv(self.out_channels, (1, 1), norm=self.norm, act=self.act)
-        yield from depthwise.layers(in_channels, "depthwise.")
-        yield from pointwise.layers(in_channels, "pointwise.")
+        yield from _convolution(
+            in_channels, self.out_channels, norm=self.norm, act=self.act, prefix="pointwise."
+        )
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return _call("blocks.DepthwiseSeparable", self, in_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Stage):
     """1x1 convolution, norm, ReLU: `blocks.Transition`. Text form `t10`."""
 
+    prefix, number, child = "t", "out_channels", "transition"
+
     out_channels: int
     norm: bool = True
     act: bool = True
 
-    def layers(self, in_channels: int) -> Iterator[Layer]:
+    def layers(self, in_channels: Count) -> Iterator[Layer]:
         """The layers of this stage, in order."""
-        yield from Conv(self.out_channels, (1, 1), norm=self.norm, act=self.act).layers(in_channels)
+        return _convolution(in_channels, self.out_channels, norm=self.norm, act=self.act)
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return _call("blocks.Transition", self, in_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """Max pooling: `torch.nn.MaxPool2d`. Text form `p`; the stride defaults to the kernel."""
+class Pool(Stage):
+    """Max pooling: `torch.nn.MaxPool2d`. Text form `p`; the stride defaults to the kernel.
 
-    kernel_size: Pair = (2, 2)
-    stride: Pair = (2, 2)
-    padding: Pair = (0, 0)
+    >>> Pool(3).stride
+    (3, 3)
+    """
 
-    def layers(self, in_channels: int) -> Iterator[Layer]:
+    prefix, number, child = "p", "kernel_size", "pool"
+
+    kernel_size: Size = (2, 2)
+    stride: Size = None
+    padding: Size = (0, 0)
+
+    def __post_init__(self) -> None:
+        """Make every value canonical, or refuse it."""
+        if self.stride is None:
+            object.__setattr__(self, "stride", self.kernel_size)
+        Stage.__post_init__(self)
+        axes = zip(self.padding, self.kernel_size, strict=True)
+        if any(2 * pad > kernel for pad, kernel in axes):
+            raise self._refused("padding", self.padding, "at most half the kernel, as torch has it")
+
+    def layers(self, in_channels: Count) -> Iterator[Layer]:
         """The one layer of this stage."""
         pads = tuple((p, p) for p in self.padding)
         sliding = Sliding(self.kernel_size, self.stride, pads)
         yield Layer("", "MaxPool2d", in_channels, 0, 0, 0, sliding, sliding.windows)
 
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its layer."""
+        options = [(name, _short(getattr(self, name))) for name in ("stride", "padding")
+                   if getattr(self, name) != self.usual(name)]  # fmt: skip
+        return Call("nn.MaxPool2d", (_short(self.kernel_size),), tuple(options))
+
+    def usual(self, name: str) -> Any:
+        """The value of a field that its word need not say."""
+        return self.kernel_size if name == "stride" else Stage.usual(self, name)
+
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class Head(Stage):
     """Global average pooling, behind a 1x1 classifier where `num_classes` is given: `blocks.GAP`.
 
     Text form `gap` or `gap10`. The classifier has a norm and no activation, since its outputs are
     logits.
     """
 
+    prefix, number, child = "gap", "num_classes", "head"
+    is_last = True
+
     num_classes: int | None = None
     norm: bool = True
 
-    def layers(self, in_channels: int) -> Iterator[Layer]:
+    def layers(self, in_channels: Count) -> Iterator[Layer]:
         """The layers of this stage, in order."""
-        out = self.num_classes or in_channels
-        if self.num_classes:
-            yield from Conv(out, (1, 1), norm=self.norm, act=False).layers(in_channels)
+        out = in_channels if self.num_classes is None else self.num_classes
+        if self.num_classes is not None:
+            yield from _convolution(in_channels, out, norm=self.norm, act=False)
         yield Layer("pool", "GlobalAveragePool", out, is_global=True)
 
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        classes = () if self.num_classes is None else (self.num_classes,)
+        return _call("blocks.GAP", self, in_channels, *classes)
 
-Stage: TypeAlias = Conv | Separable | Transition | Pool | Head
-NAMES = {Conv: "conv", Separable: "separable", Transition: "transition", Pool: "pool", Head: "head"}
+    @property
+    def width(self) -> int | None:
+        """The classes, if any."""
+        return self.num_classes
+
+
+STAGES: tuple[type[Stage], ...] = (Conv, Separable, Transition, Pool, Head)
 
 
 def with_width(stage: Stage, width: Any) -> Stage:
@@ -143,12 +272,60 @@ def with_width(stage: Stage, width: Any) -> Stage:
     return replace(stage, out_channels=width) if hasattr(stage, "out_channels") else stage
 
 
-def _divisible(in_channels: Count, out_channels: Count, groups: Count) -> None:
-    if np.any((in_channels % groups) | (out_channels % groups)):
+def _convolution(
+    in_channels: Count, out: Count, kernel: Pair = (1, 1), stride: Pair = (1, 1),
+    padding: Pair = (0, 0), dilation: Pair = (1, 1), groups: Count = 1, norm: bool = True,
+    act: bool = True, bias: bool | None = None, prefix: str = "",
+) -> Iterator[Layer]:  # fmt: skip
+    """The layers of a convolution with what follows it."""
+    if np.any((in_channels % groups) | (out % groups)):
         raise SpecError(
             explain(
                 "groups must divide the channels on both sides",
-                numbers={"in": in_channels, "out": out_channels, "groups": groups},
+                numbers={"in": in_channels, "out": out, "groups": groups},
                 remedy="Choose widths that are multiples of groups.",
             )
         )
+    weights = conv_weights(in_channels, out, kernel, groups)
+    sliding = Sliding(kernel, stride, tuple((p, p) for p in padding), dilation)
+    biases = out if (not norm if bias is None else bias) else 0
+    yield Layer(f"{prefix}conv", "Conv2d", out, weights, biases, 0, sliding, sliding.windows)
+    if norm:
+        running = 2 * out + 1  # mean, variance, and one batch counter
+        yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running)
+    if act:
+        yield Layer(f"{prefix}act", "ReLU", out)
+
+
+def _call(target: str, stage: Stage, *channels: int) -> Call:
+    """A block's call: its channels, and what differs from the defaults of blocks."""
+    own = {name: getattr(stage, name) for name in stage.__dataclass_fields__}
+    args: tuple[Any, ...] = channels
+    options: dict[str, Any] = {}
+    if "kernel_size" in own:
+        kernel, stride, padding, dilation = (
+            own[name] for name in ("kernel_size", "stride", "padding", "dilation")
+        )
+        if (kernel, stride) != ((3, 3), (1, 1)):
+            args = (*args, _short(kernel))
+        if stride != (1, 1):
+            options["stride"] = _short(stride)
+        axes = zip(padding, dilation, kernel, strict=True)
+        if any(2 * pad != d * (k - 1) for pad, d, k in axes):  # the default pads odd kernels so
+            options["padding"] = _short(padding)
+        if dilation != (1, 1):
+            options["dilation"] = _short(dilation)
+    if own.get("groups", 1) != 1:
+        options["groups"] = own["groups"]
+    if own.get("bias") is not None:
+        options["bias"] = own["bias"]
+    if not own.get("norm", True):
+        options["norm_layer"] = None
+    if not own.get("act", True):
+        options["activation_layer"] = None
+    return Call(target, args, tuple(options.items()))
+
+
+def _short(size: Pair) -> Size:
+    """One number for both axes where one will do."""
+    return size[0] if size[0] == size[1] else size

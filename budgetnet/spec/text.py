@@ -1,35 +1,49 @@
-"""The short text form of a spec, such as `c16 c16 p c32k5s2 gap10`: reading and writing it."""
+"""The short text form of a spec, such as `c16 c16 p c32k5s2 gap10`: parsing and writing it.
+
+Which words and modifiers there are, the stages and their fields say.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import MISSING, fields, replace
 from functools import lru_cache
 from typing import Any
 
 from ..accounting.geometry import same_padding
-from ..accounting.window import Pair
-from ..errors import SpecError, explain, shown
-from .stages import Conv, Head, Pool, Separable, Stage, Transition
+from ..errors import SpecError, explain, located, shown
+from .fields import FIELDS, LARGEST, Flag, Size
+from .stages import STAGES, Stage
 
-_USAGE = 'Write words such as "c16 c16 p c16 gap10"; Spec.parse lists them all.'
-_WORD = re.compile(r"(gap|ds|c|t|p)([0-9]+)?((?:[a-z+-].*)?)")
-_MODIFIER = re.compile(r"([kspdg])([0-9]+)(?:x([0-9]+))?|same|[+-]bias|-bn|-act")
-_LONGEST = re.compile(r"[0-9]{10}")  # a number that no layer can have
-_FLAGS = {"-bn": ("norm", False), "-act": ("act", False), "+bias": ("bias", True)}
-_FLAGS |= {"-bias": ("bias", False)}
-_FIELDS = {"k": "kernel_size", "s": "stride", "p": "padding", "d": "dilation", "g": "groups"}
-_KINDS: dict[str, type[Any]] = {
-    "c": Conv, "ds": Separable, "t": Transition, "p": Pool, "gap": Head
+USAGE = 'Write words such as "c16 c16 p c16 gap10".'
+_KINDS = {kind.prefix: kind for kind in STAGES}
+_FLAGS = {
+    word: (name, value)
+    for name, field in FIELDS.items() if isinstance(field, Flag)
+    for word, value in field.words
 }  # fmt: skip
-_WORDS = {kind: word for word, kind in _KINDS.items()}
+_LETTERS = {field.letter: name for name, field in FIELDS.items() if field.letter}
+_START = re.compile("|".join(sorted(_KINDS, key=len, reverse=True)))  # gap before a g alone
+_NUMBER = re.compile(r"[0-9]*")
+_DIGITS = len(str(LARGEST))
+_LONGEST = re.compile(rf"[0-9]{{{_DIGITS + 1}}}")  # no stage has such a number
+_MODIFIER = re.compile(
+    rf"([{''.join(_LETTERS)}])([0-9]+)(?:x([0-9]+))?|same|{'|'.join(map(re.escape, _FLAGS))}"
+)
 
 
 def parse(text: str) -> tuple[Stage, ...]:
     """Read the text form; raises `SpecError` that names the word."""
     words = text.split()
     if not words:
-        raise SpecError(explain("a spec needs at least one stage", remedy=_USAGE))
-    return tuple(_parse_word(word, i) for i, word in enumerate(words, start=1))
+        raise SpecError(explain("a spec needs at least one stage", remedy=USAGE))
+    stages = []
+    for position, word in enumerate(words, start=1):
+        try:
+            stages.append(_parse_word(word))
+        except SpecError as error:
+            raise located(error, f"word {position} of the spec") from None
+    return tuple(stages)
 
 
 def write(stages: tuple[Stage, ...]) -> str:
@@ -37,105 +51,85 @@ def write(stages: tuple[Stage, ...]) -> str:
     return " ".join(map(_word, stages))
 
 
-def _parse_word(word: str, position: int) -> Stage:
-    match = _WORD.fullmatch(word)
+@lru_cache(maxsize=1024)  # a network repeats few distinct words
+def _parse_word(word: str) -> Stage:
+    start = _START.match(word)
+    if start is None:
+        *most, last = _KINDS
+        raise _unreadable(word, f"does not start with a stage: {', '.join(most)} or {last}")
     if _LONGEST.search(word):
-        raise _unreadable(word, position, "a number has ten digits or more")
-    if not match:
-        raise _unreadable(word, position, "no stage begins so")
-    kind, number, modifiers = match.groups()
-    options = _parse_modifiers(word, position, modifiers)
-    same = options.pop("same", False)
-    if kind == "p":
-        options.setdefault("kernel_size", (int(number or 2),) * 2)
-        options.setdefault("stride", options["kernel_size"])
-    elif kind == "gap":
-        options["num_classes"] = int(number) if number else None
-    elif not number:
-        raise _unreadable(word, position, f"{kind} needs its channels, such as {kind}16")
-    else:
-        options["out_channels"] = int(number)
-    stage_type = _KINDS[kind]
-    known = stage_type.__dataclass_fields__
-    for name in options:
-        if name not in known:
-            raise _unreadable(word, position, f"{kind} has no {name}")
-    if same:
-        options["padding"] = _same(word, position, stage_type(**options))
-    _check_positive(word, position, options)
-    return stage_type(**options)  # type: ignore[no-any-return]  # the table of stages is Any
+        raise _unreadable(word, f"has a number of more than {_DIGITS} digits")
+    kind = _KINDS[start[0]]
+    number = _NUMBER.match(word, start.end())[0]  # type: ignore[index]  # it matches anything
+    options = {kind.number: int(number)} if number else {}
+    same = _parse_modifiers(word, kind, word[start.end() + len(number) :], options)
+    for field in fields(kind):
+        if field.default is MISSING and field.name not in options:
+            raise _unreadable(word, f"needs a number, such as {kind.prefix}16")
+    try:
+        stage = kind(**options)
+    except SpecError as error:
+        raise located(error, shown(word)) from None
+    return _padded_same(word, stage) if same else stage
 
 
-def _parse_modifiers(word: str, position: int, text: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
+def _parse_modifiers(word: str, kind: type[Stage], text: str, options: dict[str, Any]) -> bool:
+    """Put what the modifiers say into `options`; whether the padding is to be `same`."""
+    known = {field.name for field in fields(kind)}
+    same = False
     while text:
         match = _MODIFIER.match(text)
-        if not match:
-            raise _unreadable(word, position, f"{shown(text)} is no modifier")
-        letter, first, second = match.groups()
-        name: str = match[0]
-        value: Any = True
-        if name in _FLAGS:
-            name, value = _FLAGS[name]
-        elif letter:
-            name = _FIELDS[letter]
-            value = int(first) if letter == "g" else (int(first), int(second or first))
-        if name in options:
-            raise _unreadable(word, position, f"{name} is given twice")
-        options[name] = value
+        letter, first, second = match.groups() if match else ("", "", "")
+        value: Any
+        name, value = _FLAGS.get(match[0], ("same", True)) if match else ("", None)
+        if letter:
+            name = _LETTERS[letter]
+            value = int(first) if second is None else (int(first), int(second))
+        if match is None or name not in (known | {"same"} if "dilation" in known else known):
+            raise _unreadable(word, _unknown_modifier(kind, match[0] if match else text, known))
+        if name in options or (name == "same" and same):
+            raise _unreadable(word, f"gives {name} twice")
+        if name == "same":
+            same = True
+        else:
+            options[name] = value
         text = text[match.end() :]
-    return options
+    return same
 
 
-def _same(word: str, position: int, stage: Any) -> Pair:
-    if not hasattr(stage, "dilation") or stage.padding != (0, 0):
-        raise _unreadable(word, position, "same is for a convolution without its own padding")
+def _unknown_modifier(kind: type[Stage], text: str, known: set[str]) -> str:
+    found = [letter for letter, name in _LETTERS.items() if name in known]
+    found += ["same"] * ("dilation" in known)
+    found += [flag for flag, (name, _) in _FLAGS.items() if name in known]
+    return f"has {shown(text)}, but {kind.prefix} can be followed by {', '.join(found)} only"
+
+
+def _padded_same(word: str, stage: Any) -> Stage:
+    """The stage with the padding that keeps the size at stride 1."""
+    if stage.padding != (0, 0):
+        raise _unreadable(word, "gives padding twice")
     pads = [same_padding(k, d) for k, d in zip(stage.kernel_size, stage.dilation, strict=True)]
     if any(lo != hi for lo, hi in pads):
-        raise _unreadable(word, position, "same needs an odd kernel; give p explicitly")
-    return pads[0][0], pads[1][0]
+        raise _unreadable(word, "pads unevenly: same needs an odd kernel; give p instead")
+    return replace(stage, padding=tuple(lo for lo, _ in pads))  # type: ignore[no-any-return]  # a stage again
 
 
-def _check_positive(word: str, position: int, options: dict[str, Any]) -> None:
-    for name, value in options.items():
-        least = 0 if name == "padding" else 1
-        values = value if isinstance(value, tuple) else (value,)
-        if any(type(v) is int and v < least for v in values):
-            raise _unreadable(word, position, f"{name} must be at least {least}")
-
-
-def _unreadable(word: str, position: int, reason: str) -> SpecError:
-    return SpecError(
-        explain(
-            f"cannot read {shown(word)}",
-            where=f"word {position} of the spec",
-            numbers={"reason:": reason},
-            remedy=_USAGE,
-        )
-    )
+def _unreadable(word: str, what: str) -> SpecError:
+    return SpecError(explain(f"{shown(word)} {what}", remedy=USAGE))
 
 
 @lru_cache(maxsize=4096)
 def _word(stage: Stage) -> str:
-    """Canonical word of a stage: what differs from the defaults, in a fixed order."""
-    if isinstance(stage, Pool):
-        (high, wide), stride = stage.kernel_size, stage.stride
-        word = ("p" + ("" if high == 2 else str(high))) if high == wide else f"pk{high}x{wide}"
-        return word + _sized("s", stride, stage.kernel_size) + _sized("p", stage.padding, (0, 0))
-    number = stage.num_classes if isinstance(stage, Head) else stage.out_channels
-    word = f"{_WORDS[type(stage)]}{number or ''}"
-    if isinstance(stage, Conv | Separable):
-        word += _sized("k", stage.kernel_size, (3, 3)) + _sized("s", stage.stride, (1, 1))
-        word += _sized("p", stage.padding, (0, 0)) + _sized("d", stage.dilation, (1, 1))
-    if isinstance(stage, Conv) and stage.groups != 1:
-        word += f"g{stage.groups}"
-    word += "" if stage.norm else "-bn"
-    word += "" if getattr(stage, "act", True) else "-act"
-    bias = getattr(stage, "bias", None)
-    return word if bias is None else word + ("+bias" if bias else "-bias")
-
-
-def _sized(letter: str, value: Pair, default: Pair) -> str:
-    if value == default:
-        return ""
-    return f"{letter}{value[0]}" if value[0] == value[1] else f"{letter}{value[0]}x{value[1]}"
+    """Canonical word of a stage: what differs from the defaults, in the order of its fields."""
+    word = stage.prefix
+    for field in fields(stage):
+        name, value = field.name, getattr(stage, field.name)
+        if value == stage.usual(name):
+            continue
+        known = FIELDS[name]
+        is_number = name == stage.number
+        text = known.write(value)
+        if is_number and isinstance(known, Size) and "x" not in text:
+            text = text.removeprefix(known.letter)
+        word += text
+    return word

@@ -7,55 +7,64 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..accounting.window import Pair
-from ..spec.stages import Conv, Head, Pool, Separable, Stage, Transition
+from ..spec.stages import STAGES, Stage
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-    from ..spec.plan import Spec
+    from ..spec.spec import Spec
 
 
 def specs(max_stages: int = 6, max_channels: int = 8) -> SearchStrategy[Spec]:
-    """Random specs: convolutions of every kind, poolings and heads; not all fit every input."""
+    """Random specs of stages of every kind; not all fit every input."""
     from hypothesis import strategies as st
 
-    from ..spec.plan import Spec
+    from ..spec.spec import Spec
 
     @st.composite
     def draw_spec(draw: DrawFn) -> Spec:
-        stages = draw(st.lists(_stages(max_channels), min_size=1, max_size=max_stages))
-        heads = st.builds(Head, st.none() | st.integers(1, max_channels), st.booleans())
-        head = draw(st.none() | heads)
-        return Spec((*stages, head) if head else tuple(stages))
+        inner = st.one_of([_stages(kind, max_channels) for kind in STAGES if not kind.is_last])
+        last = st.one_of([_stages(kind, max_channels) for kind in STAGES if kind.is_last])
+        stages = draw(st.lists(inner, min_size=1, max_size=max_stages))
+        end = draw(st.none() | last)
+        return Spec((*stages, end) if end else tuple(stages))
 
     return draw_spec()
 
 
-def _stages(max_channels: int) -> SearchStrategy[Stage]:
+def _stages(kind: type[Stage], max_channels: int) -> SearchStrategy[Stage]:
+    """Stages of one kind: small values for each of its fields."""
     from hypothesis import strategies as st
-
-    channels = st.integers(1, max_channels)
-    flags = {"norm": st.booleans(), "act": st.booleans()}
 
     def pairs(least: int, most: int) -> SearchStrategy[Pair]:
         axis = st.integers(least, most)
         return st.tuples(axis, axis)
 
-    slides: dict[str, Any] = {
+    channels = st.integers(1, max_channels)
+    known: dict[str, SearchStrategy[Any]] = {
+        "out_channels": channels,
+        "num_classes": st.none() | channels,
         "kernel_size": pairs(1, 4),
         "stride": pairs(1, 2),
         "padding": pairs(0, 2),
         "dilation": pairs(1, 2),
-        **flags,
+        "groups": st.sampled_from([1, 1, 2]),
+        "norm": st.booleans(),
+        "act": st.booleans(),
+        "bias": st.none() | st.booleans(),
     }
-    bias = st.none() | st.booleans()
-    return st.one_of(
-        st.builds(Conv, channels, **slides, bias=bias),
-        st.builds(Conv, channels.map(lambda n: 2 * n), **slides, groups=st.sampled_from([1, 2])),
-        st.builds(Separable, channels, **slides),
-        st.builds(Transition, channels, **flags),
-        st.builds(Pool, pairs(2, 3), pairs(1, 3), pairs(0, 1)),
-    )
+
+    @st.composite
+    def draw_stage(draw: DrawFn) -> Stage:
+        values = {name: draw(known[name]) for name in kind.__dataclass_fields__}
+        if "groups" in values:
+            values["out_channels"] *= values["groups"]
+        if "padding" in values and "dilation" not in values:  # poolings: half a kernel at most
+            axes = zip(values["padding"], values["kernel_size"], strict=True)
+            values["padding"] = tuple(min(pad, kernel // 2) for pad, kernel in axes)
+        return kind(**values)
+
+    return draw_stage()
 
 
 def chains(max_layers: int = 6, in_channels: int = 2) -> SearchStrategy[nn.Sequential]:

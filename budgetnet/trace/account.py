@@ -11,7 +11,10 @@ from ..accounting.account import Account
 from ..accounting.geometry import shape_text
 from ..errors import ArgumentError, SpecError, explain, shown
 from ..spec.chains import chain_of
-from ..spec.plan import Spec, plan
+from ..spec.plan import plan
+from ..spec.references import REFERENCES, Reference
+from ..spec.spec import Spec
+from ..spec.stages import Stage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,10 +83,10 @@ def account(
     known = model if isinstance(model, Account) else getattr(model, "account", None)
     if isinstance(known, Account):
         return _of_its_input(known, shape)
-    planned = getattr(model, "spec", model)
-    if isinstance(planned, Spec | str):
-        return plan(planned, getattr(model, "input_shape", None) if shape is None else shape,
-                    name=name)  # fmt: skip
+    stages = model if isinstance(model, list | tuple) else ()
+    if isinstance(model, str | Spec | Reference) or any(isinstance(s, Stage) for s in stages):
+        is_name = isinstance(model, str) and model in REFERENCES
+        return plan(model, shape, name=name or (model if is_name else ""))
     raise not_a_network(model)
 
 

@@ -1,4 +1,4 @@
-// `plan` once more, for chains: what spec.py, stages.py and notation.py say, in the page.
+// `plan` once more, for chains: what spec/stages.py, text.py and plan.py say, in the page.
 // The tests run both and hold them against each other, to the last integer.
 
 const FLAGS = { '-bn': ['norm', false], '-act': ['act', false], '+bias': ['bias', true], '-bias': ['bias', false] };
@@ -32,12 +32,13 @@ function parseSpec(text) {
 
 function parseWord(word) {
   const match = /^(gap|ds|c|t|p)([0-9]+)?((?:[a-z+-].*)?)$/.exec(word);
-  if (!match) throw new SpecProblem('no stage begins so');
+  if (!match) throw new SpecProblem(`it does not start with a stage: ${Object.keys(TAKES).join(', ')}`);
   const [, kind, count, modifiers] = match;
   const given = parseModifiers(modifiers);
   const { same } = given;
   delete given.same;
   if (kind === 'p') {
+    if (count && given.kernel) throw new SpecProblem('kernel is given twice');
     given.kernel ??= [Number(count || 2), Number(count || 2)];
     given.stride ??= given.kernel;
   } else if (kind === 'gap') given.classes = count ? Number(count) : null;
@@ -53,6 +54,9 @@ function parseWord(word) {
   };
   if (same) stage.padding = samePadding(stage);
   checkPositive(given);
+  if (kind === 'p' && stage.padding.some((pad, axis) => 2 * pad > stage.kernel[axis])) {
+    throw new SpecProblem('padding must be at most half the kernel');
+  }
   return stage;
 }
 
@@ -60,9 +64,10 @@ function parseModifiers(text) {
   const given = {};
   let rest = text;
   while (rest) {
-    const match = /^(?:([kspdg])([0-9]+)(?:x([0-9]+))?|same|[+-]bias|-bn|-act)/.exec(rest);
-    if (!match) throw new SpecProblem(`'${rest}' is no modifier`);
-    const [all, letter, first, second] = match;
+    const match = /^(?:([kspd])([0-9]+)(?:x([0-9]+))?|(g)([0-9]+)|same|[+-]bias|-bn|-act)/.exec(rest);
+    if (!match) throw new SpecProblem(`'${rest}' is not a modifier`);
+    const [all] = match;
+    const [letter, first, second] = match[4] ? match.slice(4) : match.slice(1, 4);
     let [name, value] = FLAGS[all] ?? [all, true];
     if (letter) {
       name = FIELDS[letter];
