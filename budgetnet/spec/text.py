@@ -17,18 +17,19 @@ from .stages import STAGES, Stage
 
 USAGE = 'Write words such as "c16 c16 p c16 gap10".'
 _KINDS = {kind.prefix: kind for kind in STAGES}
-_FLAGS = {
+_FLAGS: dict[str, tuple[str, Any]] = {"same": ("same", True)} | {
     word: (name, value)
     for name, field in FIELDS.items() if isinstance(field, Flag)
     for word, value in field.words
 }  # fmt: skip
 _LETTERS = {field.letter: name for name, field in FIELDS.items() if field.letter}
+_NAMES = _LETTERS | {word: name for word, (name, _) in _FLAGS.items()}
 _START = re.compile("|".join(sorted(_KINDS, key=len, reverse=True)))  # gap before a g alone
 _NUMBER = re.compile(r"[0-9]*")
 _DIGITS = len(str(LARGEST))
 _LONGEST = re.compile(rf"[0-9]{{{_DIGITS + 1}}}")  # no stage has such a number
 _MODIFIER = re.compile(
-    rf"([{''.join(_LETTERS)}])([0-9]+)(?:x([0-9]+))?|same|{'|'.join(map(re.escape, _FLAGS))}"
+    rf"([{''.join(_LETTERS)}])([0-9]+)(?:x([0-9]+))?|{'|'.join(map(re.escape, _FLAGS))}"
 )
 
 
@@ -61,8 +62,9 @@ def _parse_word(word: str) -> Stage:
         raise _unreadable(word, f"has a number of more than {_DIGITS} digits")
     kind = _KINDS[start[0]]
     number = _NUMBER.match(word, start.end())[0]  # type: ignore[index]  # it matches anything
-    options = {kind.number: int(number)} if number else {}
-    same = _parse_modifiers(word, kind, word[start.end() + len(number) :], options)
+    options: dict[str, Any] = {kind.number: int(number)} if number else {}
+    _parse_modifiers(word, kind, word[start.end() + len(number) :], options)
+    same = options.pop("same", False)
     for field in fields(kind):
         if field.default is MISSING and field.name not in options:
             raise _unreadable(word, f"needs a number, such as {kind.prefix}16")
@@ -73,35 +75,26 @@ def _parse_word(word: str) -> Stage:
     return _padded_same(word, stage) if same else stage
 
 
-def _parse_modifiers(word: str, kind: type[Stage], text: str, options: dict[str, Any]) -> bool:
-    """Put what the modifiers say into `options`; whether the padding is to be `same`."""
+def _parse_modifiers(word: str, kind: type[Stage], text: str, options: dict[str, Any]) -> None:
+    """Put what the modifiers say into `options`, by field."""
     known = {field.name for field in fields(kind)}
-    same = False
+    known |= {"same"} if "dilation" in known else set()
     while text:
         match = _MODIFIER.match(text)
-        letter, first, second = match.groups() if match else ("", "", "")
-        value: Any
-        name, value = _FLAGS.get(match[0], ("same", True)) if match else ("", None)
-        if letter:
+        found = match[0] if match else text
+        name, value = _FLAGS.get(found, ("", None))
+        if match and match[1]:
+            letter, first, second = match.groups()
             name = _LETTERS[letter]
             value = int(first) if second is None else (int(first), int(second))
-        if match is None or name not in (known | {"same"} if "dilation" in known else known):
-            raise _unreadable(word, _unknown_modifier(kind, match[0] if match else text, known))
-        if name in options or (name == "same" and same):
+        if name not in known:
+            fitting = [text for text, name in _NAMES.items() if name in known]
+            what = f"has {shown(found)}, but {kind.prefix} can be followed by"
+            raise _unreadable(word, f"{what} {', '.join(fitting)} only")
+        if name in options:
             raise _unreadable(word, f"gives {name} twice")
-        if name == "same":
-            same = True
-        else:
-            options[name] = value
-        text = text[match.end() :]
-    return same
-
-
-def _unknown_modifier(kind: type[Stage], text: str, known: set[str]) -> str:
-    found = [letter for letter, name in _LETTERS.items() if name in known]
-    found += ["same"] * ("dilation" in known)
-    found += [flag for flag, (name, _) in _FLAGS.items() if name in known]
-    return f"has {shown(text)}, but {kind.prefix} can be followed by {', '.join(found)} only"
+        options[name] = value
+        text = text[len(found) :]
 
 
 def _padded_same(word: str, stage: Any) -> Stage:
