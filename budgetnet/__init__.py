@@ -1,13 +1,50 @@
 """CNN building blocks whose parameters, MACs and receptive field are known before a weight exists.
 
-A Spec is planned, a Module is traced; both give an Account:
+A Spec is planned, a Module is traced; both give an Account, and a Budget judges it. The other way
+round, a budget gives networks:
 
-    budgetnet.plan("c16 c16 p c16 gap10", (1, 28, 28))   # no torch
-    budgetnet.account(model, (1, 28, 28))                # any nn.Module
-
-The other way round, from a budget to networks:
-
+    budgetnet.plan("c16 c16 p c16 gap10", (1, 28, 28))                    # no torch
+    budgetnet.account(model, (1, 28, 28))                                 # any nn.Module
     budgetnet.design((1, 28, 28), 10, params="8k", receptive_field=22)
+
+What to call; help(budgetnet.plan) says more of each:
+
+    plan            the account of a spec, by integer arithmetic
+    account         the account of an nn.Module, a spec, or the name of a reference network
+    assert_budget   the account of a network, held to limits
+    find_hints      habits that waste parameters, or mislead about the receptive field
+    design          the best networks within a budget, proven
+    rescale         a network with its widths scaled to fill a budget
+    marginal_costs  where the parameters went, and what one more channel costs
+    to_python       a spec as source code
+    find_folds      which BatchNorms fold into the layer before them
+    fold_batchnorm  a copy for inference with these folded
+    to_onnx         an ONNX file, checked before it is put in place
+    to_program      a torch.export program for any batch size
+    rule            register how an operation of one's own is accounted for
+
+What is passed and returned:
+
+    Account         totals, and a Row for every layer; prints as a table
+    Row             one layer: parameters, MACs, output shape, receptive field
+    Spec            a chain of stages; Spec.parse("c16 p gap10") reads the text form
+    Budget          limits; gives a Finding for each, or raises BudgetExceeded
+    Designs         what design found: each a Design; else InfeasibleBudget
+    SearchSpace     what design chooses from
+    Fold            what becomes of one BatchNorm
+    ReceptiveField  made of a Window for every axis
+    Sliding         kernel, stride, padding and dilation
+
+Modules:
+
+    models          reference networks and their weights: get_model, build, list_models
+    blocks          ConvBNReLU and other modules to build networks of
+    report          HTML reports and diagrams: render_html, draw_svg
+    rules           rules for operations of one's own
+    testing         oracles and strategies for tests
+    errors          what is raised
+
+The command line, python -m budgetnet, does the same for files and names.
 """
 
 from __future__ import annotations
@@ -18,28 +55,39 @@ from typing import TYPE_CHECKING
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from . import blocks, errors, models, report, testing
-    from .accounting.account import Account
-    from .accounting.geometry import Sliding
-    from .accounting.receptive_field import ReceptiveField
-    from .accounting.rows import Row
-    from .accounting.window import Window
-    from .budget.budget import Budget, BudgetExceeded, assert_budget
-    from .budget.hints import find_hints
-    from .budget.limits import Finding
-    from .deploy.export import to_onnx, to_program
-    from .deploy.folding import Fold, find_folds, fold_batchnorm
-    from .designer.answers import Design, Designs
-    from .designer.design import design
-    from .designer.infeasible import InfeasibleBudget
-    from .designer.marginal_costs import marginal_costs
-    from .designer.rescale import rescale
-    from .designer.space import SearchSpace
-    from .spec.plan import Spec, plan
-    from .spec.source import to_python
-    from .trace import rules
-    from .trace.account import account
-    from .trace.rules import rule
+    from . import blocks as blocks
+    from . import errors as errors
+    from . import models as models
+    from . import report as report
+    from . import testing as testing
+    from .accounting.account import Account as Account
+    from .accounting.geometry import Sliding as Sliding
+    from .accounting.receptive_field import ReceptiveField as ReceptiveField
+    from .accounting.rows import Row as Row
+    from .accounting.window import Window as Window
+    from .budget.budget import Budget as Budget
+    from .budget.budget import BudgetExceeded as BudgetExceeded
+    from .budget.budget import assert_budget as assert_budget
+    from .budget.hints import find_hints as find_hints
+    from .budget.limits import Finding as Finding
+    from .deploy.export import to_onnx as to_onnx
+    from .deploy.export import to_program as to_program
+    from .deploy.folding import Fold as Fold
+    from .deploy.folding import find_folds as find_folds
+    from .deploy.folding import fold_batchnorm as fold_batchnorm
+    from .designer.answers import Design as Design
+    from .designer.answers import Designs as Designs
+    from .designer.design import design as design
+    from .designer.infeasible import InfeasibleBudget as InfeasibleBudget
+    from .designer.marginal_costs import marginal_costs as marginal_costs
+    from .designer.rescale import rescale as rescale
+    from .designer.space import SearchSpace as SearchSpace
+    from .spec.plan import Spec as Spec
+    from .spec.plan import plan as plan
+    from .spec.source import to_python as to_python
+    from .trace import rules as rules
+    from .trace.account import account as account
+    from .trace.rules import rule as rule
 
 # Names are imported on first use, so that the command line starts without torch.
 _HOMES = {
@@ -79,41 +127,6 @@ _NAMESPACES = {
     "rules": "trace.rules",
     "testing": "testing",
 }
-__all__ = [
-    "Account",
-    "Budget",
-    "BudgetExceeded",
-    "Design",
-    "Designs",
-    "Finding",
-    "Fold",
-    "InfeasibleBudget",
-    "ReceptiveField",
-    "Row",
-    "SearchSpace",
-    "Sliding",
-    "Spec",
-    "Window",
-    "account",
-    "assert_budget",
-    "blocks",
-    "design",
-    "errors",
-    "find_folds",
-    "find_hints",
-    "fold_batchnorm",
-    "marginal_costs",
-    "models",
-    "plan",
-    "report",
-    "rescale",
-    "rule",
-    "rules",
-    "testing",
-    "to_onnx",
-    "to_program",
-    "to_python",
-]
 
 
 def __getattr__(name: str) -> object:
@@ -128,4 +141,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    # There is no __all__: with it, help(budgetnet) prints every class in full, some 2,000 lines.
+    return sorted([*_HOMES, *_NAMESPACES])

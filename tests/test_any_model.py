@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations
 from budgetnet import account, find_folds, models, rules
 from budgetnet.errors import ArgumentError, ShapeError, UnsupportedOp
 from budgetnet.testing import assert_field_matches, nan_footprint
+from budgetnet.trace.run import account_of_module
 
 
 class Runs(nn.Module):
@@ -367,15 +368,15 @@ class Pools(nn.Module):
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("keys", [True, False])
 def test_attention_to_constants_that_have_no_values(keys, fused, shortcuts):
-    real = account(Pools(keys=keys, fused=fused), (3, 8, 8), shortcuts=shortcuts)
+    real = account_of_module(Pools(keys=keys, fused=fused), (3, 8, 8), shortcuts=shortcuts)
     kinds = {row.kind for row in real.rows}
     assert fused == ("_scaled_dot_product_flash_attention_for_cpu" in kinds)
     assert 3 * 8 * 9 * 36 + 2 * 36 * 8 * 2 == real.macs
     with torch.device("meta"):
         model = Pools(keys=keys, fused=fused)
-    assert real == account(model, (3, 8, 8), shortcuts=shortcuts)
+    assert real == account_of_module(model, (3, 8, 8), shortcuts=shortcuts)
     assert () == find_folds(model, (3, 8, 8))
-    large = account(Pools(300, 256, keys, fused), (3, 8, 8), shortcuts=shortcuts)
+    large = account_of_module(Pools(300, 256, keys, fused), (3, 8, 8), shortcuts=shortcuts)
     assert 3 * 256 * 9 * 36 + 2 * 36 * 256 * 300 == large.macs
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from budgetnet import account, blocks
 from budgetnet.errors import ArgumentError
+from budgetnet.trace.run import account_of_module
 
 BLOCKS = {
     "ConvBNReLU": lambda **kw: blocks.ConvBNReLU(4, 6, (3, 5), stride=2, dropout=0.1, **kw),
@@ -33,7 +34,7 @@ every_block = pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS.keys()
 @pytest.mark.parametrize("shortcuts", [True, False])
 def test_account_equals_the_real_block(make, shortcuts):
     block = make()
-    result = account(block, (4, 12, 14), shortcuts=shortcuts)
+    result = account_of_module(block, (4, 12, 14), shortcuts=shortcuts)
     assert sum(p.numel() for p in block.parameters()) == result.params
     assert block.eval()(torch.zeros(2, 4, 12, 14)).shape[1:] == result.output_shape
 

@@ -232,7 +232,7 @@ def test_assert_budget_takes_models_specs_and_accounts():
     assert 14_372 == assert_budget(model, (1, 28, 28), params="20k", receptive_field=22).params
     assert S6 == assert_budget(S6, budget=Budget(params=14_372))
     assert 14_372 == assert_budget(models.get_reference("s6").spec, (1, 28, 28)).params
-    with pytest.raises(ArgumentError, match="assert_budget needs input_shape"):
+    with pytest.raises(ArgumentError, match="the shape of the input is missing"):
         assert_budget(model, params="20k")
     with pytest.raises(AssertionError, match="4,372 over"):
         assert_budget(S6, params="10k")

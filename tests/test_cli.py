@@ -119,10 +119,10 @@ def test_models_lists_what_is_known(capsys):
     ("arguments", "message"),
     [
         (["account", "s9x"], "'s9x' is not a listed model"),
-        (["account", "c8"], "c8 does not know its input. Add --input"),
-        (["account", "c8", "--input", "28x28"], "input_shape must be positive ints (got (28, 28))"),
-        (["account", "c8", "--input", "28"], "cannot read '28' as an input shape"),
-        (["account", "c8", "--input", "0x28x28"], "cannot read '0x28x28' as an input shape"),
+        (["account", "c8"], "c8 does not know its input. Add the shape, such as --input 1x28x28"),
+        (["account", "c8", "--input", "28x28"], "(28, 28) is not a valid input shape"),
+        (["account", "c8", "--input", "28"], "'28' is not a valid input shape"),
+        (["account", "c8", "--input", "0x28x28"], "'0x28x28' is not a valid input shape"),
         (["account", "c8k9", "--input", "1x4x4"], "conv1.conv: the kernel does not fit"),
     ],
 )
@@ -181,8 +181,8 @@ def test_account_of_a_callable_in_a_module_folded(capsys):
 @pytest.mark.parametrize(
     ("target", "more", "message"),
     [
-        ("{}:nope", (), "has no 'nope' (it has small)"),
-        ("{}:number", (), "is no callable"),
+        ("{}:nope", (), "has no 'nope'. It has small."),
+        ("{}:number", (), "is not callable"),
         ("{}:small", ("--set", "foo=4"), "could not be called (TypeError"),
         ("{}:small", ("--set", "foo"), "cannot read --set 'foo'"),
         ("no_such_package:small", (), "could not be imported (ModuleNotFoundError"),

@@ -1,4 +1,4 @@
-"""What design, rescale and marginal_costs give: networks that build, code that runs, messages."""
+"""What `design`, `rescale` and `marginal_costs` give: networks, code that runs, clear words."""
 
 import json
 import random
@@ -221,7 +221,7 @@ def test_json_tells_all():
         ({"top": 0}, "top=0"),
         ({"num_classes": 0}, "num_classes=0"),
         ({"space": SearchSpace(widths=10**8)}, "leave the 64-bit range (widest c100000000)"),
-        ({"input_shape": (1, 28)}, "input_shape must be positive ints"),
+        ({"input_shape": (1, 28)}, "is not a valid input shape"),
     ],
 )
 def test_bad_calls_say_what_to_do(call, message):

@@ -151,8 +151,8 @@ def at(name):
 
 def public():
     """What users may rely on: the names at the root, and those that its modules list."""
-    modules = [name for name in budgetnet.__all__ if name in budgetnet._NAMESPACES]
-    yield from (f"budgetnet.{name}" for name in budgetnet.__all__ if name not in modules)
+    modules = [name for name in dir(budgetnet) if name in budgetnet._NAMESPACES]
+    yield from (f"budgetnet.{name}" for name in dir(budgetnet) if name not in modules)
     for module in modules:
         names = getattr(budgetnet, module).__all__
         yield from (f"{getattr(budgetnet, module).__name__}.{name}" for name in names)

@@ -13,6 +13,7 @@ from budgetnet import Account, account, blocks, models, plan
 from budgetnet.accounting.saved import as_of
 from budgetnet.errors import StrideMismatch, UnsupportedOp
 from budgetnet.testing import graphs
+from budgetnet.trace.run import account_of_module
 
 
 def edges(result):
@@ -63,7 +64,7 @@ class Skip(nn.Module):
 @pytest.mark.parametrize("inplace", [True, False])
 @pytest.mark.parametrize("shortcuts", [True, False])
 def test_branches_and_what_hands_its_input_on(inplace, shortcuts):
-    result = account(Skip(inplace), (3, 8, 8), shortcuts=shortcuts)
+    result = account_of_module(Skip(inplace), (3, 8, 8), shortcuts=shortcuts)
     assert ["a", "b", "act", "drop", "same", "", "c", ""] == [row.path for row in result.rows]
     # An Identity hands on the very tensor: from then on it stands for it.
     expected = [(-1,), (0,), (1,), (2,), (0,), (3, 4), (4,), (5, 6, 4, -1)]
@@ -121,7 +122,7 @@ def test_torchvision_graphs_equal_those_of_fx(name, shortcuts):
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):
         model = zoo.get_model(name, weights=None, **options).eval()
-    result = account(model, (3, 224, 224), shortcuts=shortcuts)
+    result = account_of_module(model, (3, 224, 224), shortcuts=shortcuts)
     assert leaf_edges_by_fx(model) == edges(result)
 
 

@@ -269,8 +269,8 @@ def test_the_command(tmp_path, capsys):
     assert 0 == main(["export", "s6", "--weights", "mnist", "-o", str(path)])
     size = path.stat().st_size
     assert (
-        f"wrote {path}: s6 on 1x28x28, 14,250 parameters, 3,731,008 MACs, receptive field 22, "
-        f"{size:,} bytes\n"
+        f"wrote {path}: s6 on 1x28x28, 14,372 parameters, 14,250 after folding 8 norms, "
+        f"3,731,008 MACs, receptive field 22, {size:,} bytes\n"
     ) == capsys.readouterr().out
     x = torch.rand(2, 1, 28, 28)
     expected = models.get_model("s6", weights="mnist").eval()(x)
@@ -288,9 +288,13 @@ def test_the_command_says_what_it_could_not_do(tmp_path, capsys):
     call = ["export", f"{file}:make", "--set", "width=2", "--input", "1x8x8", "-o", str(path)]
     assert 0 == main(call)
     line = "1 of 1 BatchNorms are not folded; 0 stays: its input is not the result of"
-    assert line in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert line in out
+    assert "after folding" not in out
     assert 0 == main([*call, "--no-fold"])
-    assert "BatchNorms" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "BatchNorms" not in out
+    assert "after folding" not in out
     assert 0 == main(["export", "c4 gap2", "--input", "1x8x8", "-o", str(path)])
     assert "its weights are random: nothing has trained them" in capsys.readouterr().out
     assert "c4 gap2" in str(onnx.load(path).metadata_props)

@@ -23,6 +23,9 @@ def imports_torch(code):
 LIGHT = {
     "import": "import budgetnet",
     "plan": "import budgetnet; budgetnet.plan('c16 p gap10', (1, 28, 28))",
+    "account": "import budgetnet; budgetnet.account('s6'); budgetnet.account('c4', (1, 8, 8))",
+    "judge": "import budgetnet; budgetnet.assert_budget('s6', params='20k')",
+    "hints": "import budgetnet; budgetnet.find_hints('s6')",
     "print": "import budgetnet; str(budgetnet.plan('c16 p gap10', (1, 28, 28)))",
     "saved": "from budgetnet import Account, plan; a = plan('c4', (1, 8, 8)); "
     "assert a == Account.from_json(a.to_json())",
@@ -53,7 +56,9 @@ def test_the_probe_sees_torch_where_it_is(code):
 def test_public_names_resolve_and_others_do_not():
     import budgetnet
 
-    assert all(getattr(budgetnet, name) is not None for name in budgetnet.__all__)
-    assert set(budgetnet.__all__) <= set(dir(budgetnet))
+    names = dir(budgetnet)
+    assert {"account", "Account", "models"} <= set(names)
+    assert all(getattr(budgetnet, name) is not None for name in names)
+    assert not [name for name in names if name.startswith("_")]
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         budgetnet.nothing  # noqa: B018 - the access is the test

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from budgetnet import account, models
+from budgetnet.trace.run import account_of_module
 
 
 class Measured(TorchDispatchMode):
@@ -45,7 +46,7 @@ def check(model, *inputs):
     """Hold accounts against a run: with and without shortcuts, on the CPU and the meta device."""
     expected = measured(copy.deepcopy(model), *inputs)  # the run may fill caches of the model
     for shortcuts in (True, False):
-        result = account(model, inputs=inputs, shortcuts=shortcuts)
+        result = account_of_module(model, inputs=inputs, shortcuts=shortcuts)
         assert expected == result.peak_activation_bytes
     shape = tuple(inputs[0].shape[1:])
     if (
@@ -135,7 +136,7 @@ def test_autocast_around(name):
         expected = measured(model, x)
         torch.clear_autocast_cache()
         for shortcuts in (True, False):
-            result = account(model, (3, 64, 64), shortcuts=shortcuts)
+            result = account_of_module(model, (3, 64, 64), shortcuts=shortcuts)
             assert expected == result.peak_activation_bytes
 
 
@@ -206,7 +207,7 @@ def test_types_constants_layouts_and_further_results(function):
     model = Runs(function)
     expected = measured(model, torch.zeros(1, 4, 8, 8))
     for shortcuts in (True, False):
-        result = account(model, (4, 8, 8), shortcuts=shortcuts)
+        result = account_of_module(model, (4, 8, 8), shortcuts=shortcuts)
         assert expected == result.peak_activation_bytes
 
 

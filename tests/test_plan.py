@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from budgetnet import Spec, account, models, plan
 from budgetnet.errors import ArgumentError, BudgetnetError, ShapeError, SpecError
 from budgetnet.testing import assert_field_matches, nan_footprint, specs
+from budgetnet.trace.run import account_of_module
 
 SHAPE = st.tuples(st.integers(1, 3), st.integers(4, 16), st.integers(4, 16))
 
@@ -24,11 +25,13 @@ def test_plan_equals_trace_row_by_row(spec, shape, shortcuts):
         return
     except ShapeError as error:
         with pytest.raises(ShapeError) as caught:
-            account(models.build(spec, shape[0], device="meta"), shape, shortcuts=shortcuts)
+            account_of_module(
+                models.build(spec, shape[0], device="meta"), shape, shortcuts=shortcuts
+            )
         assert str(error).partition(": ")[2] == str(caught.value).partition(": ")[2]  # noqa: PT017 - two errors are compared
         return
     model = models.build(spec, shape[0], device="meta")
-    assert planned == account(model, shape, shortcuts=shortcuts)
+    assert planned == account_of_module(model, shape, shortcuts=shortcuts)
 
 
 @settings(max_examples=100)

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from budgetnet import Budget, account
 from budgetnet.errors import RunEnded, UnsupportedOp
 from budgetnet.report import render_html
+from budgetnet.trace.run import account_of_module
 
 SHAPE = (3, 16, 16)
 
@@ -71,7 +72,7 @@ def test_a_strict_account_names_the_place(name):
 def test_what_ran_is_exact_and_the_rest_unknown(name, shortcuts):
     model = Detector(OWN[name])
     whole = account(model.backbone, SHAPE)
-    found = account(model, SHAPE, strict=False, shortcuts=shortcuts)
+    found = account_of_module(model, SHAPE, strict=False, shortcuts=shortcuts)
     assert not found.is_complete
     for mine, row in zip(found.rows, whole.rows, strict=False):
         assert row._replace(path=f"backbone.{row.path}") == mine

@@ -244,7 +244,7 @@ REFUSED = {
     "divided by 0": (("--objective", "macs=1/0"), "'1/0' is not a weight of macs"),
     "a long power": (("--objective", "macs=1e999999999"), "'1e999999999' is no weight"),
     "a figure twice": (("--objective", "rf=1,receptive_field=2"), "names receptive_field twice"),
-    "the input": (("--input", f"{10**30}x28x28"), "as an input shape"),
+    "the input": (("--input", f"{10**30}x28x28"), "is not a valid input shape"),
 }
 
 

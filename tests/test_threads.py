@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from budgetnet import account
+from budgetnet.trace.run import account_of_module
 
 pytestmark = pytest.mark.moving
 SHAPE = (2, 8, 8)
@@ -144,7 +145,7 @@ def test_two_accounts_of_one_model_overlap():
     model = fresh()
     expected = account(model, SHAPE)
     first = paused(lambda: account(model, SHAPE))
-    second = paused(lambda: account(model, SHAPE, shortcuts=False))
+    second = paused(lambda: account_of_module(model, SHAPE, shortcuts=False))
     assert expected == account(model, SHAPE)
     assert (0, [0]) == (model.counter.runs, model.counter.inner)
     assert expected == first() == second()
@@ -228,7 +229,7 @@ def test_all_at_once():
 
     def accounts(model, shape, expected, **options):
         for _ in range(20):
-            assert expected == account(model, shape, **options)
+            assert expected == account_of_module(model, shape, **options)
 
     def runs():
         for _ in range(50):

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from budgetnet import account
 from budgetnet.errors import RunEnded, UnsupportedOp
+from budgetnet.trace.run import account_of_module
 
 ASKED = []  # what forwards were told; a global, so that runs do not copy it
 
@@ -65,7 +66,7 @@ def test_a_mask_decides_as_it_does_for_real(name, kind, ones):
         model(**given)
     assert counter.get_total_flops() // 2 == found.macs
     assert found.is_complete
-    assert account(model, inputs=example(mask.clone()), shortcuts=False) == found
+    assert account_of_module(model, inputs=example(mask.clone()), shortcuts=False) == found
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import FormatError, explain, near_names
+from ..errors import FormatError, explain, near_names, shown
 from . import rows as folding
 from . import saved
 from .files import parse_json
@@ -194,6 +194,14 @@ class Account:
         except ValueError as error:
             raise FormatError(explain("this is not JSON", numbers={"reason": error})) from error
         return cls.from_dict(data)
+
+    def __repr__(self) -> str:
+        """One short line."""
+        return (
+            f"Account(name={shown(self.name)}, input={self.input_text}, params={self.params:,}, "
+            f"macs={_count(self.macs)}, receptive field {_known(self.receptive_field)}, "
+            f"{len(self.rows)} rows)"
+        )
 
     def __str__(self) -> str:
         """The table as plain text."""

@@ -13,13 +13,12 @@ from math import prod
 from operator import index
 from typing import Any, TypeAlias
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from .window import Pair, Window
 
 __all__ = ["Sliding", "ceil_size", "conv_macs", "conv_size", "conv_weights", "same_padding"]
 
 Count: TypeAlias = Any  # an int, or an integer array
-_LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +76,40 @@ class Sliding:
 _window = lru_cache(maxsize=4096)(Window.sliding)
 
 
-def check_shape(shape: Sequence[int] | str, axes: int | None = 2) -> tuple[int, ...]:
-    """Return an input shape, or its text, as a tuple of positive ints, or raise `ArgumentError`.
+_LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
 
-    It is `(C, H, W)` for two spatial axes; `axes=None` allows up to three, or none.
+
+def check_shape(shape: Any, axes: int | None = 2) -> tuple[int, ...]:
+    """Return an input shape as a tuple of positive ints, or raise `ArgumentError`.
+
+    It is `(C, H, W)` for two spatial axes; `axes=None` allows up to three, or none. Text such as
+    "1x28x28" is a shape as well, and so is a tensor or an array, whose first axis is the batch.
+
+    >>> check_shape("1x28x28")
+    (1, 28, 28)
     """
-    if isinstance(shape, str):
-        shape = parse_shape(shape)
+    given = parse_shape(shape) if isinstance(shape, str) else shape
+    size = getattr(given, "shape", None)
+    if isinstance(size, tuple) and len(size) > 1:  # of a row of numbers the values are the shape
+        given = size[1:]
     try:
-        values = tuple(index(n) for n in shape)
+        values = tuple(index(n) for n in given)
     except TypeError:
         values = ()
     fits = 1 <= len(values) <= 4 if axes is None else len(values) == 1 + axes
-    if not fits or min(values) < 1:
-        raise ArgumentError(
-            explain(
-                "input_shape must be positive ints",
-                numbers={"got": repr(shape)},
-                remedy="Pass (channels, height, width) without the batch, such as (1, 28, 28).",
-            )
+    if fits and min(values) > 0:
+        return values
+    most = 4 if axes is None else 1 + axes
+    without_batch = values[1:] if len(values) == most + 1 and min(values) > 0 else ()
+    raise ArgumentError(
+        explain(
+            f"{shown(shape)} is not a valid input shape",
+            numbers={"expected": "positive whole numbers, without the batch"},
+            remedy=f"Did you mean {without_batch}?"
+            if without_batch
+            else "Pass (channels, height, width), such as (1, 28, 28).",
         )
-    return values
+    )
 
 
 def parse_shape(text: str) -> tuple[Any, ...]:
@@ -116,7 +128,7 @@ def parse_shape(text: str) -> tuple[Any, ...]:
     ):
         raise ArgumentError(
             explain(
-                f"cannot read {text!r} as an input shape",
+                f"{shown(text)} is not a valid input shape",
                 remedy="Write channels, height and width, such as 1x28x28.",
             )
         )

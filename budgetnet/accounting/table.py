@@ -7,8 +7,9 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import Any, TextIO
+
+from markupsafe import escape
 
 __all__ = ["Column", "Table"]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..accounting.account import Account
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
+from ..trace.account import account
 from .figures import FIGURES
 from .findings import check
 from .limits import Finding, Forbid, Limit, Require, parse_limit
@@ -95,19 +96,18 @@ class Budget:
                 )
         return cls(**data)
 
-    def check(self, account: Account) -> tuple[Finding, ...]:
-        """Every limit's finding, in the order of the limits."""
-        return check(self.limits, account)
+    def check(self, model: Any, input_shape: Any = None) -> tuple[Finding, ...]:
+        """Every limit's finding, in the order of the limits; `model` is as for `assert_budget`."""
+        return check(self.limits, account(model, input_shape, strict=False))
 
-    def enforce(self, account: Account) -> None:
+    def enforce(self, model: Any, input_shape: Any = None) -> None:
         """Raise `BudgetExceeded` with all violations at once; an unknown figure is one."""
-        findings = self.check(account)
+        found = account(model, input_shape, strict=False)
+        findings = check(self.limits, found)
         if not all(finding.ok for finding in findings):
             from .advice import explain_findings
 
-            raise BudgetExceeded(
-                explain_findings(self.limits, account, findings), account, findings
-            )
+            raise BudgetExceeded(explain_findings(self.limits, found, findings), found, findings)
 
 
 LIMITS = (*FIGURES, "require", "forbid")
@@ -115,15 +115,16 @@ LIMITS = (*FIGURES, "require", "forbid")
 
 def assert_budget(
     model: Any,
-    input_shape: Sequence[Any] | None = None,
+    input_shape: Any = None,
     budget: Budget | None = None,
     **limits: Any,
 ) -> Account:
     """Account for a model and enforce a budget on it; returns the account.
 
     Args:
-        model: an `nn.Module`, a `Spec`, its text form or the name of one, or an `Account`.
-        input_shape: `(C, H, W)` without the batch; an `Account` knows its own.
+        model: an `nn.Module`, a `Spec`, its text form or the name of a reference network, or an
+            `Account`.
+        input_shape: `(C, H, W)` without the batch, or an example tensor, as for `account`.
         budget: a `Budget`.
         **limits: limits of `Budget`, instead of or beside one.
 
@@ -134,31 +135,15 @@ def assert_budget(
     7524
     """
     wanted = together(budget, limits)
-    account = _account_of(model, input_shape)
-    wanted.enforce(account)
-    return account
+    found = account(model, input_shape, strict=False)  # what is unknown is a finding
+    wanted.enforce(found)
+    return found
 
 
 def together(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:
     """A budget with further limits by name; raises `ArgumentError` on any other name."""
     more = Budget.from_dict(limits).limits
     return Budget(*(budget.limits if budget else ()), *more)
-
-
-def _account_of(model: Any, input_shape: Sequence[Any] | None) -> Account:
-    if isinstance(model, Account):
-        return model
-    from ..spec.plan import Spec, plan
-
-    if isinstance(model, str | Spec):
-        return plan(model, input_shape)
-    if input_shape is None:
-        raise ArgumentError(
-            explain("assert_budget needs input_shape", remedy="Pass it, such as (1, 28, 28).")
-        )
-    from ..trace.account import account
-
-    return account(model, input_shape, strict=False)  # what is unknown is a finding
 
 
 def _names(what: str, value: Any) -> tuple[str, ...]:

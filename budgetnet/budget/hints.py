@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..accounting.account import Account
 from ..accounting.geometry import shape_text
 from ..accounting.roles import POOLING
 from ..accounting.rows import Row
+from ..trace.account import account
 from .advice import coverage
 
 __all__ = ["Hint", "find_hints"]
@@ -39,14 +40,18 @@ class Hint(NamedTuple):
         return f"{self.name}: {self.where}: {self.what}. {self.why}"
 
 
-def find_hints(account: Account) -> tuple[Hint, ...]:
+def find_hints(model: Any, input_shape: Any = None) -> tuple[Hint, ...]:
     """Every hint on a network, in the order of its layers within each kind.
 
-    >>> from budgetnet import plan
-    >>> [hint.name for hint in find_hints(plan("c8+bias c8 gap10", (1, 8, 8)))]
+    Args:
+        model: an `Account`, or whatever `account` takes.
+        input_shape: as for `account`; an `Account` knows its own.
+
+    >>> [hint.name for hint in find_hints("c8+bias c8 gap10", (1, 8, 8))]
     ['bias-before-norm', 'small-field']
     """
-    return tuple(hint for rule in _RULES for hint in rule(account))
+    found = account(model, input_shape, strict=False)
+    return tuple(hint for rule in _RULES for hint in rule(found))
 
 
 def _bias_before_norm(account: Account) -> Iterator[Hint]:

@@ -59,12 +59,15 @@ def export(args: argparse.Namespace) -> int:
         written = to_onnx(model, shape, args.output, fold=folds, name=args.target, spec=spec)
         found = find_folds(model, shape) if folds else ()
     macs = "unknown" if written.macs is None else f"{written.macs:,}"
+    left = [fold for fold in found if fold.layer is None]
+    params = f"{sum(p.numel() for p in model.parameters()):,} parameters"
+    if folded := len(found) - len(left):
+        params += f", {written.params:,} after folding {folded} norm{'s' * (folded > 1)}"
     tell(
-        f"wrote {args.output}: {written.name} on {written.input_text}, {written.params:,} "
-        f"parameters, {macs} MACs, receptive field {written.receptive_field or 'unknown'}, "
+        f"wrote {args.output}: {written.name} on {written.input_text}, {params}, "
+        f"{macs} MACs, receptive field {written.receptive_field or 'unknown'}, "
         f"{Path(args.output).stat().st_size:,} bytes"
     )
-    left = [fold for fold in found if fold.layer is None]
     if left:
         tell(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
     if spec is not None and args.weights is None:

@@ -179,7 +179,7 @@ def serve(*, forks: bool) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     with suppress(BaseException):  # who needs it meets what is wrong with it
-        from ..trace import account as trace  # noqa: F401  # and torch
+        from ..trace import run  # noqa: F401  # and torch
     with os.fdopen(jobs, encoding="ascii") as lines:
         while line := lines.readline():
             folder = Path(json.loads(line))

@@ -6,11 +6,13 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from ..accounting.account import Account
-from ..errors import ArgumentError, explain, told
+from ..errors import ArgumentError, explain, near_names, told
+from .suggestions import listed
 
 
 def account_here(
@@ -31,20 +33,17 @@ def account_here(
 def load(target: str, options: Mapping[str, Any], base: Path = Path()) -> Any:
     """Import `module:callable` or `file.py:callable`, and call it with `options` for a module."""
     place, _, name = target.rpartition(":")
-    made = _import(place, base)
-    for part in name.split("."):
-        if not hasattr(made, part):
-            home = getattr(made, "__name__", "")
-            public = [n for n in vars(made) if not n.startswith("_")]
-            own = [n for n in public if getattr(vars(made)[n], "__module__", "") == home] or public
-            known = ", ".join(own)[:200]
-            raise ArgumentError(explain(f"{place} has no {part!r}", numbers={"it has": known}))
-        made = getattr(made, part)
+    module = _import(place, base)
+    try:
+        made = attrgetter(name)(module)
+    except AttributeError as error:
+        raise _no_such(place, error, module) from None
     from torch import nn
 
     if not isinstance(made, nn.Module):
         if not callable(made):
-            raise ArgumentError(explain(f"{target} is no callable", remedy="Name a model's class."))
+            remedy = "Name a class, or a function that makes the model."
+            raise ArgumentError(explain(f"{target} is not callable", remedy=remedy))
         try:
             made = made(**options)
         except KeyboardInterrupt:
@@ -59,8 +58,19 @@ def load(target: str, options: Mapping[str, Any], base: Path = Path()) -> Any:
             ) from error
     if not isinstance(made, nn.Module):
         kind = type(made).__name__
-        raise ArgumentError(explain(f"{target} gives no torch module", numbers={"it gives": kind}))
+        raise ArgumentError(explain(f"{target} makes no nn.Module", numbers={"it makes": kind}))
     return made
+
+
+def _no_such(place: str, error: AttributeError, module: Any) -> ArgumentError:
+    """The error for a name that is not there: near ones, or those that there are."""
+    holder = module if error.obj is None else error.obj
+    home, found = getattr(holder, "__name__", ""), getattr(holder, "__dict__", {})
+    public = [name for name in found if name[:1] != "_" and callable(found[name])]
+    public.sort(key=lambda name: getattr(found[name], "__module__", "") != home)  # its own first
+    near = near_names(error.name, public, most=3)
+    remedy = f"Did you mean {' or '.join(near)}?" if near else f"It has {listed(public)}."
+    return ArgumentError(explain(f"{place} has no {error.name!r}", remedy=remedy))
 
 
 def _import(place: str, base: Path) -> Any:

@@ -56,7 +56,7 @@ def draw(args: argparse.Namespace) -> str:
         plot_fields(account, Path(args.plot))
         if not args.output:
             return f"wrote {args.plot}"
-    return draw_svg(account, args.depth)
+    return draw_svg(account, depth=args.depth)
 
 
 def _against(target: str, check: Check) -> Account:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..accounting.account import Account
 from ..accounting.files import read_text
 from ..accounting.geometry import shape_text, shapes_of
-from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, told
+from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, shown, told
 from .isolation import account_alone
 from .loading import load
 
@@ -49,7 +49,7 @@ def account_target(
         if shape is None:
             raise _needs_input(target)
         return account_alone(target, shape, options, strict=strict, base=base)
-    spec, shape = _chain(target, shape, options)
+    spec, shape = _chain(target, shape, options, base)
     from ..spec.plan import plan  # on use: a saved account needs no specs
 
     return plan(spec, shape, name=target)
@@ -108,7 +108,7 @@ def make_model(
 
 
 def _chain(
-    target: str, shape: tuple[Any, ...] | None, options: Mapping[str, Any]
+    target: str, shape: tuple[Any, ...] | None, options: Mapping[str, Any], base: Path = Path()
 ) -> tuple[Spec, tuple[Any, ...]]:
     """The spec of a listed model or of a text, and the shape of its input."""
     from ..models import get_reference, list_models  # on use: a saved account needs neither
@@ -120,9 +120,12 @@ def _chain(
     try:
         spec = known.spec if known else Spec.parse(target)
     except SpecError as error:
-        raise ArgumentError(
-            explain(f"{target!r} is not {KINDS}", numbers={"as a spec": str(error).rstrip(".")})
-        ) from error
+        from .suggestions import suggest_target
+
+        remedy = suggest_target(target, base)
+        numbers = {} if remedy else {"as a spec": str(error).rstrip(".")}
+        what = f"{shown(target)} is not {KINDS}"
+        raise ArgumentError(explain(what, numbers=numbers, remedy=remedy)) from error
     if shape is None:
         if known is None:
             raise _needs_input(target)
@@ -164,9 +167,10 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _needs_input(target: str) -> ArgumentError:
+    like = "3x224x224" if ":" in target else "1x28x28"  # what most modules take, and most specs
     return ArgumentError(
         explain(
             f"{target} does not know its input",
-            remedy='Add --input 1x28x28, or input = "1x28x28" in a file.',
+            remedy=f'Add the shape, such as --input {like}, or input = "{like}" in a file.',
         )
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,11 @@ from torch import Tensor, nn
 
 from ..accounting.account import Account
 from ..accounting.files import write_whole
-from ..errors import ExportError, RunEnded, explain
-from ..trace.account import account, parse_shapes
+from ..accounting.geometry import shapes_of
+from ..errors import ArgumentError, ExportError, RunEnded, explain
+from ..trace.account import account, check_module
 from ..trace.modules import Census
+from ..trace.run import parse_inputs
 from ..trace.tensors import tensors
 from . import onnx_model
 from .folding import fold_batchnorm
@@ -29,9 +30,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 BATCHES = (1, 3)  # neither is the batch that the program is traced with
 
 
-def to_program(
-    model: nn.Module, input_shape: Sequence[Any], *, fold: bool = True
-) -> ExportedProgram:
+def to_program(model: nn.Module, input_shape: Any, *, fold: bool = True) -> ExportedProgram:
     """Export a model for inference as a `torch.export` program that takes any batch size.
 
     `torch.export.save(program, "net.pt2")` writes it, and `torch.export.load("net.pt2").module()`
@@ -40,7 +39,8 @@ def to_program(
 
     Args:
         model: any module that `account` can run; it comes back as it was.
-        input_shape: `(C, H, W)` without the batch; a tuple of shapes for several inputs.
+        input_shape: `(C, H, W)` without the batch, text or an example tensor, as for `account`; a
+            tuple of shapes for several inputs.
         fold: fold every BatchNorm that can be folded, see `fold_batchnorm`.
 
     Raises:
@@ -52,12 +52,13 @@ def to_program(
     >>> program.module()(torch.zeros(5, 1, 28, 28)).shape
     torch.Size([5, 10])
     """
-    return _export(_at_inference(model, input_shape, fold), input_shape)
+    shapes = _shapes(input_shape)
+    return _export(_at_inference(model, input_shape, fold), shapes)
 
 
 def to_onnx(
     model: nn.Module,
-    input_shape: Sequence[Any],
+    input_shape: Any,
     path: str | Path,
     *,
     fold: bool = True,
@@ -73,7 +74,8 @@ def to_onnx(
 
     Args:
         model: any module that `account` can run, with float32 weights; it comes back as it was.
-        input_shape: `(C, H, W)` without the batch; a tuple of shapes for several inputs.
+        input_shape: `(C, H, W)` without the batch, text or an example tensor, as for `account`; a
+            tuple of shapes for several inputs.
         path: the file to write, whole or not at all.
         fold: fold every BatchNorm that can be folded, see `fold_batchnorm`; otherwise all stay.
         name: written into the file; the class name by default.
@@ -87,7 +89,7 @@ def to_onnx(
     Raises:
         ExportError: a package is missing, torch cannot export the model, or the exported program
             does not compute what the model does. Then nothing is written.
-        ArgumentError: the file cannot be written.
+        ArgumentError: the file cannot be written, or this is not a module.
 
     >>> import tempfile
     >>> from budgetnet import models
@@ -97,14 +99,15 @@ def to_onnx(
     ('s6', 14250, 3731008)
     """
     _check_packages()
-    _check_weights(model)
+    _check_weights(check_module(model, "an export"))
+    shapes = _shapes(input_shape)
     ready = _at_inference(model, input_shape, fold).cpu()
     result = account(ready, input_shape, name=name or type(model).__name__, strict=False)
     if not result.is_complete:
         raise RunEnded(result.unknown[-1])
-    program = _export(ready, input_shape)
+    program = _export(ready, shapes)
     content = onnx_model.to_bytes(program, result, spec=spec, optimize=fold)
-    shapes, session = parse_shapes(input_shape), onnx_model.open_session(content, result.name)
+    session = onnx_model.open_session(content, result.name)
     for batch in BATCHES:
         inputs = _random_inputs(model, shapes, batch)
         with Census(model).at_inference(), torch.no_grad():
@@ -140,13 +143,30 @@ def _check_weights(model: nn.Module) -> None:
         raise ExportError(explain(what, where=path, remedy=remedy))
 
 
-def _at_inference(model: nn.Module, input_shape: Sequence[Any], fold: bool) -> nn.Module:
-    return fold_batchnorm(model, input_shape) if fold else copy.deepcopy(model).eval()
+def _at_inference(model: nn.Module, input_shape: Any, fold: bool) -> nn.Module:
+    if fold:
+        return fold_batchnorm(model, input_shape)
+    account(check_module(model, "an export"), input_shape, strict=False)  # names a wrong shape
+    return copy.deepcopy(model).eval()
 
 
-def _export(model: nn.Module, input_shape: Sequence[Any]) -> ExportedProgram:
+def _shapes(input_shape: Any) -> tuple[tuple[int, ...], ...]:
+    """The shape of every input; raises `ArgumentError` for inputs that are not floats."""
+    given = parse_inputs(input_shape)
+    every = list(tensors(given.args))
+    if given.kwargs or not all(tensor.is_floating_point() for tensor in every):
+        raise ArgumentError(
+            explain(
+                "an export runs on inputs of floats, given by position",
+                remedy="Pass a tensor of floats, a tuple of such, or their shapes.",
+            )
+        )
+    return shapes_of(given.told)
+
+
+def _export(model: nn.Module, input_shapes: tuple[tuple[int, ...], ...]) -> ExportedProgram:
     """Trace a model in evaluation mode, every first axis a symbol."""
-    inputs = _random_inputs(model, parse_shapes(input_shape), 2)
+    inputs = _random_inputs(model, input_shapes, 2)
     batch = torch.export.Dim("batch")
     shapes: Any = tuple({0: batch} for _ in inputs)
     try:

@@ -10,7 +10,7 @@ torch.fx cannot trace a `forward` that compares shapes, as `blocks.Residual` doe
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -22,8 +22,9 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..errors import ArgumentError, explain
-from ..trace.account import parse_inputs, running
+from ..trace.account import check_module
 from ..trace.modules import Census
+from ..trace.run import naming_other_shapes, parse_inputs, running
 from ..trace.watcher import Made, Watcher
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -58,7 +59,7 @@ class Fold:
         return f"{self.norm} folds into {self.layer}"
 
 
-def find_folds(model: nn.Module, input_shape: Sequence[Any]) -> tuple[Fold, ...]:
+def find_folds(model: nn.Module, input_shape: Any) -> tuple[Fold, ...]:
     """For every BatchNorm of a model, say whether `fold_batchnorm` folds it, and if not, why.
 
     Nothing is computed, and the model comes back as it was. The answer holds for the path that
@@ -66,9 +67,10 @@ def find_folds(model: nn.Module, input_shape: Sequence[Any]) -> tuple[Fold, ...]
 
     Args:
         model: any module that `account` can run.
-        input_shape: `(C, H, W)` without the batch, as for `account`.
+        input_shape: `(C, H, W)` without the batch, or an example tensor, as for `account`.
 
     Raises:
+        ArgumentError: this is not a module.
         ShapeError: a layer does not fit the map that it receives.
         RunEnded: the control flow depends on a value of the input.
 
@@ -79,8 +81,9 @@ def find_folds(model: nn.Module, input_shape: Sequence[Any]) -> tuple[Fold, ...]
     1 folds into 0
     3 stays: its input is not the result of a convolution or linear layer
     """
-    watcher = Watcher(model, _LAYERS)
-    with running(watcher, parse_inputs(input_shape)):
+    watcher = Watcher(check_module(model, "folding norms"), _LAYERS)
+    given = parse_inputs(input_shape)
+    with naming_other_shapes(model, given), running(watcher, given):
         return tuple(
             _judge(path, module, watcher)
             for path, module in watcher.census.modules.values()
@@ -88,9 +91,7 @@ def find_folds(model: nn.Module, input_shape: Sequence[Any]) -> tuple[Fold, ...]
         )
 
 
-def fold_batchnorm(
-    model: nn.Module, input_shape: Sequence[Any], *, strict: bool = False
-) -> nn.Module:
+def fold_batchnorm(model: nn.Module, input_shape: Any, *, strict: bool = False) -> nn.Module:
     """Copy a model for inference, with BatchNorms folded into the convolutions before them.
 
     `w' = w * g / sqrt(v + eps)` and `b' = (b - m) * g / sqrt(v + eps) + s`, for scale `g`, shift
@@ -177,7 +178,7 @@ def _fuse(layer: Any, norm: Any) -> nn.Module:
     return fused
 
 
-def _check_pairs(model: nn.Module, input_shape: Sequence[Any], pairs: Mapping[str, str]) -> None:
+def _check_pairs(model: nn.Module, input_shape: Any, pairs: Mapping[str, str]) -> None:
     """Run the copy on shapes, and see that it runs what was replaced, where it was."""
     watcher = Watcher(model, _LAYERS)
     with running(watcher, parse_inputs(input_shape)):

@@ -47,6 +47,11 @@ class Design:
         """The text form and the account as plain data."""
         return {"spec": str(self.spec), "account": self.account.to_dict()}
 
+    def __repr__(self) -> str:
+        """One short line."""
+        found = self.account
+        return f"Design({str(self.spec)!r}, params={found.params:,}, macs={found.macs:,})"
+
     def __str__(self) -> str:
         """The account as a table, titled by the spec."""
         return str(self.account)
@@ -141,6 +146,11 @@ class Designs(Sequence[Design]):
         """Source code of the best design; a comment says so if it is not proven to be the best."""
         source = self.designs[0].to_python()
         return source if self.proven else f"# {self.claim()}\n{source}"
+
+    def __repr__(self) -> str:
+        """One short line."""
+        proven = "proven" if self.proven else "not proven"
+        return f"Designs({len(self)} of {self.covered:,}, {self.goal}, {proven}, best {self[0]!r})"
 
     def __str__(self) -> str:
         """The table as plain text."""

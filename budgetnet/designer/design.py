@@ -27,7 +27,7 @@ _MANY = 1 << 20  # transitions; with fewer, one graph for every question is made
 
 
 def design(
-    input_shape: tuple[int, int, int],
+    input_shape: Any,
     num_classes: int,
     budget: Budget | None = None,
     *,
@@ -42,7 +42,7 @@ def design(
     """Find the best networks of a space that meet a budget, exactly and without training.
 
     Args:
-        input_shape: `(C, H, W)`, without the batch.
+        input_shape: `(C, H, W)` without the batch, text such as "1x28x28", or an example tensor.
         num_classes: outputs of the head.
         budget: a `Budget` of limits on figures.
         space: the `SearchSpace`; by default `SearchSpace.for_input(input_shape)`.

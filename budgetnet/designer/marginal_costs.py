@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,9 +10,10 @@ from ..accounting.table import Column, Table
 from ..budget.advice import output_stage
 from ..budget.budget import Budget, together
 from ..errors import SpecError
-from ..spec.plan import Spec, SpecLike, plan, spec_and_shape
+from ..spec.plan import Spec, plan
 from ..spec.stages import with_width
 from ..spec.text import write
+from ..trace.account import spec_of
 
 
 class StageShare(NamedTuple):
@@ -89,6 +89,10 @@ class MarginalCosts:
         title = f"{total.name}  (input {total.input_text})"
         return Table(columns, rows, title, totals=(*totals, *blank), notes=notes)
 
+    def __repr__(self) -> str:
+        """One short line."""
+        return f"MarginalCosts({self.account!r}, {len(self.stages)} stages)"
+
     def __str__(self) -> str:
         """The table as plain text."""
         return self.to_table().to_text()
@@ -99,16 +103,17 @@ class MarginalCosts:
 
 
 def marginal_costs(
-    spec: SpecLike,
-    input_shape: Sequence[int] | str | None = None,
+    model: Any,
+    input_shape: Any = None,
     budget: Budget | None = None,
     **limits: Any,
 ) -> MarginalCosts:
     """Show where the parameters of a chain are, and what one more channel in each stage would cost.
 
     Args:
-        spec: a `Spec`, its text form, or the name of a reference network.
-        input_shape: `(C, H, W)`, without the batch; a reference network knows its own.
+        model: a `Spec`, its text form or the name of a reference network; a `Design`, or a module
+            or `Account` that is such a chain.
+        input_shape: `(C, H, W)` without the batch, as for `account`.
         budget: a `Budget` against which every additional channel is checked.
         **limits: limits of `Budget`, instead of or beside one.
 
@@ -116,9 +121,9 @@ def marginal_costs(
     >>> first.params, first.more_params, first.fits
     (88, 83, False)
     """
-    spec, shape = spec_and_shape(spec, input_shape)
+    spec, account = spec_of(model, input_shape)
+    shape = account.input_shape
     wanted = together(budget, limits)
-    account = plan(spec, shape)
     whole = account.by_module()
     shares = []
     for i, (name, stage) in enumerate(spec.named_stages()):

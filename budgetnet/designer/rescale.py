@@ -11,8 +11,9 @@ from ..budget.advice import output_stage
 from ..budget.budget import Budget, together
 from ..budget.figures import FIGURES
 from ..errors import ArgumentError, SpecError, explain
-from ..spec.plan import Spec, SpecLike, plan, spec_and_shape
+from ..spec.plan import Spec, plan
 from ..spec.stages import Stage, with_width
+from ..trace.account import spec_of
 from .answers import Design
 from .graph import COUNTED, FIXED, Box, build, caps_of, survey
 from .infeasible import diagnose
@@ -26,8 +27,8 @@ _WIDEST = 4  # times the given width: further than that nobody would call it the
 
 
 def rescale(
-    spec: SpecLike,
-    input_shape: Sequence[int] | str | None = None,
+    model: Any,
+    input_shape: Any = None,
     budget: Budget | None = None,
     *,
     divisor: int = 1,
@@ -41,8 +42,9 @@ def rescale(
     budget, widths may change further.
 
     Args:
-        spec: a `Spec`, its text form, or the name of a reference network.
-        input_shape: `(C, H, W)`, without the batch; a reference network knows its own.
+        model: a `Spec`, its text form or the name of a reference network; a `Design`, or a module
+            or `Account` that is such a chain.
+        input_shape: `(C, H, W)` without the batch, as for `account`.
         budget: a `Budget` of limits on figures.
         divisor: every width is a multiple of it.
         **limits: limits of `Budget`, instead of or beside one.
@@ -56,9 +58,10 @@ def rescale(
     >>> str(fitted.spec), fitted.account.params
     ('c12 c11 c12 c12 p c12 c12 c12 gap10', 7974)
     """
-    spec, shape = spec_and_shape(spec, input_shape)
+    spec, account = spec_of(model, input_shape)
+    shape = account.input_shape
     wanted = together(budget, limits)
-    box = _sized(wanted, plan(spec, shape))
+    box = _sized(wanted, account)
     goal = next((name for name, (_, high) in box.items() if high is not None), None)
     if goal is None:
         what = "there is nothing to fill: the budget has no upper limit that depends on widths"

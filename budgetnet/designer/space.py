@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ..accounting.geometry import conv_size, same_padding
+from ..accounting.geometry import check_shape, conv_size, same_padding
 from ..accounting.window import Pair
 from ..errors import ArgumentError, explain
 from ..spec.stages import Conv, Head, Pool, Separable, Stage, Transition
@@ -125,14 +125,14 @@ class SearchSpace:
             put(self, name, (low, high))
 
     @classmethod
-    def for_input(cls, input_shape: Sequence[int]) -> SearchSpace:
+    def for_input(cls, input_shape: Any) -> SearchSpace:
         """The default space of `design`: small chains, or five stages from 64 pixels on.
 
         The former covers published networks for MNIST, with widths of 4 to 32. The latter
         covers mobile networks for 224 pixels: strides, plain and separable convolutions, one
         width per stage, in multiples of 16 up to 512.
         """
-        if min(input_shape[1:]) < 64:
+        if min(check_shape(input_shape)[1:]) < 64:
             return cls()
         return cls(
             widths=tuple(range(16, 513, 16)), kernels=(3, 5), kinds=("plain", "separable"),

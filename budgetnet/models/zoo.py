@@ -6,11 +6,12 @@ torch is imported only where a network is built, so that names and specs are at 
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentError, explain
-from ..spec.plan import SpecLike, as_spec
-from ..spec.references import get_reference
+from ..errors import ArgumentError, SpecError, explain, shown
+from ..spec.plan import Spec, SpecLike, as_spec
+from ..spec.references import Reference, get_reference, list_models
 from . import weights as shipped
 
 if TYPE_CHECKING:
@@ -70,10 +71,18 @@ def get_model(
     >>> get_model("s6", weights="mnist").training
     True
     """
-    reference = get_reference(name)
+    reference = _known(name)
+    others = [key for key in kwargs if key not in ("device", "dtype")]
+    if others:
+        what = f"get_model has no argument {others[0]!r}"
+        numbers = {"expected": "name, weights, device, dtype"}
+        raise ArgumentError(explain(what, numbers=numbers, remedy=_choice(name)))
     if weights is None:
         return build(reference.spec, reference.input_shape[0], **kwargs)
     chosen = get_weights(name, weights) if isinstance(weights, str) else weights
+    if not isinstance(chosen, shipped.Weights):
+        what = f"weights={shown(weights)} is not the name of weights"
+        raise ArgumentError(explain(what, remedy=_choice(name)))
     if chosen.model != name:
         raise ArgumentError(
             explain(
@@ -86,6 +95,25 @@ def get_model(
     net = build(reference.spec, reference.input_shape[0], **kwargs)
     shipped.fill(net, tensors, chosen.stem)
     return net
+
+
+def _known(name: Any) -> Reference:
+    """The network of a name; the error for a spec says what builds it."""
+    if name not in list_models() and isinstance(name, str | Spec):
+        with suppress(SpecError):
+            what = f"{shown(str(as_spec(name)))} is a spec, not the name of a network"
+            raise ArgumentError(explain(what, remedy="Pass it to models.build(spec, channels)."))
+    return get_reference(name)
+
+
+def _choice(name: str) -> str:
+    """What to pass as weights of a network."""
+    known = [f'weights="{weights}"' for _, weights in list_weights(name)]
+    return (
+        f"Pass {' or '.join(known)}, or none for random weights."
+        if known
+        else (f"No weights of {name} are shipped: leave them out.")
+    )
 
 
 def build(

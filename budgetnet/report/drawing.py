@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ..accounting.account import Account
 from ..accounting.geometry import compact, shape_text
 from ..accounting.rows import Row
+from ..trace.account import account as account_of
 from .grid import GAP, HEAD, WIDTH, Grid
 from .layout import Edge, layout
 from .markup import Markup, asset, join, tag
@@ -17,19 +19,21 @@ BAR = 140  # the longest share
 CORNER = 6
 
 
-def draw_svg(account: Account, depth: int | None = None) -> str:
+def draw_svg(model: Any, input_shape: Any = None, *, depth: int | None = None) -> str:
     """Draw the diagram as a standalone SVG that follows the reader's light or dark mode.
 
     Args:
-        account: of any network; one saved by an early release has no edges to draw.
+        model: an `Account`, or whatever `account` takes; an account that an early release saved
+            has no edges to draw.
+        input_shape: as for `account`; an `Account` knows its own.
         depth: sum layers by the first `depth` parts of their path, as `Account.fold` does.
 
-    >>> from budgetnet import plan
-    >>> draw_svg(plan("c8 p gap10", (1, 28, 28))).count('class="node"')
+    >>> draw_svg("c8 p gap10", (1, 28, 28)).count('class="node"')
     4
     """
+    account = account_of(model, input_shape, strict=False)
     layers = account.layers() if depth is None else account.fold(depth)
-    return diagram(account, layers, grid_of(account, layers), asset("diagram.css")) + "\n"
+    return f"{diagram(account, layers, grid_of(account, layers), asset('diagram.css'))}\n"
 
 
 def diagram(account: Account, layers: Sequence[Row], grid: Grid, style: str = "") -> Markup:

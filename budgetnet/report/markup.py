@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from html import escape
 from importlib.resources import files
 from typing import Any
+
+from markupsafe import Markup as Markup
+from markupsafe import escape
 
 _VOID = {"img", "input", "meta", "br", "link"}
 # What XML forbids even as a reference; a file name may hold it all the same.
@@ -14,21 +16,13 @@ _CODES = (*range(32), 0xFFFE, 0xFFFF, *range(0xD800, 0xE000))
 _FORBIDDEN = dict.fromkeys((c for c in _CODES if c not in _ALLOWED), "\ufffd")
 
 
-class Markup(str):
-    """Text that is markup already; every other string is escaped where it meets markup."""
-
-    __slots__ = ()
-
-
 def text(value: object) -> Markup:
     """A value as text of a page: markup as it is, anything else escaped.
 
-    >>> text("</script><img onerror=alert(1)>")
-    '&lt;/script&gt;&lt;img onerror=alert(1)&gt;'
+    >>> print(text("</script><img onerror=alert(1)>"))
+    &lt;/script&gt;&lt;img onerror=alert(1)&gt;
     """
-    if isinstance(value, Markup):
-        return value
-    return Markup(escape(str(value).translate(_FORBIDDEN), quote=True))
+    return value if isinstance(value, Markup) else escape(str(value).translate(_FORBIDDEN))
 
 
 def tag(name: str, /, *children: object, **attributes: Any) -> Markup:
@@ -36,8 +30,8 @@ def tag(name: str, /, *children: object, **attributes: Any) -> Markup:
 
     An attribute that is `None` or `False` is left out, and one that is `True` stands alone.
 
-    >>> tag("td", "a < b", cls="num", data_row=3, hidden=True)
-    '<td class="num" data-row="3" hidden>a &lt; b</td>'
+    >>> print(tag("td", "a < b", cls="num", data_row=3, hidden=True))
+    <td class="num" data-row="3" hidden>a &lt; b</td>
     """
     parts = [name]
     for key, value in attributes.items():
@@ -62,8 +56,8 @@ def asset(name: str) -> str:
 def data_script(name: str, value: Any) -> Markup:
     """Plain data for scripts, which no text inside can end.
 
-    >>> data_script("a", "</script>")
-    '<script type="application/json" id="a">"\\\\u003c/script\\\\u003e"</script>'
+    >>> print(data_script("a", "</script>"))
+    <script type="application/json" id="a">"\\u003c/script\\u003e"</script>
     """
     body = json.dumps(value, separators=(",", ":"))  # ASCII: separators of lines are escaped too
     for sign in "<>&":

@@ -15,6 +15,7 @@ from ..budget.budget import Budget
 from ..budget.figures import FIGURES
 from ..budget.limits import Range
 from ..spec.chains import chain_of
+from ..trace.account import account as account_of
 from .comparison import comparison
 from .curves import curves, is_map
 from .drawing import diagram, grid_of, legend, slices
@@ -28,32 +29,34 @@ SCRIPTS = ("page.js", "plan.js", "overlay.js", "listing.js", "whatif.js")
 
 
 def render_html(
-    account: Account,
+    model: Any,
+    input_shape: Any = None,
     *,
     budget: Budget | None = None,
     image: str | Path | None = None,
-    against: Account | None = None,
+    against: Any = None,
     footprints: Mapping[str, Any] | None = None,
 ) -> str:
     """Render a report as one HTML file that contains its styles, scripts and pictures.
 
     Args:
-        account: of any network.
+        model: an `Account`, or whatever `account` takes.
+        input_shape: as for `account`; an `Account` knows its own.
         budget: limits to judge it by.
         image: a picture to show under the receptive fields, stretched to the input; a drawn
             digit by default.
-        against: another network to compare with.
+        against: another network to compare with, by default on the same input.
         footprints: measured influence, by layer: an array `(H, W)` over the input of how much
             each position changes the unit in the middle of the layer's map.
 
     Raises:
         ArgumentError: the picture cannot be read.
 
-    >>> from budgetnet import plan
-    >>> page = render_html(plan("c16 c16 p c32 gap10", (1, 28, 28), name="small"))
+    >>> page = render_html("c16 c16 p c32 gap10", (1, 28, 28))
     >>> page.startswith("<!doctype html>"), len(page) < 150_000
     (True, True)
     """
+    account = account_of(model, input_shape, strict=False)
     layers = account.layers()
     view = _view(account, layers, image, footprints or {})
     view["limits"] = _ranges(budget)
@@ -71,7 +74,9 @@ def render_html(
     if view["chain"]:
         parts.append(_section("what-if", "What if", _what_if()))
     if against is not None:
-        parts.append(_section("compare", "Comparison", comparison(account, against)))
+        shape = None if isinstance(against, Account) else account.input_shape
+        other = account_of(against, shape, strict=False)
+        parts.append(_section("compare", "Comparison", comparison(account, other)))
     return _document(account, join(parts), view)
 
 

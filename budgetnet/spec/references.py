@@ -83,7 +83,7 @@ def get_reference(name: str) -> Reference:
     >>> str(get_reference("s6_exp1").spec), get_reference("s6_exp1").origin
     ('c16k7 c32 p gap10', 'reconstruction')
     """
-    if name not in REFERENCES:
+    if not isinstance(name, str) or name not in REFERENCES:
         what = f"no model is named {shown(name)}"
         raise ArgumentError(explain(what, remedy=did_you_mean(name, REFERENCES)))
     return REFERENCES[name]

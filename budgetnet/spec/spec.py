@@ -114,6 +114,10 @@ groups=1, norm=True, act=True, bias=None)
             named.append((child if stage.is_last else f"{child}{count}", stage))
         return tuple(named)
 
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        return f"Spec.parse({str(self)!r})"
+
     def __str__(self) -> str:
         """The canonical text form: `Spec.parse(str(spec)) == spec`."""
         return notation.write(self.stages)

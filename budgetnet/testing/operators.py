@@ -25,11 +25,11 @@ from torch.utils.flop_counter import flop_registry
 from ..accounting.receptive_field import ReceptiveField
 from ..accounting.window import Window
 from ..errors import BudgetnetError, ForwardError
-from ..trace.account import Inputs, running
 from ..trace.modules import Census
 from ..trace.rules import Activation
 from ..trace.rules.core import NOTHING
 from ..trace.rules.readings import CHANNEL, Reading
+from ..trace.run import Inputs, running
 from ..trace.tracer import Tracer
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]

@@ -1,328 +1,173 @@
-"""`account`: run a module once without weights, data or kernels, and record what happens.
-
-The module's own `forward` runs on activations that have a shape but no storage, and on a structural
-copy of the module. Every tensor operation is answered by its rule in `rules`, so nothing is
-computed or allocated, and the module itself is left alone.
-"""
+"""`account`: the account of whatever stands for a network. torch is imported for modules alone."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from copy import copy
-from traceback import walk_tb
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor, nn
+import inspect
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..accounting.account import Account
-from ..accounting.geometry import check_shape, shape_text, shapes_of
-from ..accounting.receptive_field import ReceptiveField
-from ..accounting.window import Window
-from ..errors import (
-    ArgumentError,
-    BudgetnetError,
-    ForwardError,
-    LeftBehind,
-    RunEnded,
-    UnsupportedOp,
-    explain,
-    located,
-)
-from .answers import depends_on_values
-from .attention import REFUSED, MixedAttention, MixedDevices
-from .copies import HookAdded
-from .frames import place_of
-from .modules import Census
-from .process import as_it_was
-from .rules.core import NOTHING
-from .rules.readings import Reading
-from .tensors import map_tensors, tensors
-from .tracer import Tracer
-from .values import Valued, can_be_kept
+from ..accounting.geometry import shape_text
+from ..errors import ArgumentError, SpecError, explain, shown
+from ..spec.chains import chain_of
+from ..spec.plan import plan
+from ..spec.references import REFERENCES, Reference
+from ..spec.spec import Spec
+from ..spec.stages import Stage
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def account(
-    model: nn.Module,
-    input_shape: Sequence[Any] | None = None,
+    model: Any,
+    input_shape: Any = None,
     *,
     inputs: Any = None,
     name: str = "",
     strict: bool = True,
     wrt: int | str = 0,
-    shortcuts: bool = True,
 ) -> Account:
-    """Account for any module that PyTorch can run, at inference.
+    """Account for any module that PyTorch can run, at inference, or for a spec.
 
-    Nothing is computed or allocated. The module is left alone: a structural copy runs, so it may
+    Nothing is computed or allocated. A module is left alone: a structural copy runs, so it may
     train or run elsewhere meanwhile.
 
     Args:
-        model: any `nn.Module`, on any device, the meta device included.
-        input_shape: `(C, H, W)` without the batch, `(C, L)` or `(C, D, H, W)`; for several inputs
-            a tuple of shapes.
+        model: any `nn.Module`, on any device, the meta device included. A `Spec`, its text form and
+            the name of a reference network are planned; an `Account`, and whatever holds one, such
+            as a `Design`, is answered with it.
+        input_shape: `(C, H, W)` without the batch, `(C, L)` or `(C, D, H, W)`, or text such as
+            "3x224x224"; for several inputs a tuple of shapes. An example tensor, batch included,
+            stands for one input of its shape and type. Reference networks and accounts know theirs.
         inputs: in place of `input_shape`, an example of what `forward` takes, batch included: a
             tensor, a tuple of arguments, or a dict of keyword arguments. The shapes and types of
             its tensors count, and the values of integers and booleans beside the input `wrt`, such
-            as a mask, where `forward` decides by them; anything else is passed on as it is.
-            Integer tensors `(N, L)`, such as token ids, have positions along `L`.
-        name: title of the account; the class name by default.
+            as a mask, where `forward` decides by them; anything else is passed on as it is. The
+            figures are those of the whole batch. Integer tensors `(N, L)`, such as token ids, have
+            positions along `L`.
+        name: title of the account; the class name or the text of the spec by default.
         strict: raise if an operation has no rule; otherwise continue, and mark every figure that
             depends on it as unknown. If values of the input decide what comes next, the account
             ends.
         wrt: with several inputs, the one in which receptive fields are measured: its index among
             the tensors, or its name in a dict.
-        shortcuts: answer for torch's own layers without running their `forward`; the account is
-            the same without, only slower.
 
     Raises:
+        ArgumentError: this is not a network, or not an input; the message says what to pass.
         ForwardError: the model's own `forward` raised; its exception is the cause.
         LeftBehind: the run would leave activations of its own outside the model.
         RunEnded: values of the input decide what `forward` does next.
         ShapeError: a layer does not fit the map that it receives.
+        SpecError: a text is neither the name of a reference network nor a spec.
         StrideMismatch: branches of different stride are joined.
         UnsupportedOp: an operation has no rule; the message names it and the module.
 
-    >>> from torch import nn
+    >>> from torch import nn, zeros
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3))
     >>> result = account(net, (3, 32, 32))
     >>> result.params, result.macs, result.receptive_field.size
     (808, 291744, (8, 8))
-    >>> account(net, inputs=torch.zeros(1, 3, 32, 32)) == result
+    >>> account(net, zeros(1, 3, 32, 32)) == account(net, "3x32x32") == result
     True
+    >>> account("s6").params
+    14372
     """
-    given = parse_inputs(input_shape, inputs, wrt)
-    options = {"strict": strict, "shortcuts": shortcuts}
-    try:
-        return _accounted(model, given, name, fixed_hooks=True, **options)
-    except HookAdded:
-        return _accounted(model, given, name, **options)
+    if is_module(model):
+        from .run import account_of_module
+
+        return account_of_module(
+            model, input_shape, inputs=inputs, name=name, strict=strict, wrt=wrt
+        )
+    shape = input_shape if inputs is None else inputs
+    known = model if isinstance(model, Account) else getattr(model, "account", None)
+    if isinstance(known, Account):
+        return _of_its_input(known, shape)
+    stages = model if isinstance(model, list | tuple) else ()
+    if isinstance(model, str | Spec | Reference) or any(isinstance(s, Stage) for s in stages):
+        is_name = isinstance(model, str) and model in REFERENCES
+        return plan(model, shape, name=name or (model if is_name else ""))
+    raise not_a_network(model)
 
 
-def _accounted(
-    model: nn.Module,
-    given: Inputs,
-    name: str,
-    *,
-    again: bool = False,
-    mixed: bool = False,
-    **options: bool,
-) -> Account:
-    tracer = (Valued if given.kept else Tracer)(model, Census(model), **options)
-    title = name or type(model).__name__
-    try:
-        with running(tracer, given, mixed=mixed) as outputs:
-            result = tracer.account(title, given.told, outputs)
-        del outputs
-    except RunEnded as error:
-        if tracer.strict:
-            error.args = (f"{error} Pass strict=False for the figures up to there.",)
-            raise
-        result = tracer.account_until(error, title, given.told)
-    except MixedDevices:
-        return _accounted(model, given, name, mixed=True, **options)
-    _check_left(tracer, result.name)
-    if tracer.ledger.live and not again:  # constants cached outside are no memory of later runs
-        return _accounted(model, given, name, again=True, mixed=mixed, **options)
-    return result
-
-
-class Inputs(NamedTuple):
-    """What a model is run on.
-
-    Attributes:
-        args: arguments by position; tensors stand for their shapes and types.
-        kwargs: arguments by name.
-        wrt: the place, among the tensors, of the one that fields are measured in.
-        told: their shapes without the batch, as an account tells them.
-        kept: the places of those whose values `forward` may ask for, as of a mask.
-        typed: whether the tensors say what type the inputs have; else it is the model's.
-    """
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    wrt: int
-    told: tuple[Any, ...]
-    typed: bool = True
-    kept: frozenset[int] = frozenset()
-
-    @property
-    def text(self) -> str:
-        """The shapes, as people write them."""
-        return " + ".join(map(shape_text, shapes_of(self.told)))
-
-
-@contextmanager
-def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[Any]:
-    """Run a model under a tracer; its outputs, and what it keeps of the run, last for the block.
-
-    `mixed` lets activations attend to constants without values; else these are `MixedDevices`.
-    """
-    with (
-        as_it_was(),
-        tracer.twins.shared_as_they_were(),
-        torch.inference_mode(False),
-        torch.no_grad(),
-        tracer,
-        MixedAttention(tracer.__torch_dispatch__) if mixed else nullcontext(),
-    ):
-        try:
-            args, kwargs = _activations(tracer, given)
-            # A name of its own keeps the outputs for as long as the block runs.
-            outputs = tracer.twins.model(*args, **kwargs)
-            del args, kwargs
-            if tracer.refused is not None:  # forward has caught it, and done something else
-                raise copy(tracer.refused)
-            yield outputs
-        except BudgetnetError:
-            raise
-        except Exception as error:  # whatever forward may raise
-            raise tracer.refused or _forward_failed(tracer, given, error) from error
-        finally:
-            tracer.twins.let_go()
-
-
-# What torch says where Python asks for the values of a tensor, or passes it whole programs.
-_OF_VALUES = (".tolist() is not supported", ".numpy() is not supported", "data is not allocated")
-_PROGRAM = "rule registered for HigherOrderOperator"
-
-
-def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> Exception:
-    told = str(error).partition("\n")[0]
-    if told.startswith(REFUSED) and "meta" in told:  # cannot be where they are taken
-        return MixedDevices()
-    where = (tracer.failed or tracer.frames[-1]).where
-    if any(text in told for text in _OF_VALUES):
-        walk = reversed([*walk_tb(error.__traceback__)])
-        return located(depends_on_values(), where + place_of(walk))
-    if _PROGRAM in told:
-        name = told.partition(_PROGRAM)[2].split()[0]
-        return UnsupportedOp(
+def spec_of(model: Any, input_shape: Any = None) -> tuple[Spec, Account]:
+    """The spec that a network is made of, and its plan; raises `SpecError` where there is none."""
+    found = account(model, input_shape)
+    if found.spec:
+        return model if isinstance(model, Spec) else Spec.parse(found.spec), found
+    chain = chain_of(found)
+    if chain is None:
+        raise SpecError(
             explain(
-                f"no accounting rule covers torch.{name}, which runs parts of a program",
-                where=where,
-                remedy="Call the part that you mean.",
+                f"{found.name} is not a chain that a spec describes",
+                remedy='Pass a Spec, or its text such as "c16 p gap10".',
             )
         )
-    return ForwardError(
-        explain(
-            f"forward raised {type(error).__name__}",
-            where=where,
-            numbers={"message": told or "none", "input without the batch": given.text},
-            remedy="Run the model on an input of this shape: what fails there as well is the "
-            "model's.",
+    return chain.spec, plan(chain.spec, found.input_shape, name=found.name)
+
+
+def is_module(value: Any) -> TypeGuard[nn.Module]:
+    """Whether a value is an `nn.Module`; where torch has not been imported, nothing is."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
+
+
+def check_module(value: Any, use: str) -> nn.Module:
+    """Return a module as it is, or raise `ArgumentError` that says how to come by one."""
+    if is_module(value):
+        return value
+    known = value if isinstance(value, Account) else getattr(value, "account", None)
+    if isinstance(value, str | Spec) or isinstance(known, Account):
+        raise ArgumentError(
+            explain(
+                f"{use} takes a module, not {_kind(value)}",
+                numbers={"got": shown(value)},
+                remedy="Pass models.get_model(name), or models.build(spec, channels).",
+            )
         )
+    raise not_a_network(value)
+
+
+def _of_its_input(known: Account, shape: Any) -> Account:
+    """An account, of the input that was asked for."""
+    if shape is not None:
+        from .run import parse_inputs
+
+        told = parse_inputs(shape).told
+        if told != known.input_shape:
+            raise ArgumentError(
+                explain(
+                    f"the account of {known.name} is for an input of another shape",
+                    numbers={"it has": known.input_text, "asked for": shape_text(told)},
+                    remedy="Pass the module or the spec, or leave the shape out.",
+                )
+            )
+    return known
+
+
+def not_a_network(value: Any) -> ArgumentError:
+    """The error for what no account can be made of: what it is, and what to pass."""
+    remedy = "Pass an nn.Module, a Spec or its text, the name of a reference network or an Account."
+    if inspect.isclass(value):
+        remedy = f"Pass an instance: {value.__name__}(...)."
+    elif callable(value) and not hasattr(value, "state_dict"):
+        remedy = "Pass the nn.Module that it belongs to, or what it returns if it makes one."
+    elif isinstance(value, Mapping):
+        remedy = "Weights alone are not a network: load them into its module, and pass that."
+    elif callable(getattr(value, "module", None)):  # torch.export's programs
+        remedy = "Pass its module: .module()."
+    elif isinstance(value, list | tuple) or hasattr(value, "__getitem__"):
+        remedy = "Pass one network: an nn.Module, a Spec or its text, or one item of this."
+    return ArgumentError(
+        explain(f"{_kind(value)} is not a network", numbers={"got": shown(value)}, remedy=remedy)
     )
 
 
-def _check_left(tracer: Tracer, name: str) -> None:
-    """Raise where something outside the model still holds what no real run would leave there.
-
-    Constants may stay, as in a cache of positions.
-    """
-    ledger = tracer.ledger
-    if ledger.constants is not None:
-        ledger.constants.count()
-    if ledger.live:
-        gc.collect()  # what only a cycle holds goes
-        if ledger.constants is not None:
-            ledger.constants.count()
-    left = ledger.live - (ledger.constants.kept() if ledger.constants is not None else 0)
-    if left:
-        raise LeftBehind(
-            explain(
-                "forward or a hook keeps tensors in something that is not part of the model",
-                where=name,
-                numbers={"bytes still held": f"{left:,}"},
-                remedy="Remove the hook, or keep them in an attribute of a module.",
-            )
-        )
-
-
-def parse_shapes(input_shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
-    """The shape of every input, of one or of several; raises `ArgumentError` on anything else."""
-    try:
-        several = all(isinstance(part, list | tuple) for part in input_shape) and len(input_shape)
-    except TypeError:
-        several = 0
-    if several:
-        return tuple(check_shape(part, axes=None) for part in input_shape)
-    return (check_shape(input_shape, axes=None),)
-
-
-def parse_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> Inputs:
-    """What to run a model on, of shapes or of an example; raises `ArgumentError` on else."""
-    if (input_shape is None) == (inputs is None):
-        raise ArgumentError(
-            explain(
-                "give either input_shape or inputs", remedy="inputs is an example, batch included."
-            )
-        )
-    if inputs is None:
-        shapes = parse_shapes(input_shape)
-        args: tuple[Any, ...] = tuple(torch.empty((1, *s), device="meta") for s in shapes)
-        told: tuple[Any, ...] = shapes[0] if len(shapes) == 1 else shapes
-        return Inputs(args, {}, _place(args, {}, wrt), told, typed=False)
-    kwargs: Mapping[str, Any] = {}
-    if isinstance(inputs, Mapping):
-        args, kwargs = (), dict(inputs)
-    else:
-        args = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
-    every = list(tensors((args, kwargs)))
-    found = [tuple(tensor.shape[1:]) for tensor in every]
-    place = _place(args, kwargs, wrt)
-    kept = frozenset(i for i, x in enumerate(every) if i != place and can_be_kept(x))
-    told = found[0] if len(found) == 1 else tuple(found)
-    return Inputs(args, kwargs, place, told, kept=kept)
-
-
-def _place(args: Any, kwargs: Mapping[str, Any], wrt: int | str) -> int:
-    count = sum(1 for _ in tensors((args, kwargs)))
-    if isinstance(wrt, str):
-        before = sum(1 for _ in tensors((args,)))
-        for key, value in kwargs.items():
-            if key == wrt and isinstance(value, Tensor):
-                return before
-            before += sum(1 for _ in tensors((value,)))
-    elif wrt in range(count):
-        return wrt
-    raise ArgumentError(explain(f"wrt={wrt!r} is not one of {count} inputs"))
-
-
-def _activations(tracer: Tracer, given: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The inputs as activations; those that fields are not measured in have read nothing."""
-    every = list(tensors((given.args, given.kwargs)))
-    axes = len(_spatial(every[given.wrt]))
-    places = iter(range(len(every)))
-
-    def make(tensor: Tensor) -> Any:
-        place = next(places)
-        shape = tuple(tensor.shape)
-        spatial = _spatial(tensor)
-        reads: Any
-        if place == given.wrt:
-            field = ReceptiveField((Window(),) * axes)
-            reads = field if len(shape) == 2 + axes else _of_positions(shape, spatial, field)
-        else:
-            reads = ReceptiveField((NOTHING,) * axes)
-        out = tracer.input(shape, reads, place, tensor.dtype if given.typed else None)
-        if place in given.kept and isinstance(tracer, Valued):
-            tracer.keep(out, tensor.detach().to(tracer.device, copy=True))
-        return out
-
-    args, kwargs = map_tensors(make, (tuple(given.args), dict(given.kwargs)))
-    return args, kwargs
-
-
-def _spatial(tensor: Tensor) -> range:
-    """The dimensions of an input along which it has positions."""
-    return range(2 if tensor.dtype.is_floating_point else 1, tensor.dim())
-
-
-def _of_positions(shape: tuple[int, ...], spatial: range, field: ReceptiveField) -> Any:
-    """Reading of an input whose positions do not begin at dimension 2."""
-    like = Reading.of_map((1, 1, *(shape[i] for i in spatial)), field)
-    batch = Reading.of_map(shape[: spatial.start], field)
-    return Reading((*batch.dims, *like.dims[2:]), (field,), batch.classes)
+def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    if inspect.isclass(value):
+        return f"the class {value.__name__}"
+    name = "function" if inspect.isroutine(value) else type(value).__name__
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"

@@ -44,6 +44,7 @@ import budgetnet
 import run_folder
 from budgetnet import models
 from budgetnet.accounting.table import Column, Table
+from budgetnet.trace.run import account_of_module
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "accounting.json"
 NETWORKS = (
@@ -58,7 +59,7 @@ def _account(model: nn.Module, x: torch.Tensor) -> object:
 
 
 def _rules_only(model: nn.Module, x: torch.Tensor) -> object:
-    return budgetnet.account(model, x.shape[1:], shortcuts=False)
+    return account_of_module(model, x.shape[1:], shortcuts=False)
 
 
 def _torchinfo(model: nn.Module, x: torch.Tensor) -> object:

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from budgetnet import account
 from budgetnet.errors import BudgetnetError, ForwardError
+from budgetnet.trace.run import account_of_module
 
 OUTCOMES = ("right", "refused", "accepted", "differs", "wrong", "crashed")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -54,7 +54,7 @@ class Verdict(NamedTuple):
 
 def accounted(module: nn.Module, inputs: tuple[Tensor, ...], *, shortcuts: bool) -> Any:
     """The account for these inputs: the one place that knows how `account` takes them."""
-    return account(module, inputs=inputs, shortcuts=shortcuts)
+    return account_of_module(module, inputs=inputs, shortcuts=shortcuts)
 
 
 @contextlib.contextmanager

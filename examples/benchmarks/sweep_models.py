@@ -49,6 +49,7 @@ from torch import nn
 import budgetnet
 import run_folder
 from budgetnet.errors import BudgetnetError
+from budgetnet.trace.run import account_of_module
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "models.json"
 LIBRARIES = ("timm", "torchvision", "smp", "transformers")
@@ -80,10 +81,10 @@ def account_for(
     """The one place that calls budgetnet; shapes for images, tensors by name for all else."""
     if not isinstance(inputs, dict):
         shape = inputs[0] if len(inputs) == 1 else inputs
-        return budgetnet.account(model, shape, shortcuts=shortcuts, strict=strict)
+        return account_of_module(model, shape, shortcuts=shortcuts, strict=strict)
     if not KNOWS_INPUTS:
         raise NeedsInputs("inputs=: the forward takes tensors by name, not floats of a shape.")
-    return budgetnet.account(model, inputs=inputs, shortcuts=shortcuts, strict=strict)
+    return account_of_module(model, inputs=inputs, shortcuts=shortcuts, strict=strict)
 
 
 # ---- one network
@@ -476,7 +477,7 @@ def warm_up() -> None:
     """What a first account imports and keeps is not the first network's."""
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3))
     for shortcuts in (True, False):
-        budgetnet.account(net.eval(), (3, 16, 16), shortcuts=shortcuts)
+        account_of_module(net.eval(), (3, 16, 16), shortcuts=shortcuts)
     with torch.device("meta"):
         twin = copy.deepcopy(net)
     model_checks.measured(twin, ((torch.rand(1, 3, 16, 16),), {}))

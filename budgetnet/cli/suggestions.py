@@ -1,0 +1,68 @@
+"""What may have been meant by a target that names nothing. Found without importing users' code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import near_names
+from ..spec.references import list_models
+
+SHOWN = 8  # names of a list
+_REGISTERED = re.compile(r"^@register_model\(.*?^def (\w+)", re.DOTALL | re.MULTILINE)
+
+
+def suggest_target(target: str, base: Path = Path()) -> str:
+    """The next step after a target that is no listed model, spec or file, or "" for none.
+
+    >>> suggest_target("S6")
+    "Did you mean 's6'?"
+    """
+    if target.endswith(".py"):
+        return _suggest_callable(target, base / target)
+    if " " in target or not target:
+        return ""
+    zoo = _torchvision_models()
+    near = near_names(target, [*list_models(), *zoo])
+    if near and near[0] in zoo:
+        return f"Did you mean torchvision.models:{near[0]} with --input 3x224x224?"
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    package = target.partition(".")[0]
+    if package.isidentifier() and find_spec(package):
+        return f"It is a module: name a callable in it, as {target}:NAME."
+    return ""
+
+
+def listed(names: list[str]) -> str:
+    """Names as a message lists them: whole ones, and how many more there are.
+
+    >>> listed(["a", "b"]), listed([*"abcdefghij"])
+    ('a, b', 'a, b, c, d, e, f, g, h and 2 more')
+    """
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _suggest_callable(target: str, path: Path) -> str:
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except OSError:
+        return f"There is no file {path}."
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # of no Python, or nested deeply
+        return f"Name a callable in it, as {target}:NAME."
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    names = [node.name for node in body if isinstance(node, kinds) and node.name[0] != "_"]
+    if not names:
+        return "It defines no function and no class."
+    return f"Name a callable in it, as {target}:{names[0]} (it has {listed(names)})."
+
+
+def _torchvision_models() -> list[str]:
+    """Names of torchvision's models, read from its files: to import it takes seconds."""
+    package = find_spec("torchvision")
+    folders = (package.submodule_search_locations or []) if package else []
+    files = [file for folder in folders for file in Path(folder).glob("models/*.py")]
+    return [name for file in files for name in _REGISTERED.findall(file.read_text("utf-8"))]
