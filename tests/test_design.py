@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 import budgetnet
 from budgetnet import Budget, SearchSpace, design
-from budgetnet.budget.figures import FIGURES
 from budgetnet.designer import search
+from budgetnet.designer.graph import COUNTED
 from budgetnet.designer.infeasible import InfeasibleBudget, Side
 from budgetnet.designer.objectives import figure_of, parse_goal
 from budgetnet.designer.skeletons import count_networks
+
+FIGURES = (*COUNTED, "trainable_params")  # which a search takes for params
 
 EXAMPLES = int(os.environ.get("BUDGETNET_SPACES", "30"))
 LARGEST = 500 if "BUDGETNET_SPACES" not in os.environ else 40_000

@@ -21,13 +21,15 @@ from budgetnet import (
     plan,
     rescale,
 )
-from budgetnet.budget.figures import FIGURES
 from budgetnet.cli.parser import main
+from budgetnet.designer.graph import COUNTED
 from budgetnet.designer.objectives import figure_of, parse_goal
 from budgetnet.designer.search import Outcome
 from budgetnet.errors import ArgumentError, BudgetnetError, SearchStopped, ShapeError
 from budgetnet.spec.stages import with_width
 from budgetnet.testing import specs
+
+FIGURES = (*COUNTED, "trainable_params")  # which a search takes for params
 
 MNIST = ((1, 28, 28), 10)
 S6 = "c16 c16 c16 c16 p c16 c16 c16 gap10"

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,12 @@ def test_figures_stand_in_keys_flags_reports_and_tables():
     assert headings == [column.name for column in found.to_table().columns[2:]]
 
 
+def test_the_docs_tell_of_every_limit():
+    page = Path(__file__).parents[1].joinpath("docs", "budgets.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)`(?:, `\w+`)? \|", page.partition("One number is")[0], re.M)
+    assert [*FIGURES, "require"] == told
+
+
 def test_a_figure_grows_unless_more_of_it_is_better():
     assert [name for name in FIGURES if name != "receptive_field"] == [*GROWING]
     (found,) = Budget(parse_growth("macs", "+0", ACCOUNT.macs - 1)).check(ACCOUNT)
@@ -75,7 +82,8 @@ def test_a_figure_grows_unless_more_of_it_is_better():
 
 
 def test_a_front_goes_the_way_that_limits_go():
-    for name, figure in FIGURES.items():
+    for name in COUNTED:
+        figure = FIGURES[name]
         other = "macs" if name == "params" else "params"
         way = "max" if figure.more_is_better else "min"
         assert f"{way} {name}" == parse_goals([name, other])[0].text

@@ -234,7 +234,7 @@ REFUSED = {
     "all time": (("--time-limit", "inf"), "time_limit=inf"),
     "two goals": (("--objective", "max macs", "--pareto", "params,rf"), "Leave one of them out"),
     "a part of a front": (("--top", "2", "--pareto", "params,rf"), "Leave one of them out"),
-    "no figures": (("--pareto", ""), "'' is no figure"),
+    "no figures": (("--pareto", ""), "'' is not a figure"),
     "two divisors": (("--divisor", "4,8"), "divisor=(4, 8) does not describe"),
     "a list without end": (("--widths", "1..1000000000000"), "a list may have 10,000 values"),
     "convolutions": (("--convs", "1..1000"), "the largest may be 200"),
@@ -242,7 +242,7 @@ REFUSED = {
     "kernels": (("--kernels", "1025"), "the largest may be 1,023"),
     "kinds": (("--kinds", "1"), "known are plain, separable"),
     "divided by 0": (("--objective", "macs=1/0"), "'1/0' is not a weight of macs"),
-    "a long power": (("--objective", "macs=1e999999999"), "'1e999999999' is no weight"),
+    "a long power": (("--objective", "macs=1e999999999"), "'1e999999999' is not a weight"),
     "a figure twice": (("--objective", "rf=1,receptive_field=2"), "names receptive_field twice"),
     "the input": (("--input", f"{10**30}x28x28"), "is not a valid input shape"),
 }

@@ -198,8 +198,9 @@ def test_what_is_no_chain_of_stages_is_told_what_to_pass(start):
 
 def test_a_reference_is_planned_by_its_name_and_knows_its_input():
     s6 = models.get_reference("s6")
-    expected = plan(s6.spec, s6.input_shape)
-    assert expected == plan("s6") == plan(s6) == plan("s6", "1x28x28") == plan(expected)
+    expected = plan(s6.spec, s6.input_shape, name="s6")
+    assert expected == plan("s6") == plan("s6", "1x28x28") == budgetnet.account("s6")
+    assert expected == plan(s6, name="s6") == plan(expected, name="s6")
     assert (3, 32, 32) == plan("s6", "3x32x32").input_shape
     assert s6.spec == as_spec("s6") == as_spec(expected)
     assert repr(models.build(s6.spec)) == repr(models.build("s6"))
@@ -215,9 +216,9 @@ def test_a_reference_is_planned_by_its_name_and_knows_its_input():
         (lambda: plan("s66"), "'s66' is neither a model nor a spec. Did you mean 's6'?"),
         (lambda: plan("dsnet15"), "Did you mean 'dsnet16'?"),
         (lambda: plan("c16 c16"), "'c16 c16' does not say which input it is for."),
-        (lambda: plan("c16", 32), "input_shape must be positive ints (got 32)"),
-        (lambda: plan("c16", "1x28x28+1x4x4"), "input_shape must be positive ints"),
-        (lambda: plan("c16", "wide"), "cannot read 'wide' as an input shape"),
+        (lambda: plan("c16", 32), "32 is not a valid input shape"),
+        (lambda: plan("c16", "1x28x28+1x4x4"), "is not a valid input shape"),
+        (lambda: plan("c16", "wide"), "'wide' is not a valid input shape"),
         (lambda: plan(16, (1, 8, 8)), "16 is not a spec. Pass a Spec, its text or the name"),
         (lambda: plan(models.build("c4"), (1, 8, 8)), "by budgetnet.account(module, input_shape)."),
         (lambda: plan(account(models.build("c4"), (1, 8, 8))), "It was traced from a module"),

@@ -7,10 +7,12 @@ configuration, flags, `budgetnet init`, goals of the designer, and the labels of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..accounting.account import Account
 from ..accounting.geometry import shape_text
+
+if TYPE_CHECKING:  # the parser of the command line reads this, and is to start at once
+    from ..accounting.account import Account
 
 
 class Figure(NamedTuple):

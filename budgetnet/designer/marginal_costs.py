@@ -9,6 +9,7 @@ from ..accounting.account import Account
 from ..accounting.table import Column, Table
 from ..budget.advice import output_stage
 from ..budget.budget import Budget, together
+from ..budget.figures import FIGURES
 from ..errors import SpecError
 from ..spec.plan import Spec, plan
 from ..spec.stages import with_width
@@ -56,14 +57,14 @@ class MarginalCosts:
         columns = (
             Column("Stage"),
             Column("Word"),
-            Column("Params", numeric=True),
+            Column(FIGURES["params"].heading, numeric=True),
             Column("Share", numeric=True),
-            Column("MACs", numeric=True),
+            Column(FIGURES["macs"].heading, numeric=True),
             Column("Share", numeric=True),
-            Column("+1 channel: params", numeric=True),
-            Column("MACs", numeric=True),
-            Column("Weights B", numeric=True),
-            Column("Peak act. B", numeric=True),
+            Column(f"+1 channel: {FIGURES['params'].label}", numeric=True),
+            Column(FIGURES["macs"].heading, numeric=True),
+            Column(FIGURES["weight_bytes"].heading, numeric=True),
+            Column(FIGURES["peak_activation_bytes"].heading, numeric=True),
             *((Column("Fits"),) if self.budget.limits else ()),
         )
         total = self.account

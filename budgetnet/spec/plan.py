@@ -35,7 +35,7 @@ def plan(
         spec: a `Spec`, its text form, or the name of a reference network such as "s6".
         input_shape: `(C, H, W)` without the batch, or text such as "3x32x32"; a reference network
             knows its own.
-        name: title of the account; the text form by default.
+        name: title of the account; by default the name of a reference network, or the text form.
 
     Raises:
         SpecError: the text form cannot be read, or a stage does not fit its input's channels.
@@ -48,6 +48,7 @@ def plan(
     >>> plan("s6").params
     14372
     """
+    named = spec if isinstance(spec, str) and spec in REFERENCES else ""
     spec, shape = spec_and_shape(spec, input_shape)
     layers = tuple(spec.layers(shape[0]))
     rows = tuple(rows_of(layers, shape, _unread(shape)))
@@ -57,7 +58,7 @@ def plan(
     weights = bytes_by_type(params, buffers)
     text = str(spec)
     return Account(
-        name=name or text,
+        name=name or named or text,
         input_shape=shape,
         output_shapes=(rows[-1].output_shape,),
         rows=rows,

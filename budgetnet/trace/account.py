@@ -12,7 +12,7 @@ from ..accounting.geometry import shape_text
 from ..errors import ArgumentError, SpecError, explain, shown
 from ..spec.chains import chain_of
 from ..spec.plan import plan
-from ..spec.references import REFERENCES, Reference
+from ..spec.references import Reference
 from ..spec.spec import Spec
 from ..spec.stages import Stage
 
@@ -86,8 +86,7 @@ def account(
         return _of_its_input(known, shape)
     stages = model if isinstance(model, list | tuple) else ()
     if isinstance(model, str | Spec | Reference) or any(isinstance(s, Stage) for s in stages):
-        is_name = isinstance(model, str) and model in REFERENCES
-        return plan(model, shape, name=name or (model if is_name else ""))
+        return plan(model, shape, name=name)
     raise not_a_network(model)
 
 
