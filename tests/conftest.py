@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def _untouched(request, monkeypatch):
     """With --deep every account of the suite leaves model and process as they were."""
-    trace = sys.modules.get("budgetnet.trace.account") if request.config.getoption("deep") else None
+    trace = sys.modules.get("budgetnet.trace.run") if request.config.getoption("deep") else None
     if trace is None or request.node.get_closest_marker("moving"):
         return
     running = trace.running
