@@ -196,9 +196,8 @@ def rows_of(
             shape = (layer.out_channels,)
         params = layer.weights + layer.biases
         yield Row(
-            path, layer.kind, shape, params, macs, field, sliding, layer.is_global,
-            reads=(i - 1,), role=layer.role, has_bias=layer.has_bias,
-            weight_shape=layer.weight_shape,
+            path, layer.kind, shape, params, macs, field, sliding, layer.is_global, False, False,
+            "", (i - 1,), (), layer.role, layer.has_bias, layer.weight_shape,
         )  # fmt: skip
 
 

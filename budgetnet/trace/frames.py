@@ -125,7 +125,7 @@ def gather(effects: list[Effect]) -> Effect:
 
 _MOVING = ("reshape", "padding")
 _LINEAR = nn.Linear.forward
-_NORMS = (nn.RMSNorm.forward, _InstanceNorm.forward)  # which run other norms, or none
+_NORMS = {cls.forward for cls in (nn.RMSNorm, nn.LocalResponseNorm, _InstanceNorm)}
 
 
 def tell_facts(effect: Effect, frame: Frame, size: int) -> None:
@@ -133,12 +133,17 @@ def tell_facts(effect: Effect, frame: Frame, size: int) -> None:
 
     That is what its only operation is, or its only one beside those that move elements.
     """
-    found = [other for other in frame.effects if other.role not in _MOVING] or [effect]
+    found = [other for other in frame.effects if other.role not in _MOVING]
+    if not found:
+        effect.role = (
+            idle_role(frame.module) if isinstance(frame.module, _DropoutNd) else effect.role
+        )
+        return
     first, forward = found[0], type(frame.module).forward
     has_bias, is_one = first.has_bias, len(found) == 1
     if not is_one and first.role == "linear" and forward is _LINEAR:
         has_bias, is_one = True, True  # of some layouts, which an operation of its own adds
-    if forward in _NORMS:
+    if forward in _NORMS:  # which run another norm, or one in parts
         facts: tuple[str, bool | None, tuple[int, ...]] = ("norm", None, ())
     elif len(frame.effects) == 1 or (prod(first.shape) == size and is_one):
         facts = (first.role, has_bias, first.weight_shape)

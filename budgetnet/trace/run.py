@@ -91,9 +91,10 @@ def _other_shape(model: nn.Module, given: Inputs, error: Exception) -> ShapeErro
         return None
     likely = {
         "without the batch": shape[1:],
-        "with the channels first": (shape[-1], *shape[:-1]),
         "with its one channel": (1, *shape),
     }
+    if shape[-1] in (1, 3, 4) and min(shape[:-1]) > 4:  # as an image file has its colours
+        likely["with the channels first"] = (shape[-1], *shape[:-1])
     for how, other in likely.items():
         example = torch.empty((_BATCH, *other), device="meta")
         like = given._replace(args=(example,), told=other)

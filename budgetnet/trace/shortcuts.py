@@ -10,7 +10,6 @@ with the rules.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from inspect import signature
 from typing import Any, TypeAlias
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .rules.core import Activation, Effect, same, same_channels
+from .rules.core import Activation, Effect, same_channels
 from .rules.products import linear
 from .rules.sliding import Fit, adaptive_pool, fitted, slide
 
@@ -58,11 +57,10 @@ def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:
     fit = _fit((*size,), (*kernel,), layer.stride, layer.padding, layer.dilation, False)
     if fit is None:
         return None
-    shape, has_bias = (out, inner, *kernel), _get(layer._parameters, "bias") is not None
-    return slide(
-        x, out, fit, weight.numel(), groups,
-        role="convolution", has_bias=has_bias, weight_shape=shape,
-    )  # fmt: skip
+    effect = slide(x, out, fit, weight.numel(), groups)
+    effect.role, effect.weight_shape = "convolution", (out, inner, *kernel)
+    effect.has_bias = _get(layer._parameters, "bias") is not None
+    return effect
 
 
 def _fit(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: Any) -> Fit | None:
@@ -106,7 +104,9 @@ def _max_pool(layer: nn.MaxPool2d, x: Activation) -> Effect | None:
     if layer.return_indices is not False:
         return None
     effect = _pool(layer, x, layer.dilation, "max pooling")
-    return effect and replace(effect, extra=((effect.shape, torch.int64),))
+    if effect is not None:
+        effect.extra = ((effect.shape, torch.int64),)
+    return effect
 
 
 def _avg_pool(layer: nn.AvgPool2d, x: Activation) -> Effect | None:
@@ -121,7 +121,9 @@ def _pool(layer: Any, x: Activation, dilation: Any, role: str) -> Effect | None:
     fit = _fit(tuple(x.shape[2:]), *sizes)
     if fit is None or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         return None  # torch refuses it
-    return slide(x, x.shape[1], fit, groups=0, role=role)
+    effect = slide(x, x.shape[1], fit, groups=0)
+    effect.role = role
+    return effect
 
 
 def _twice(value: Any) -> Any:
@@ -148,9 +150,7 @@ def _linear(layer: nn.Linear, x: Activation) -> Effect | None:
 
 
 def _same(x: Activation, role: str) -> Effect:
-    effect = same(x)
-    effect.role = role
-    return effect
+    return Effect(tuple(x.shape), x.field, x.reading, is_global=x.is_global, role=role)
 
 
 def _activation(layer: nn.Module, x: Activation) -> Effect:

@@ -89,7 +89,7 @@ def overwritten(x: Activation, *_: Any, **__: Any) -> Effect:
     return nothing(x)
 
 
-@rule("fill", "copy")
+@rule("copy", role="reshape")
 def copy(x: Operand, source: Operand = None, *_: Any) -> Effect:
     """The values of another tensor, or a number, in place of the elements."""
     shape = tuple(x.shape)
@@ -97,6 +97,9 @@ def copy(x: Operand, source: Operand = None, *_: Any) -> Effect:
         return nothing(x)
     taken = same(source) if tuple(source.shape) == shape else _gate([source], shape)
     return replace(taken, dtype=x.dtype)
+
+
+rule("fill")(copy)
 
 
 # Operations on elements of several operands, at no cost in MACs.

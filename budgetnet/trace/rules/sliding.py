@@ -128,16 +128,11 @@ def fitted(size: tuple[int, ...], *sliding: Any) -> Fit:
     return Fit(made, made.output_size(size), made.windows)
 
 
-def slide(
-    x: Activation, channels: int, fit: Fit, weights: int = 0, groups: int = 1, **facts: Any
-) -> Effect:
-    """Effect of a convolution or pooling; `weights` counts what each output position costs.
-
-    `facts` are those of the row, such as its role.
-    """
+def slide(x: Activation, channels: int, fit: Fit, weights: int = 0, groups: int = 1) -> Effect:
+    """Effect of a convolution or pooling; `weights` counts what each output position costs."""
     sliding, size, windows = fit
     macs = conv_macs(weights, prod(size)) * x.shape[0]
-    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding, **facts)
+    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
 
 
 @rule("convolution", "_convolution", role="convolution")
@@ -169,12 +164,14 @@ def convolution(
     if transposed:
         same_channels(x, weight.shape[0])
         effect = _transposed(x, weight, *sizes, groups=groups)
-        return replace(effect, has_bias=bias is not None, weight_shape=tuple(weight.shape))
-    same_channels(x, weight.shape[1] * groups)
-    pads = tuple((p, p) for p in sizes[1])
-    fit = fitted(spatial(x), tuple(weight.shape[2:]), sizes[0], pads, sizes[2])
-    facts = {"has_bias": bias is not None, "weight_shape": tuple(weight.shape)}
-    return slide(x, weight.shape[0], fit, weight.numel(), groups, **facts)
+        effect.role = "transposed convolution"
+    else:
+        same_channels(x, weight.shape[1] * groups)
+        pads = tuple((p, p) for p in sizes[1])
+        fit = fitted(spatial(x), tuple(weight.shape[2:]), sizes[0], pads, sizes[2])
+        effect = slide(x, weight.shape[0], fit, weight.numel(), groups)
+    effect.has_bias, effect.weight_shape = bias is not None, tuple(weight.shape)
+    return effect
 
 
 def _transposed(
@@ -207,8 +204,7 @@ def _transposed(
     sliding = Sliding(tuple(weight.shape[2:]), stride, pads, dilation)
     macs = conv_macs(weight.numel(), prod(spatial(x))) * x.shape[0]
     channels = weight.shape[1] * groups
-    role = "transposed convolution"
-    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding, role=role)
+    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
 
 
 @rule("im2col")
