@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
+from numbers import Real
 from typing import TypeAlias
 
 from torch import nn
@@ -14,6 +16,7 @@ from ..errors import ArgumentError, explain
 Size: TypeAlias = int | Pair
 NormLayer: TypeAlias = Callable[..., nn.Module] | None
 ActivationLayer: TypeAlias = Callable[..., nn.Module] | None
+SqueezeLayer: TypeAlias = Callable[..., nn.Module] | None
 
 
 def bad(block: str, argument: str, value: object, remedy: str) -> ArgumentError:
@@ -30,6 +33,21 @@ def at_least(block: str, least: int, **values: object) -> None:
             raise bad(block, argument, value, f"Pass an int of at least {least}.")
 
 
+def probability(block: str, **values: float) -> bool:
+    """Refuse what is no probability below 1; whether any is above 0."""
+    for argument, value in values.items():
+        if not isinstance(value, Real) or not 0 <= value < 1:
+            raise bad(block, argument, value, "Pass a probability from 0 up to, not including, 1.")
+    return any(values.values())
+
+
+def positive(block: str, **values: float) -> None:
+    """Refuse what is no finite number above 0."""
+    for argument, value in values.items():
+        if not isinstance(value, Real) or not 0 < value < inf:
+            raise bad(block, argument, value, "Pass a number above 0.")
+
+
 def pair(block: str, argument: str, value: Size, least: int = 1) -> Pair:
     """An int or a pair as (height, width)."""
     values = tuple(value) if isinstance(value, tuple | list) else (value, value)
@@ -38,6 +56,15 @@ def pair(block: str, argument: str, value: Size, least: int = 1) -> Pair:
     for part in values:
         at_least(block, least, **{argument: part})
     return values[0], values[1]
+
+
+def strides_of(block: str, stride: Size, kernel_size: Size, dilation: Size) -> Pair:
+    """The stride as a pair, of a block that pads so that stride 1 keeps the size of the map."""
+    kernel, spread = pair(block, "kernel_size", kernel_size), pair(block, "dilation", dilation)
+    if any((k - 1) * d % 2 for k, d in zip(kernel, spread, strict=True)):
+        remedy = "Pass an odd size: the block pads both sides alike to keep sizes at stride 1."
+        raise bad(block, "kernel_size", kernel_size, remedy)
+    return pair(block, "stride", stride)
 
 
 def check_groups(block: str, in_channels: int, out_channels: int, groups: int) -> None:
@@ -65,7 +92,7 @@ def padding_of(
         return pair(block, "padding", padding, least=0)
     pads = [same_padding(k, d) for k, d in zip(kernel, dilation, strict=True)]
     if any(lo != hi for lo, hi in pads):
-        low, high = pads[0]
+        low, high = (side[0] if side[0] == side[1] else side for side in zip(*pads, strict=True))
         raise ArgumentError(
             explain(
                 f"padding=None keeps the size, which kernel_size={kernel} cannot do evenly",

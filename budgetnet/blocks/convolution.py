@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -12,10 +12,10 @@ from .arguments import (
     NormLayer,
     Size,
     at_least,
-    bad,
     check_groups,
     padding_of,
     pair,
+    probability,
 )
 
 
@@ -50,6 +50,8 @@ class ConvBNReLU(nn.Sequential):
     4672
     """
 
+    _order: ClassVar[tuple[str, ...]] = ("conv", "norm", "act", "drop")
+
     def __init__(
         self,
         in_channels: int,
@@ -74,12 +76,8 @@ class ConvBNReLU(nn.Sequential):
         strides = pair(name, "stride", stride)
         dilations = pair(name, "dilation", dilation)
         check_groups(name, in_channels, out_channels, groups)
-        if not 0.0 <= dropout < 1.0:
-            raise bad(
-                name, "dropout", dropout, "Pass a probability from 0 up to, not including, 1."
-            )
-        layers: list[tuple[str, nn.Module]] = []
-        conv = nn.Conv2d(
+        layers: dict[str, nn.Module] = {}
+        layers["conv"] = nn.Conv2d(
             in_channels,
             out_channels,
             kernel,
@@ -91,14 +89,34 @@ class ConvBNReLU(nn.Sequential):
             device=device,
             dtype=dtype,
         )
-        layers.append(("conv", conv))
         if norm_layer is not None:
-            layers.append(("norm", norm_layer(out_channels).to(device=device, dtype=dtype)))
+            width = out_channels if self._order[0] == "conv" else in_channels
+            layers["norm"] = norm_layer(width).to(device=device, dtype=dtype)
         if activation_layer is not None:
-            layers.append(("act", activation_layer()))
-        if dropout:
-            layers.append(("drop", nn.Dropout2d(dropout)))
-        super().__init__(OrderedDict(layers))
+            layers["act"] = activation_layer()
+        if probability(name, dropout=dropout):
+            layers["drop"] = nn.Dropout2d(dropout)
+        super().__init__(OrderedDict((n, layers[n]) for n in self._order if n in layers))
+
+
+class BNReLUConv(ConvBNReLU):
+    """The layers of `ConvBNReLU` in another order: normalisation, activation, convolution, dropout.
+
+    `(N, C_in, H, W)` to `(N, C_out, H', W')`. The norm is over the input, so BatchNorm has
+    `2 * C_in` parameters. All arguments mean what they mean in `ConvBNReLU`, `bias` too: `None`
+    means a bias exactly where there is no norm.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv:1603.05027.
+
+    >>> from budgetnet import blocks
+    >>> block = blocks.BNReLUConv(16, 32, 1)
+    >>> [name for name, _ in block.named_children()]
+    ['norm', 'act', 'conv']
+    >>> sum(p.numel() for p in block.parameters())
+    544
+    """
+
+    _order = ("norm", "act", "conv", "drop")
 
 
 class Transition(ConvBNReLU):
