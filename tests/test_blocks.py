@@ -95,6 +95,15 @@ def test_export(make):
 
 
 @every_block
+def test_export_for_any_batch_size(make):
+    block, x = make().eval(), torch.rand(2, 4, 12, 14)
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    exported = torch.export.export(block, (x,), dynamic_shapes=shapes).module()
+    more = torch.rand(5, 4, 12, 14)
+    torch.testing.assert_close(block(more), exported(more))
+
+
+@every_block
 def test_compile_fullgraph(make):
     torch.compiler.reset()  # torch keeps few variants of a function, over all tests together
     # The "eager" backend checks that the block is captured whole, without a C++ compiler.

@@ -59,8 +59,8 @@ class Concat(nn.ModuleDict):
 
 def join(block: str, maps: Mapping[str, Tensor]) -> Tensor:
     """Maps one after the other along the channels; refuse those of different sizes by name."""
-    # Unlike torch's own message, this one names the branches; shapes are static for compilers.
-    if len({(*m.shape[:-3], *m.shape[-2:]) for m in maps.values()}) > 1:
+    first, *others = [m.shape[-2:] for m in maps.values()]
+    if any(size != first for size in others):  # torch's own message would not name the maps
         raise ArgumentError(
             explain(
                 "maps of different sizes cannot be joined",
