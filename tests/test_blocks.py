@@ -26,6 +26,38 @@ BLOCKS = {
     "Transition": lambda **kw: blocks.Transition(4, 2, pool=2, **kw),
     "GAP": lambda **kw: blocks.GAP(),
     "GAP with classifier": lambda **kw: blocks.GAP(4, 10, **kw),
+    "BNReLUConv": lambda **kw: blocks.BNReLUConv(4, 6, 3, 2, groups=2, dropout=0.1, **kw),
+    "BasicBlock": lambda **kw: blocks.BasicBlock(4, 4, 5, dilation=2, drop_path=0.1, **kw),
+    "BasicBlock with stride": lambda **kw: blocks.BasicBlock(4, 6, 3, (2, 1), **kw),
+    "Bottleneck": lambda **kw: blocks.Bottleneck(
+        4, 8, 3, 2, groups=2, se_layer=blocks.SqueezeExcite, drop_path=0.1, **kw
+    ),
+    "InvertedResidual": lambda **kw: blocks.InvertedResidual(
+        4, 4, 5, se_layer=blocks.SqueezeExcite, activation_layer=nn.Hardswish, drop_path=0.1, **kw
+    ),
+    "InvertedResidual with stride": lambda **kw: blocks.InvertedResidual(4, 6, 3, 2, **kw),
+    "FusedInvertedResidual": lambda **kw: blocks.FusedInvertedResidual(
+        4, 4, se_layer=blocks.SqueezeExcite, drop_path=0.1, **kw
+    ),
+    "FusedInvertedResidual of one": lambda **kw: blocks.FusedInvertedResidual(
+        4, 4, expansion=1, **kw
+    ),
+    "SqueezeExcite": lambda **kw: blocks.SqueezeExcite(4, ratio=0.5, **kw),
+    "Concat": lambda **kw: blocks.Concat(
+        None, blocks.ConvBNReLU(4, 2, **kw), pool=blocks.AvgPool(3, 1, 1)
+    ),
+    "DenseLayer": lambda **kw: blocks.DenseLayer(4, 2, bottleneck=None, dropout=0.1, **kw),
+    "DenseBlock": lambda **kw: blocks.DenseBlock(4, 2, 3, **kw),
+    "DropPath": lambda **kw: blocks.DropPath(0.1),
+    "UpBlock": lambda **kw: blocks.UpBlock(4, 6, **kw),
+    "UpBlock, bilinear": lambda **kw: blocks.UpBlock(4, 6, mode="bilinear", **kw),
+    "UpBlock, transposed": lambda **kw: blocks.UpBlock(4, 6, mode="transposed", scale=3, **kw),
+    "Upsample": lambda **kw: blocks.Upsample(scale_factor=2),
+    "Classifier": lambda **kw: nn.Sequential(
+        blocks.GlobalAveragePool(),
+        blocks.LinearBNReLU(4, 6, dropout=0.1, **kw),
+        blocks.Classifier(6, 10, dropout=0.1, **kw),
+    ),
 }
 every_block = pytest.mark.parametrize("make", BLOCKS.values(), ids=BLOCKS.keys())
 
@@ -64,6 +96,15 @@ def test_export(make):
 
 
 @every_block
+def test_export_for_any_batch_size(make):
+    block, x = make().eval(), torch.rand(2, 4, 12, 14)
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    exported = torch.export.export(block, (x,), dynamic_shapes=shapes).module()
+    more = torch.rand(5, 4, 12, 14)
+    torch.testing.assert_close(block(more), exported(more))
+
+
+@every_block
 def test_compile_fullgraph(make):
     torch.compiler.reset()  # torch keeps few variants of a function, over all tests together
     # The "eager" backend checks that the block is captured whole, without a C++ compiler.
@@ -84,7 +125,7 @@ def test_dtype(make, dtype):
 def test_device(make):
     block = make(device="meta")
     assert {"meta"} >= {t.device.type for t in [*block.parameters(), *block.buffers()]}
-    assert "meta" == block(torch.zeros(1, 4, 12, 14, device="meta")).device.type
+    assert "meta" == block(torch.zeros(2, 4, 12, 14, device="meta")).device.type
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -106,6 +147,49 @@ def test_children_are_named_and_dropped_by_none():
     assert ["conv", "norm", "act", "pool"] == names(blocks.Transition(4, 2, pool=2))
     assert ["pool"] == names(blocks.GAP())
     assert ["conv", "norm", "pool"] == names(blocks.GAP(4, 10))
+    assert ["norm", "act", "conv", "drop"] == names(blocks.BNReLUConv(1, 2, dropout=0.5))
+    assert ["conv1", "conv2", "drop"] == names(blocks.BasicBlock(4, 4, drop_path=0.1).body)
+    assert ["flatten", "drop", "linear"] == names(blocks.Classifier(4, 2, dropout=0.5))
+    assert ["0", "wide"] == names(blocks.Concat(None, wide=blocks.ConvBNReLU(1, 2)))
+
+
+def test_inverted_blocks_have_what_they_need():
+    inverted, fused = blocks.InvertedResidual, blocks.FusedInvertedResidual
+    options = {"se_layer": blocks.SqueezeExcite, "drop_path": 0.1}
+    assert ["expand", "depthwise", "se", "project", "drop"] == names(inverted(4, 4, **options))
+    assert ["depthwise", "project"] == names(inverted(4, 6, expansion=1, drop_path=0.1))
+    assert ["expand", "se", "project"] == names(fused(4, 4, stride=2, **options))
+    assert ["project"] == names(fused(4, 6, expansion=1))
+    assert [True, False, False] == [
+        inverted(4, 4).residual, inverted(4, 6).residual, inverted(4, 4, stride=(1, 2)).residual
+    ]  # fmt: skip
+    assert "residual=True" in repr(inverted(4, 4))
+
+
+def test_a_shortcut_is_a_convolution_where_stride_or_widths_need_one():
+    kept = {True: nn.Identity, False: blocks.ConvBNReLU}
+    for block in (blocks.BasicBlock, blocks.Bottleneck):
+        for out, stride in ((8, 1), (8, 2), (12, 1), (8, (1, 2))):
+            shortcut = block(8, out, stride=stride).shortcut
+            assert kept[(out, stride) == (8, 1)] is type(shortcut)
+
+
+def test_the_middle_convolution_of_a_bottleneck_strides():
+    body = blocks.Bottleneck(8, 8, stride=2).body
+    assert [(1, 1), (2, 2), (1, 1)] == [conv[0].stride for conv in body]
+
+
+def test_a_branch_may_stand_twice_in_a_concat():
+    conv = blocks.ConvBNReLU(4, 2).eval()
+    x = torch.rand(2, 4, 5, 5)
+    torch.testing.assert_close(torch.cat([conv(x), conv(x)], 1), blocks.Concat(conv, conv)(x))
+    assert sum(p.numel() for p in conv.parameters()) == (
+        account(blocks.Concat(conv, conv), (4, 5, 5)).params
+    )
+
+
+def test_maps_without_batch_are_joined_along_channels():
+    assert (6, 5, 7) == blocks.Concat(None, nn.Conv2d(4, 2, 1))(torch.zeros(4, 5, 7)).shape
 
 
 def test_bias_is_there_exactly_where_no_norm_is():
@@ -170,6 +254,89 @@ ERRORS = {
     "(dilation (1, 1), needed before and after [(1, 2), (1, 2)]). Pass padding=1 or padding=2, or "
     'padding="same" to pad as torch does: the larger half after the map.': lambda: (
         blocks.ConvBNReLU(4, 6, 4)
+    ),
+    "ConvBNReLU: padding=None keeps the size, which kernel_size=(3, 4) cannot do evenly "
+    "(dilation (1, 1), needed before and after [(1, 1), (1, 2)]). Pass padding=1 or "
+    'padding=(1, 2), or padding="same" to pad as torch does: the larger half after the map.': (
+        lambda: blocks.ConvBNReLU(4, 6, (3, 4))
+    ),
+    "BNReLUConv: groups=3 cannot be meant. It must divide in_channels=4 without remainder.": (
+        lambda: blocks.BNReLUConv(4, 6, groups=3)
+    ),
+    "BasicBlock: kernel_size=(3, 4) cannot be meant. "
+    "Pass an odd size: the block pads both sides alike to keep sizes at stride 1.": lambda: (
+        blocks.BasicBlock(4, 6, (3, 4))
+    ),
+    "BasicBlock: drop_path=1 cannot be meant. Pass a probability from 0 up to, not including, 1.": (
+        lambda: blocks.BasicBlock(4, 6, drop_path=1)
+    ),
+    "Bottleneck: expansion=4 cannot be meant. It must divide out_channels=6 without remainder.": (
+        lambda: blocks.Bottleneck(4, 6)
+    ),
+    "Bottleneck: base_width=4 cannot be meant. It leaves no channel of out_channels=8. "
+    "Pass hidden_channels.": lambda: blocks.Bottleneck(4, 8, base_width=4),
+    "Bottleneck: groups=3 cannot be meant. It must divide hidden_channels=8 without remainder.": (
+        lambda: blocks.Bottleneck(4, 8, groups=3, hidden_channels=8)
+    ),
+    "InvertedResidual: expansion=0 cannot be meant. Pass a number above 0.": lambda: (
+        blocks.InvertedResidual(4, 6, expansion=0)
+    ),
+    "InvertedResidual: expansion=nan cannot be meant. Pass a number above 0.": lambda: (
+        blocks.InvertedResidual(4, 6, expansion=float("nan"))
+    ),
+    "InvertedResidual: hidden_channels=0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.InvertedResidual(4, 6, hidden_channels=0)
+    ),
+    "FusedInvertedResidual: out_channels=0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.FusedInvertedResidual(4, 0)
+    ),
+    "FusedInvertedResidual: stride=0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.FusedInvertedResidual(4, 4, stride=0)
+    ),
+    "SqueezeExcite: ratio='a quarter' cannot be meant. Pass a number above 0.": lambda: (
+        blocks.SqueezeExcite(4, ratio="a quarter")
+    ),
+    "SqueezeExcite: squeeze_channels=0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.SqueezeExcite(4, 0)
+    ),
+    "Concat: branches=() cannot be meant. Pass at least one module.": lambda: blocks.Concat(),
+    "Concat: branch wide=5 cannot be meant. Pass a module, or None.": lambda: blocks.Concat(
+        None, wide=5
+    ),
+    "Concat: maps of different sizes cannot be joined (0 (1, 4, 8, 8), 1 (1, 4, 4, 4)). "
+    "Give all of them the same stride and padding, or resize one before.": lambda: blocks.Concat(
+        None, blocks.MaxPool(2)
+    )(torch.zeros(1, 4, 8, 8)),
+    "DenseLayer: bottleneck=0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.DenseLayer(4, 2, bottleneck=0)
+    ),
+    "DenseBlock: growth_rate=0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.DenseBlock(4, 0, 3)
+    ),
+    "DropPath: p=-0.1 cannot be meant. Pass a probability from 0 up to, not including, 1.": (
+        lambda: blocks.DropPath(-0.1)
+    ),
+    "UpBlock: mode='cubic' cannot be meant. Pass one of nearest, bilinear, transposed.": lambda: (
+        blocks.UpBlock(4, 6, mode="cubic")
+    ),
+    "UpBlock: skip=None cannot be meant. The block was made with skip_channels=2.": lambda: (
+        blocks.UpBlock(4, 6, skip_channels=2)(torch.zeros(1, 4, 8, 8))
+    ),
+    "UpBlock: skip=(1, 4, 8, 8) cannot be meant. The block was made with skip_channels=0.": (
+        lambda: blocks.UpBlock(4, 6)(torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 8, 8))
+    ),
+    "UpBlock: maps of different sizes cannot be joined (enlarged (1, 4, 14, 14), "
+    "skip (1, 2, 15, 15)). Give all of them the same stride and padding, or resize one before.": (
+        lambda: blocks.UpBlock(4, 6, skip_channels=2)(
+            torch.zeros(1, 4, 7, 7), torch.zeros(1, 2, 15, 15)
+        )
+    ),
+    "Classifier: num_classes=0 cannot be meant. Pass an int of at least 1.": lambda: (
+        blocks.Classifier(4, 0)
+    ),
+    "LinearBNReLU: dropout=1.5 cannot be meant. "
+    "Pass a probability from 0 up to, not including, 1.": lambda: blocks.LinearBNReLU(
+        4, 6, dropout=1.5
     ),
     "DepthwiseSeparable: in_channels=-3 cannot be meant. Pass an int of at least 1.": lambda: (
         blocks.DepthwiseSeparable(-3, 6)

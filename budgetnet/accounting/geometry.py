@@ -16,7 +16,15 @@ from typing import Any, TypeAlias
 from ..errors import ArgumentError, ShapeError, explain, shown
 from .window import Pair, Window
 
-__all__ = ["Sliding", "ceil_size", "conv_macs", "conv_size", "conv_weights", "same_padding"]
+__all__ = [
+    "Sliding",
+    "ceil_size",
+    "conv_macs",
+    "conv_size",
+    "conv_weights",
+    "same_padding",
+    "scaled_channels",
+]
 
 Count: TypeAlias = Any  # an int, or an integer array
 
@@ -199,6 +207,23 @@ def same_padding(kernel: int, dilation: int = 1) -> Pair:
     """
     total = dilation * (kernel - 1)
     return total // 2, total - total // 2
+
+
+def scaled_channels(channels: int, ratio: float, divisor: int = 1) -> int:
+    """`channels * ratio` as a whole number: the nearest one, or the nearest multiple of a divisor.
+
+    A multiple lies at most a tenth below the product; the result is at least `divisor`.
+
+    >>> scaled_channels(24, 0.25), scaled_channels(24, 0.25, 8), scaled_channels(12, 1.0, 8)
+    (6, 8, 16)
+
+    Source: `make_divisible` of MobileNet, as torchvision and timm have it.
+    """
+    product = channels * ratio
+    if divisor == 1:
+        return max(1, round(product))
+    nearest = max(divisor, int(product + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * product else nearest
 
 
 def conv_weights(
