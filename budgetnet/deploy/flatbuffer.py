@@ -9,9 +9,11 @@ unsigned distances from where they are written, so that they always point forwar
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
-from ..errors import FormatError, explain
+from ..errors import FormatError, explain, located, shown
 
 SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4}
 
@@ -26,7 +28,7 @@ class File:
     def __init__(self, data: bytes) -> None:
         """Keep the bytes."""
         self.data = data
-        self._left = max(len(data), 1000)
+        self._left = 4 * max(len(data), 1000)
 
     def number(self, at: int, kind: str) -> int:
         """One number of a kind that `struct` knows, at a byte."""
@@ -124,3 +126,12 @@ class Table:
 def damaged(what: str, **numbers: object) -> NoReturn:
     """Raise the `FormatError` for a file that cannot be read."""
     raise FormatError(explain(f"the file is damaged: {what}", numbers=numbers))
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put the name of a file in front of the `FormatError`s of a block."""
+    try:
+        yield
+    except FormatError as error:
+        raise located(error, name if name.isprintable() else shown(name, 200)) from None

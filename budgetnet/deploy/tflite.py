@@ -12,8 +12,8 @@ from math import prod
 from pathlib import Path
 
 from ..accounting.files import read_bytes
-from ..errors import FormatError, explain, located, shown
-from .flatbuffer import File, Table, damaged
+from ..errors import FormatError, explain, shown
+from .flatbuffer import File, Table, damaged, named
 from .tflite_names import ACTIVATIONS, DTYPES, OPERATORS, OPTIONS
 
 MOST_ELEMENTS = 1 << 40  # of one tensor; no file holds as many
@@ -128,12 +128,9 @@ def parse_tflite(data: bytes, name: str = "model") -> TfliteModel:
         ...
     budgetnet.errors.FormatError: cat.gif: this is no TensorFlow Lite file (bytes 4-8 are not TFL3).
     """
-    where = name if name.isprintable() else shown(name, 200)
-    try:
+    with named(name):
         model = _model(root_of(data), name)
         _check_order(model)
-    except FormatError as error:
-        raise located(error, where) from None
     return model
 
 
@@ -257,21 +254,19 @@ def _indices(values: tuple[int, ...], allowed: range, what: str) -> tuple[int, .
 
 def _offline_plan(root: Table, buffers: Sequence[Table], tensors: int) -> tuple[int, ...] | None:
     """The offsets of an offline plan: int32 version, subgraphs, count, then one for each tensor."""
-    for entry in root.tables(6):
-        if entry.text(0) != OFFLINE_PLAN:
-            continue
-        index = entry.number(1, "I")
-        if index >= len(buffers):
-            damaged("its offline plan has no buffer", index=index, buffers=len(buffers))
-        start, count = buffers[index].vector(0, 1)
-        values = (
-            [root.file.number(start + 4 * i, "i") for i in range(3)] if count >= 12 else [0] * 3
-        )
-        if values[2] != tensors or count != 4 * (3 + tensors):
-            damaged("its offline plan is of other tensors", planned=values[2], tensors=tensors)
-        root.file.spend(tensors)
-        return tuple(root.file.number(start + 12 + 4 * i, "i") for i in range(tensors))
-    return None
+    entries = [entry.number(1, "I") for entry in root.tables(6) if entry.text(0) == OFFLINE_PLAN]
+    if not entries:
+        return None
+    if len(entries) > 1 or entries[0] >= len(buffers):
+        damaged("it has not one offline plan", entries=len(entries), buffer=entries[0])
+    start, size = buffers[entries[0]].vector(0, 1)
+    if size != 4 * (3 + tensors) or root.file.number(start + 8, "i") != tensors:
+        damaged("its offline plan is of other tensors", bytes=size, expected=4 * (3 + tensors))
+    root.file.spend(tensors)
+    offsets = tuple(root.file.number(start + 12 + 4 * i, "i") for i in range(tensors))
+    if min(offsets, default=0) < -1:
+        damaged("its offline plan has an offset below -1", offset=min(offsets))
+    return offsets
 
 
 def _check_order(model: TfliteModel) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from .flatbuffer import damaged
+from .flatbuffer import damaged, named
 from .memory import Plan, tflm_plan
 from .order import MemoryGraph
 from .tflite import Options, TfliteModel, TfliteTensor
@@ -67,7 +67,9 @@ def figures_of(model: TfliteModel) -> TfliteFigures:
     Raises:
         FormatError: the shapes of an operator do not fit together.
     """
-    macs = [operator_macs(model, k) for k in range(len(model.operators))]
+    with named(model.name):
+        macs = [operator_macs(model, k) for k in range(len(model.operators))]
+        variable = sum(tensor.bytes for tensor in model.tensors if tensor.variable)
     weights = {i for k in range(len(model.operators)) for i in operator_weights(model, k)}
     constants = [tensor for tensor in model.tensors if tensor.constant]
     unknown = {o.name for o, cost in zip(model.operators, macs, strict=True) if cost is None}
@@ -76,7 +78,7 @@ def figures_of(model: TfliteModel) -> TfliteFigures:
         params=sum(model.tensors[i].elements for i in weights),
         weight_bytes=_stored(model.tensors[i] for i in weights),
         constant_bytes=_stored(constants),
-        variable_bytes=sum(tensor.bytes for tensor in model.tensors if tensor.variable),
+        variable_bytes=variable,
         uncounted=tuple(sorted(unknown)),
     )
 
@@ -229,8 +231,10 @@ def activations(
         return tuple(number[i] for i in indices if i in number)
 
     own = scratch or {}
+    with named(model.name):
+        sizes = tuple(model.tensors[i].bytes for i in live)
     graph = MemoryGraph(
-        sizes=tuple(model.tensors[i].bytes for i in live),
+        sizes=sizes,
         reads=tuple(known(operator.inputs) for operator in model.operators),
         writes=tuple(known(operator.outputs) for operator in model.operators),
         inputs=known(model.inputs),

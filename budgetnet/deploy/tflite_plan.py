@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ..errors import ArgumentError, FormatError, explain
-from .flatbuffer import Table
+from ..errors import ArgumentError, FormatError, explain, shown
+from .flatbuffer import Table, named
 from .memory import ALIGNMENT, Plan
 from .tflite import OFFLINE_PLAN, TfliteModel, graph_of, parse_tflite, root_of
 from .tflite_figures import activations
@@ -33,7 +34,7 @@ def write_plan(
     Args:
         data: the content of the file.
         offsets: in bytes, a multiple of 16 for every tensor in the arena, or -1 for one that the
-            runtime is to place; anything for the others.
+            runtime is to place; -1 for the others, as `Activations.tensor_offsets` gives them.
         order: operators by their index, in the order in which they are to run.
         name: what errors call the file.
 
@@ -45,13 +46,19 @@ def write_plan(
     model = parse_tflite(data, name)
     _check(model, offsets, order)
     content = bytearray(data)
-    if order is not None:
-        _reorder(content, graph_of(root_of(data)), order)
     plan = struct.pack(f"<{3 + len(offsets)}i", VERSION, 1, len(offsets), *offsets)
-    if model.fixed is None:
-        return _with_front(bytes(content), plan)
-    start = _old_plan(root_of(data))
-    content[start : start + len(plan)] = plan
+    expected = replace(model, fixed=tuple(offsets))
+    with named(name):
+        if order is not None:
+            _reorder(content, graph_of(root_of(data)), order)
+            expected = replace(expected, operators=tuple(model.operators[k] for k in order))
+        if model.fixed is None:
+            content[:] = _with_front(bytes(content), plan)
+        else:
+            start = _old_plan(root_of(data))
+            content[start : start + len(plan)] = plan
+        if parse_tflite(bytes(content), name) != expected:
+            raise FormatError(explain("its parts overlap; a plan cannot be written into it"))
     return bytes(content)
 
 
@@ -63,12 +70,12 @@ def _check(model: TfliteModel, offsets: Sequence[int], order: Sequence[int] | No
     arena = activations(model)
     buffers = arena.graph.buffers(order)
     for i, offset in enumerate(offsets):
-        if (
-            type(offset) is not int
-            or not -1 <= offset < 1 << 31
-            or offset % ALIGNMENT not in (0, 15)
-        ):
-            what = "an offset is a multiple of 16, or -1 where the runtime is to place the tensor"
+        placed_well = type(offset) is int and 0 <= offset < 1 << 31 and offset % ALIGNMENT == 0
+        if not placed_well and offset != -1:
+            what = "an offset is a multiple of 16 below 2 GiB, or -1 where the runtime places it"
+            raise ArgumentError(explain(what, numbers={"tensor": i, "offset": shown(offset)}))
+        if offset != -1 and i not in arena.tensors:
+            what = "a constant, a variable or an empty tensor has no place in the arena"
             raise ArgumentError(explain(what, numbers={"tensor": i, "offset": offset}))
     placed = [k for k, i in enumerate(arena.tensors) if offsets[i] != -1]
     plan = Plan(tuple(buffers[k] for k in placed), tuple(offsets[arena.tensors[k]] for k in placed))
