@@ -7,20 +7,24 @@ import os
 import re
 import struct
 import tempfile
+from collections import deque
 from dataclasses import dataclass, field
 
-SIZE = {"b": 1, "B": 1, "i": 4, "I": 4, "f": 4, "q": 8}
+SHARED, LONG = ("i*", "shared"), 20_000
 
 
 def flatbuffer(root, identifier=b"TFL3"):
     """The bytes of a table: a dict of field number to value.
 
     A value is a pair ("i", 5) of kind and number, or ("i*", [1, 2]) for a vector of them; or a str,
-    bytes, another dict, or a list of dicts.
+    bytes, another dict, or a list of dicts. `SHARED` is one long vector, at the end of the file.
     """
-    data, waiting = bytearray(4) + identifier, [(0, root)]
+    data, waiting, shared = bytearray(4) + identifier, deque([(0, root)]), []
     while waiting:
-        place, value = waiting.pop(0)
+        place, value = waiting.popleft()
+        if value is SHARED:
+            shared.append(place)
+            continue
         at = _room(data, value)
         struct.pack_into("<I", data, place, at - place)
         if isinstance(value, dict):
@@ -34,7 +38,9 @@ def flatbuffer(root, identifier=b"TFL3"):
         else:
             data += struct.pack("<I", len(value)) + bytes(4 * len(value))
             waiting += [(at + 4 + 4 * i, each) for i, each in enumerate(value)]
-    return bytes(data)
+    for place in shared:
+        struct.pack_into("<I", data, place, len(data) - place)
+    return bytes(data) + (struct.pack("<I", LONG) + bytes(4 * LONG) if shared else b"")
 
 
 def _room(data, value):
@@ -112,10 +118,10 @@ class Net:
 
     def content(self, *, metadata=(), shuffle=True):
         """The bytes of the file."""
-        number = list(range(len(self.tensors)))
+        order = list(range(len(self.tensors)))
         if shuffle:
-            self.random.shuffle(number)
-        order = sorted(range(len(number)), key=number.__getitem__)
+            self.random.shuffle(order)
+        number = {i: k for k, i in enumerate(order)} | {-1: -1}  # -1 is an input that is absent
         names = sorted({name for name, *_ in self.operators})
         buffers, tensors = [{}], []
         for i in order:

@@ -21,8 +21,8 @@ SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8,
 class File:
     """The bytes of a file, read only within their bounds, and only so often.
 
-    Parts of a damaged file may all point to one long vector; a file that is read more often than it
-    has bytes is refused, so that the time to read it is bounded by its length.
+    Parts of a damaged file may all point to one long vector. A file of which more entries are read
+    than four for each byte is refused, so that the time to read it is bounded by its length.
     """
 
     def __init__(self, data: bytes) -> None:
