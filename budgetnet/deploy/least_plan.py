@@ -61,9 +61,9 @@ def least_plan(buffers: Iterable[Buffer], seconds: float = 10.0) -> LeastPlan:
     (96, 96, (0, 64, 0, 48))
     """
     given = tuple(buffers)
-    best, low = _by_rules(given), liveness_bound(given)
+    deadline, low = monotonic() + seconds, liveness_bound(given)
+    best, goal = _by_rules(given, deadline), low
     unit = gcd(*(buffer.bytes for buffer in given)) or 1
-    deadline, goal = monotonic() + seconds, low
     try:
         while low < best.size:
             found = _within(given, goal, unit, deadline)
@@ -81,7 +81,7 @@ class _OutOfTime(Exception):
     """The time of a search is over."""
 
 
-def _by_rules(buffers: tuple[Buffer, ...]) -> Plan:
+def _by_rules(buffers: tuple[Buffer, ...], deadline: float) -> Plan:
     """The best of some plans by fixed rules, and by random changes of the best order."""
     bound, indices = liveness_bound(buffers), range(len(buffers))
     keys: tuple[Callable[[Buffer], tuple[int, int]], ...] = (
@@ -96,7 +96,7 @@ def _by_rules(buffers: tuple[Buffer, ...]) -> Plan:
     best, order = min(zip(plans, orders, strict=True), key=lambda pair: pair[0].size)
     dice = random.Random(0)
     for _ in range(TRIES if len(buffers) > 1 else 0):
-        if best.size == bound:
+        if best.size == bound or monotonic() > deadline:
             break
         other = list(order)
         other.insert(dice.randrange(len(other)), other.pop(dice.randrange(len(other))))

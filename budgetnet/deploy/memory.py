@@ -80,7 +80,8 @@ class Plan:
         """Pairs of buffers (indices) that overlap in steps and in bytes; a valid plan has none."""
         found: list[tuple[int, int]] = []
         active: list[int] = []
-        for i in sorted(range(len(self.buffers)), key=lambda i: self.buffers[i].first):
+        taken = [i for i, buffer in enumerate(self.buffers) if buffer.size]
+        for i in sorted(taken, key=lambda i: self.buffers[i].first):
             buffer, offset = self.buffers[i], self.offsets[i]
             active = [j for j in active if self.buffers[j].last >= buffer.first]
             for j in active:
