@@ -221,6 +221,21 @@ def test_what_is_no_order_is_refused(order, said):
         graph.buffers(order)
 
 
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            ((16,), ((0,),), ((1,),), (0,), ()),
+            r"names a buffer without size \(index 1, buffers 1\)",
+        ),
+        (((16,), ((0,),), (), (0,), ()), "reads 1, writes 0, scratch 0"),
+    ],
+)
+def test_a_graph_whose_parts_do_not_fit_is_refused(parts, said):
+    with pytest.raises(ArgumentError, match=said):
+        MemoryGraph(*parts)
+
+
 def test_a_graph_that_writes_twice_is_refused():
     with pytest.raises(ArgumentError, match="operator 1 writes a buffer that is written already"):
         MemoryGraph((16, 16), ((0,), (0,)), ((1,), (1,)), (0,), (1,))

@@ -218,6 +218,16 @@ def test_a_plan_from_elsewhere_is_kept_to():
     assert 4096 + 144 == arena_of(content)
 
 
+def test_a_plan_that_places_a_variable_is_not_predicted():
+    raw = struct.pack("<5i", 1, 1, 2, -1, 64)
+    content = graph_with(
+        tensor={5: ("B", 1)}, operator={1: ("i*", [0, 1]), 2: ("i*", [])}, buffers=[{0: raw}],
+        model={6: [{0: "OfflineMemoryAllocation", 1: ("I", 1)}]},
+    )  # fmt: skip
+    with pytest.raises(FormatError, match=r"model: its offline plan places the variable 'x'"):
+        activations(parse_tflite(content))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

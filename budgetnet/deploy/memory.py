@@ -7,7 +7,7 @@ that a runtime allocates. Every size is rounded up to 16 bytes, as both runtimes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import ArgumentError, explain, shown
@@ -214,9 +214,3 @@ def _into_block(blocks: list[_Block], buffer: Buffer) -> tuple[int, int]:
                 return k, offset
     blocks.append(_Block(buffer.bytes, [(0, buffer)]))
     return len(blocks) - 1, 0
-
-
-PLANNERS: dict[str, Callable[[Sequence[Buffer]], Plan]] = {
-    "tflm": tflm_plan,
-    "executorch": executorch_plan,
-}

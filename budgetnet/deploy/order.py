@@ -52,6 +52,10 @@ class MemoryGraph:
         if len(self.writes) != count or len(self.scratch) not in (0, count):
             numbers = {"reads": count, "writes": len(self.writes), "scratch": len(self.scratch)}
             raise ArgumentError(explain("reads, writes and scratch differ", numbers=numbers))
+        named = {i for each in (*self.reads, *self.writes, self.inputs, self.outputs) for i in each}
+        if strange := named.difference(range(len(self.sizes))):
+            numbers = {"index": min(strange), "buffers": len(self.sizes)}
+            raise ArgumentError(explain("the graph names a buffer without size", numbers=numbers))
         self.check(range(count))
 
     def check(self, order: Sequence[int]) -> None:

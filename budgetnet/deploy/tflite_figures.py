@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from ..errors import FormatError, explain, shown
 from .flatbuffer import damaged, named
 from .memory import Plan, tflm_plan
 from .order import MemoryGraph
@@ -222,7 +223,8 @@ def activations(
             library differ in it, and those of the reference implementation mostly ask for none.
 
     Raises:
-        FormatError: the elements of a tensor have no fixed size.
+        FormatError: the elements of a tensor have no fixed size, or the file's offline plan places
+            a variable, which some releases of the interpreter heed and some do not.
     """
     live = [i for i, tensor in enumerate(model.tensors) if _in_arena(tensor)]
     number = {i: k for k, i in enumerate(live)}
@@ -233,6 +235,10 @@ def activations(
     own = scratch or {}
     with named(model.name):
         sizes = tuple(model.tensors[i].bytes for i in live)
+        for tensor, offset in zip(model.tensors, model.fixed or (), strict=False):
+            if tensor.variable and offset != -1:
+                what = f"its offline plan places the variable {shown(tensor.name)}"
+                raise FormatError(explain(what, numbers={"offset": offset}))
     graph = MemoryGraph(
         sizes=sizes,
         reads=tuple(known(operator.inputs) for operator in model.operators),
