@@ -67,6 +67,8 @@ def planned(content, name="model"):
     model = parse_tflite(content)
     arena = activations(model, reference_scratch(model).requests)
     order = least_order(arena.graph).order
+    unplanned = write_plan(content, [-1] * len(model.tensors), order)
+    assert arena.tflm_plan(order).size == arena_of(unplanned)
     plan = least_plan(arena.graph.buffers(order)).plan
     return write_plan(content, arena.tensor_offsets(plan), order, name), plan.size
 

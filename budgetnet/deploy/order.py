@@ -92,9 +92,9 @@ class MemoryGraph:
             first.setdefault(i, 0)
             last[i] = len(order)
         own = [Buffer(n, first.get(i, -1), last.get(i, -1)) for i, n in enumerate(self.sizes)]
-        step_of = {k: step for step, k in enumerate(order, start=1)}
-        for k, sizes in enumerate(self.scratch):
-            own += [Buffer(size, step_of[k], step_of[k]) for size in sizes]
+        if self.scratch:  # asked for in the order of running
+            for step, k in enumerate(order, start=1):
+                own += [Buffer(size, step, step) for size in self.scratch[k]]
         return tuple(own)
 
 
