@@ -1,0 +1,254 @@
+"""What a `.tflite` file costs: MACs, parameters, bytes in flash, and the arena it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ..errors import FormatError, explain, shown
+from .flatbuffer import damaged, named
+from .memory import Plan, tflm_plan
+from .order import MemoryGraph
+from .tflite import Options, TfliteModel, TfliteTensor
+
+Shape = tuple[int, ...]
+
+# Operators that multiply in ways that are not counted here, so that their MACs are unknown.
+UNCOUNTED = frozenset({
+    "BATCH_MATMUL", "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "CONV_3D",
+    "CONV_3D_TRANSPOSE", "DELEGATE", "LSTM", "RFFT2D", "RNN", "STABLEHLO_CONVOLUTION",
+    "STABLEHLO_COMPOSITE", "STABLEHLO_CUSTOM_CALL", "STABLEHLO_DOT_GENERAL", "SVDF",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "CALL",
+})  # fmt: skip
+
+# Inputs that say where or how, such as shapes, axes and paddings; constants there are no weights.
+SETTINGS: dict[str, frozenset[int]] = {
+    **dict.fromkeys(
+        ("ARG_MAX", "ARG_MIN", "BROADCAST_TO", "CUMSUM", "EXPAND_DIMS", "GATHER", "GATHER_ND",
+         "MEAN", "MIRROR_PAD", "PAD", "PADV2", "REDUCE_ALL", "REDUCE_ANY", "REDUCE_MAX",
+         "REDUCE_MIN", "REDUCE_PROD", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
+         "REVERSE_V2", "SUM", "TILE", "TOPK_V2", "TRANSPOSE"),
+        frozenset({1}),
+    ),
+    **dict.fromkeys(
+        ("BATCH_TO_SPACE_ND", "DYNAMIC_UPDATE_SLICE", "SLICE", "SPACE_TO_BATCH_ND", "SPLIT_V"),
+        frozenset({1, 2}),
+    ),
+    **dict.fromkeys(("FILL", "SPLIT", "TRANSPOSE_CONV"), frozenset({0})),
+    "STRIDED_SLICE": frozenset({1, 2, 3}),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TfliteFigures:
+    """What a file costs, before it runs.
+
+    Attributes:
+        macs: multiply-adds of one run; None if an operator is not counted. A bias, a pooling, an
+            activation or a sum has none.
+        params: elements of its weights, each tensor once.
+        weight_bytes: of their data, each once: one for an int8 weight, four for an int32 bias.
+        constant_bytes: of all data in the file: weights, and shapes, axes and paddings.
+        variable_bytes: of tensors that keep their values between runs.
+        uncounted: names of the operators whose MACs are not known.
+    """
+
+    macs: int | None
+    params: int
+    weight_bytes: int
+    constant_bytes: int
+    variable_bytes: int
+    uncounted: tuple[str, ...]
+
+
+def figures_of(model: TfliteModel) -> TfliteFigures:
+    """Count a model.
+
+    Raises:
+        FormatError: the shapes of an operator do not fit together.
+    """
+    with named(model.name):
+        macs = [operator_macs(model, k) for k in range(len(model.operators))]
+        variable = sum(tensor.bytes for tensor in model.tensors if tensor.variable)
+    weights = {i for k in range(len(model.operators)) for i in operator_weights(model, k)}
+    constants = [tensor for tensor in model.tensors if tensor.constant]
+    unknown = {o.name for o, cost in zip(model.operators, macs, strict=True) if cost is None}
+    return TfliteFigures(
+        macs=None if unknown else sum(cost or 0 for cost in macs),
+        params=sum(model.tensors[i].elements for i in weights),
+        weight_bytes=_stored(model.tensors[i] for i in weights),
+        constant_bytes=_stored(constants),
+        variable_bytes=variable,
+        uncounted=tuple(sorted(unknown)),
+    )
+
+
+def _stored(tensors: Iterable[TfliteTensor]) -> int:
+    """The bytes of their data; some tensors share one buffer."""
+    return sum({tensor.buffer: tensor.stored for tensor in tensors}.values())
+
+
+def operator_weights(model: TfliteModel, k: int) -> tuple[int, ...]:
+    """The constant tensors that operator k computes with: weights and biases, by index."""
+    operator = model.operators[k]
+    settings = SETTINGS.get(operator.name, frozenset())
+    places = [i for place, i in enumerate(operator.inputs) if i >= 0 and place not in settings]
+    return tuple(i for i in places if model.tensors[i].constant)
+
+
+def operator_macs(model: TfliteModel, k: int) -> int | None:
+    """The multiply-adds of operator k; None where they are not known.
+
+    Raises:
+        FormatError: its shapes do not fit together.
+    """
+    operator = model.operators[k]
+    if operator.name in UNCOUNTED or operator.name.startswith("CUSTOM"):
+        return None
+    if (rule := _RULES.get(operator.name)) is None:
+        return 0
+    places = [*operator.inputs, -1, -1, -1][:3]
+    inputs = [model.tensors[i].shape if i >= 0 else () for i in places]
+    output = model.tensors[operator.outputs[0]].shape if operator.outputs else ()
+    cost = rule(inputs, output, operator.options)
+    if cost is None:
+        numbers = {"inputs": inputs[:2], "output": output}
+        damaged(f"the shapes of operator {k} ({operator.name}) do not fit together", **numbers)
+    return cost
+
+
+def _sliding_fits(size: Shape, kernel: Shape, output: Shape, options: Options) -> bool:
+    """Whether a window over maps (N, H, W, C) gives an output of this height and width."""
+    if len(size) != 4 or len(output) != 4 or size[0] != output[0]:
+        return False
+    for axis in (0, 1):
+        reach = (kernel[axis] - 1) * options.dilation[axis]  # past its first input
+        room = size[axis + 1] - (0 if options.padding == "same" else reach)
+        if output[axis + 1] != -(-room // options.stride[axis]):
+            return False
+    return True
+
+
+def _conv(inputs: Sequence[Shape], output: Shape, options: Options) -> int | None:
+    """A weight is (outputs, height, width, inputs of a group)."""
+    size, weight = inputs[0], inputs[1]
+    if len(weight) != 4 or not _sliding_fits(size, weight[1:3], output, options):
+        return None
+    groups, rest = divmod(size[3], weight[3] or 1)
+    if rest or weight[0] != output[3] or not groups or weight[0] % groups:
+        return None
+    return prod(output) * prod(weight[1:])
+
+
+def _depthwise(inputs: Sequence[Shape], output: Shape, options: Options) -> int | None:
+    """A weight is (1, height, width, outputs)."""
+    size, weight = inputs[0], inputs[1]
+    if len(weight) != 4 or not _sliding_fits(size, weight[1:3], output, options):
+        return None
+    if weight[0] != 1 or weight[3] != output[3] or not size[3] or output[3] % size[3]:
+        return None
+    return prod(output) * weight[1] * weight[2]
+
+
+def _linear(inputs: Sequence[Shape], output: Shape, options: Options) -> int | None:
+    """A weight is (outputs, inputs)."""
+    size, weight = inputs[0], inputs[1]
+    if len(weight) != 2 or prod(size) * weight[0] != prod(output) * weight[1]:
+        return None
+    return prod(output) * weight[1]
+
+
+def _transposed(inputs: Sequence[Shape], output: Shape, options: Options) -> int | None:
+    """The first input is the shape of the output; a weight is (outputs, height, width, inputs)."""
+    weight, size = inputs[1], inputs[2]
+    if not len(weight) == len(size) == len(output) == 4:
+        return None
+    if weight[3] != size[3] or weight[0] != output[3] or size[0] != output[0]:
+        return None
+    return prod(size) * prod(weight[:3])
+
+
+_RULES: dict[str, Callable[[Sequence[Shape], Shape, Options], int | None]] = {
+    "CONV_2D": _conv,
+    "DEPTHWISE_CONV_2D": _depthwise,
+    "FULLY_CONNECTED": _linear,
+    "TRANSPOSE_CONV": _transposed,
+}
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The tensors of a file that live in the arena, as buffers.
+
+    Attributes:
+        model: the file.
+        tensors: indices of the tensors, one for each buffer of the graph.
+        graph: which operator reads and writes which buffer.
+    """
+
+    model: TfliteModel
+    tensors: tuple[int, ...]
+    graph: MemoryGraph
+
+    def tflm_plan(self, order: Sequence[int] | None = None) -> Plan:
+        """What TensorFlow Lite Micro plans; an offline plan that the file brings is kept to.
+
+        The size of the plan is what `RecordingMicroAllocator` prints as "head".
+        """
+        buffers = self.graph.buffers(order)
+        given = self.model.fixed or (-1,) * len(self.model.tensors)
+        fixed = [None if given[i] == -1 else given[i] for i in self.tensors]
+        return tflm_plan(buffers, [*fixed, *[None] * (len(buffers) - len(fixed))])
+
+    def tensor_offsets(self, plan: Plan) -> tuple[int, ...]:
+        """The offsets of a plan for every tensor of the file, -1 for those not in the arena."""
+        offsets = [-1] * len(self.model.tensors)
+        for i, offset in zip(self.tensors, plan.offsets, strict=False):  # scratch follows
+            offsets[i] = offset
+        return tuple(offsets)
+
+
+def activations(
+    model: TfliteModel, scratch: Mapping[int, Sequence[int]] | None = None
+) -> Activations:
+    """The tensors in the arena: all but constants, variables and empty ones.
+
+    Source: `InitializeAllocationInfo` in tflite-micro's tensorflow/lite/micro/
+    micro_allocation_info.cc; variables are in its persistent part, constants stay in the file.
+
+    Args:
+        model: the file.
+        scratch: the bytes of buffers that an operator's kernel asks for, by its index; kernels of a
+            library differ in it, and those of the reference implementation mostly ask for none.
+
+    Raises:
+        FormatError: the elements of a tensor have no fixed size, or the file's offline plan places
+            a variable, which some releases of the interpreter heed and some do not.
+    """
+    live = [i for i, tensor in enumerate(model.tensors) if _in_arena(tensor)]
+    number = {i: k for k, i in enumerate(live)}
+
+    def known(indices: Sequence[int]) -> tuple[int, ...]:
+        return tuple(number[i] for i in indices if i in number)
+
+    own = scratch or {}
+    with named(model.name):
+        sizes = tuple(model.tensors[i].bytes for i in live)
+        for tensor, offset in zip(model.tensors, model.fixed or (), strict=False):
+            if tensor.variable and offset != -1:
+                what = f"its offline plan places the variable {shown(tensor.name)}"
+                raise FormatError(explain(what, numbers={"offset": offset}))
+    graph = MemoryGraph(
+        sizes=sizes,
+        reads=tuple(known(operator.inputs) for operator in model.operators),
+        writes=tuple(known(operator.outputs) for operator in model.operators),
+        inputs=known(model.inputs),
+        outputs=known(model.outputs),
+        scratch=tuple(tuple(own.get(k, ())) for k in range(len(model.operators))) if own else (),
+    )
+    return Activations(model, tuple(live), graph)
+
+
+def _in_arena(tensor: TfliteTensor) -> bool:
+    return not tensor.constant and not tensor.variable and tensor.elements > 0
