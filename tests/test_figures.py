@@ -67,7 +67,7 @@ def test_figures_stand_in_keys_flags_reports_and_tables():
 
 def test_the_docs_tell_of_every_limit():
     page = Path(__file__).parents[1].joinpath("docs", "budgets.md").read_text(encoding="utf-8")
-    told = re.findall(r"^\| `(\w+)`(?:, `\w+`)? \|", page.partition("One number is")[0], re.M)
+    told = re.findall(r"^\| `(\w+)`(?:, `\w+`)? \|", page.partition("A single number is")[0], re.M)
     assert [*FIGURES, "require"] == told
 
 

@@ -3,7 +3,9 @@
 `BUDGETNET_FUZZ=2000 pytest --deep -s tests/test_fuzz_training.py` tries more.
 """
 
+import functools
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -29,7 +31,7 @@ VALUES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def example():
     """The example, imported once; no tensor is computed in this process, only in its children."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,6 +44,12 @@ def example():
 
     torch.set_num_threads(1)
     return mnist_s6
+
+
+def in_a_fresh_process(function, *arguments):
+    """What a function gives in a process that may be forked: it has computed no gradient."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +182,7 @@ def without_seconds(folder):
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
-def attack(rng, example, runs, place):
+def attack(rng, runs, place):
     """One attack: what was done, and how it ended badly, if it did."""
     use = rng.choice(["--resume"] * 3 + ["--evaluate", "--teacher"])
     source = runs / ("cut" if use == "--resume" else "done")
@@ -186,7 +194,7 @@ def attack(rng, example, runs, place):
         call += ["--dataset", "digits"]
     elif use == "--teacher":
         call += [*TINY[:-1], "1", "--out", str(place / "student")]
-    ended = apart(lambda: example.main(call), seconds=SECONDS)
+    ended = apart(lambda: example().main(call), seconds=SECONDS)
     wrong = misbehaved(ended, (0, 2, 130)) or consequences(use, ended, folder, before, runs)
     for path in place.iterdir():
         shutil.rmtree(path)
@@ -220,22 +228,25 @@ def consequences(use, ended, folder, before, runs):
     return "" if one == two else "other weights"
 
 
-def fuzz(count, seed, example, runs, place):
+def fuzz(count, seed, runs, place):
+    """Damage runs; what fell, in words."""
+    example()
     fell = []
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
-        if wrong := attack(rng, example, runs, place):
+        if wrong := attack(rng, runs, place):
             fell.append(f"{number}: {wrong}")
-    report(count, fell)
+    return fell
 
 
-def test_some_damage(example, runs, tmp_path):
-    fuzz(8, "some", example, runs, tmp_path)
+def test_some_damage(runs, tmp_path):
+    report(8, in_a_fresh_process(fuzz, 8, "some", runs, tmp_path))
 
 
 @pytest.mark.deep
-def test_much_damage(example, runs, tmp_path):
-    fuzz(int(os.environ.get("BUDGETNET_FUZZ", "100")), "much", example, runs, tmp_path)
+def test_much_damage(runs, tmp_path):
+    count = int(os.environ.get("BUDGETNET_FUZZ", "100"))
+    report(count, in_a_fresh_process(fuzz, count, "much", runs, tmp_path))
 
 
 # ---------------------------------------------------------------------------- arguments
@@ -252,7 +263,9 @@ OPTIONS = ("--model", "--recipe", "--epochs", "--batch-size", "--lr", "--seed", 
            "--evaluate")  # fmt: skip
 
 
-def typed(count, seed, example, place, monkeypatch):
+def typed(count, seed, place):
+    """Call with arguments of all kinds; what fell, in words."""
+    example()
     fell = []
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
@@ -263,8 +276,8 @@ def typed(count, seed, example, place, monkeypatch):
                 call += [option, word]
         folder = place / str(number)
         folder.mkdir()
-        monkeypatch.chdir(folder)
-        ended = apart(lambda call=call: example.main(call), seconds=SECONDS)
+        os.chdir(folder)
+        ended = apart(lambda call=call: example().main(call), seconds=SECONDS)
         said = "\n".join(x for x in ended.err.splitlines() if not x.startswith("downloading "))
         wrong = misbehaved(ended._replace(err=said), (0, 2))
         if not wrong and ended.code == 2:
@@ -273,17 +286,18 @@ def typed(count, seed, example, place, monkeypatch):
             wrong = f"left {sorted(left)[:3]}" if left - {"runs"} and not trained else ""
         if wrong:
             fell.append(f"{number}: {[word[:40] for word in call]}: {wrong}")
-        monkeypatch.chdir(place)
+        os.chdir(place)
         shutil.rmtree(folder)
-    report(count, fell)
+    return fell
 
 
-def test_some_arguments(example, tmp_path, monkeypatch):
+def test_some_arguments(tmp_path, monkeypatch):
     monkeypatch.setenv("BUDGETNET_DATA", str(tmp_path / "none"))
-    typed(6, "some", example, tmp_path, monkeypatch)
+    report(6, in_a_fresh_process(typed, 6, "some", tmp_path))
 
 
 @pytest.mark.deep
-def test_many_arguments(example, tmp_path, monkeypatch):
+def test_many_arguments(tmp_path, monkeypatch):
     monkeypatch.setenv("BUDGETNET_DATA", str(tmp_path / "none"))
-    typed(int(os.environ.get("BUDGETNET_FUZZ", "80")), "many", example, tmp_path, monkeypatch)
+    count = int(os.environ.get("BUDGETNET_FUZZ", "80"))
+    report(count, in_a_fresh_process(typed, count, "many", tmp_path))

@@ -15,6 +15,7 @@ from budgetnet.errors import ArgumentError, StrideMismatch, UnsupportedOp
 from budgetnet.spec.chains import chain_of
 from budgetnet.testing import graphs
 from budgetnet.trace.rules.core import ROLE_OF
+from budgetnet.trace.run import account_of_module
 
 
 class Standardised(nn.Conv2d):
@@ -211,7 +212,7 @@ LAYERS = {
 
 
 def last_of(layer, shortcuts):
-    rows = account(nn.Sequential(layer), (4, 8, 8), shortcuts=shortcuts).rows
+    rows = account_of_module(nn.Sequential(layer), (4, 8, 8), shortcuts=shortcuts).rows
     return next(row for row in reversed(rows) if row.kind != "_unsafe_view")  # behind a product
 
 
@@ -253,7 +254,7 @@ def test_facts_of_random_graphs_hold_with_and_without_shortcuts(drawn):
         found = account(model, shape)
     except (StrideMismatch, UnsupportedOp):  # which test_graphs.py judges
         assume(False)
-    assert found == account(model, shape, shortcuts=False)
+    assert found == account_of_module(model, shape, shortcuts=False)
     assert found == Account.from_json(found.to_json())
     layers = dict(model.named_modules())
     for row in found.rows:

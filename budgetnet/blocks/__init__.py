@@ -1,8 +1,8 @@
 """CNN building blocks: plain `nn.Module`s with an exactly known cost.
 
 They follow torchvision's conventions: `in_channels, out_channels, kernel_size, stride` by
-position, everything else by keyword; `norm_layer` and `activation_layer` are any callables, and `None`
-drops the layer. Children are named `conv`, `norm`, `act` and `drop`. Shapes are
+position, everything else by keyword; `norm_layer` and `activation_layer` are any callables, and
+`None` drops the layer. Children are named `conv`, `norm`, `act` and `drop`. Shapes are
 `(N, C, H, W)`; every block takes `device` and `dtype` as torch's own layers do.
 """
 
