@@ -173,6 +173,19 @@ def test_chains_are_read_by_roles():
     assert chain_of(account(nn.Sequential(tied, tied), (4, 9, 9))) is None
 
 
+@pytest.mark.parametrize("end", [nn.SiLU(), nn.ReLU6(), nn.AdaptiveMaxPool2d(1)])
+def test_a_network_of_other_layers_than_specs_have_is_no_chain(end):
+    model = nn.Sequential(nn.Conv2d(4, 4, 3), end)
+    assert chain_of(account(model, (4, 9, 9))) is None
+
+
+def test_a_spec_that_an_account_does_not_follow_is_not_believed():
+    data = plan("c4 c8 gap10", (1, 12, 12)).to_dict()
+    assert "c4 c8 gap10" == str(chain_of(Account.from_dict(data)).spec)
+    for text in ("c4 c16 gap10", "c4", "nonsense"):
+        assert chain_of(Account.from_dict(data | {"spec": text})) is None
+
+
 # ---- what rows say
 
 CONV = nn.Conv2d
@@ -187,7 +200,8 @@ LAYERS = {
     "batch norm": [nn.BatchNorm2d(4), nn.BatchNorm2d(4, affine=False), nn.SyncBatchNorm(4)],
     "norm": [nn.GroupNorm(2, 4), nn.LayerNorm((4, 8, 8)), nn.InstanceNorm2d(4), nn.RMSNorm(8),
              nn.LocalResponseNorm(2)],
-    "activation": [nn.ReLU(), nn.ReLU6(), nn.PReLU(), nn.GELU(), nn.SiLU(), nn.Hardswish(),
+    "relu": [nn.ReLU(), nn.ReLU(inplace=True), Runs(torch.relu), Runs(lambda x: x.relu_())],
+    "activation": [nn.ReLU6(), nn.PReLU(), nn.GELU(), nn.SiLU(), nn.Hardswish(),
                    nn.ELU(), nn.Mish(), nn.Softplus(), nn.LeakyReLU(), nn.CELU(), nn.SELU()],
     "squashing": [nn.Sigmoid(), nn.Tanh(), nn.Hardsigmoid(), nn.Softmax(1), nn.LogSoftmax(1),
                   nn.Hardtanh(), nn.LogSigmoid()],

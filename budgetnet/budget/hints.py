@@ -78,7 +78,7 @@ def _is_plain(row: Row) -> bool:
 
 def _activation_on_logits(account: Account) -> Iterator[Hint]:
     for row in reversed(account.rows):
-        if row.role == "activation" and len(account.output_shape or ()) == 1:
+        if row.role in ("relu", "activation") and len(account.output_shape or ()) == 1:
             yield Hint(
                 "activation-on-logits",
                 row.path or row.kind,

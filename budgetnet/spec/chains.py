@@ -21,18 +21,11 @@ class Chain(NamedTuple):
 
 
 def chain_of(account: Account) -> Chain | None:
-    """The chain that an account was planned from, or whose plan has its rows and totals.
-
-    `None` where there is none.
-    """
-    if account.spec:
-        spec = Spec.parse(account.spec)
-        return Chain(spec, tuple(name for name, _ in spec.named_stages()))
+    """The chain whose plan has the rows and totals of an account; `None` if there is none."""
     if len(account.input_size) != 2:
         return None
     try:
-        stages, names = zip(*_pairs(list(_stages(account))), strict=True)
-        spec = Spec(stages)
+        spec, names = _named(account)
         planned = plan(spec, account.input_shape)
     except (BudgetnetError, _NoChain, ValueError):
         return None
@@ -41,6 +34,15 @@ def chain_of(account: Account) -> Chain | None:
     totals = ("params", "macs", "receptive_field")
     same = all(getattr(planned, name) == getattr(account, name) for name in totals)
     return Chain(spec, names) if same and planned.output_shape == account.output_shape else None
+
+
+def _named(account: Account) -> Chain:
+    """What an account says that it was planned from, or else what its rows look like."""
+    if account.spec:  # a saved account may have been edited, so this is not yet believed
+        spec = Spec.parse(account.spec)
+        return Chain(spec, tuple(name for name, _ in spec.named_stages()))
+    stages, names = zip(*_pairs(list(_stages(account))), strict=True)
+    return Chain(Spec(stages), names)
 
 
 class _NoChain(Exception):
@@ -61,7 +63,7 @@ def _stages(account: Account) -> Iterator[tuple[Stage, str]]:
                 yield Head(stage.out_channels, norm=stage.norm), name
                 return
             yield stage, name
-        elif row.is_global:
+        elif row.is_global and row.role == "average pooling":
             yield Head(), row.path.removesuffix(".pool") or row.kind
             return
         else:
@@ -79,7 +81,7 @@ def _conv(row: Row, rows: list[Row], channels: int) -> Conv:
     if row.params != prod(row.weight_shape) + out * bias:  # tied, or parametrized
         raise _NoChain
     norm = bool(rows) and rows[0].role == "batch norm" and rows.pop(0).params == 2 * out
-    act = bool(rows) and rows[0].role == "activation" and bool(rows.pop(0))
+    act = bool(rows) and rows[0].role == "relu" and bool(rows.pop(0))
     kept = None if bias != norm else bias  # the default: a bias exactly where there is no norm
     return Conv(out, kernel, stride, padding, dilation, groups, norm, act, kept)
 

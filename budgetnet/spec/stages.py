@@ -303,7 +303,7 @@ def _convolution(
         running = 2 * out + 1  # mean, variance, and one batch counter
         yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running, role="batch norm")
     if act:
-        yield Layer(f"{prefix}act", "ReLU", out, role="activation")
+        yield Layer(f"{prefix}act", "ReLU", out, role="relu")
 
 
 def _call(target: str, stage: Stage, *channels: int) -> Call:

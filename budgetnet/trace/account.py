@@ -93,8 +93,8 @@ def account(
 def spec_of(model: Any, input_shape: Any = None) -> tuple[Spec, Account]:
     """The spec that a network is made of, and its plan; raises `SpecError` where there is none."""
     found = account(model, input_shape)
-    if found.spec:
-        return model if isinstance(model, Spec) else Spec.parse(found.spec), found
+    if isinstance(model, Spec):
+        return model, found
     chain = chain_of(found)
     if chain is None:
         raise SpecError(

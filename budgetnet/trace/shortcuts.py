@@ -153,6 +153,10 @@ def _same(x: Activation, role: str) -> Effect:
     return Effect(tuple(x.shape), x.field, x.reading, is_global=x.is_global, role=role)
 
 
+def _relu(layer: nn.Module, x: Activation) -> Effect:
+    return _same(x, "relu")
+
+
 def _activation(layer: nn.Module, x: Activation) -> Effect:
     return _same(x, "activation")
 
@@ -191,9 +195,10 @@ SHORTCUTS: dict[type[nn.Module], Shortcut] = {
     nn.Dropout: _dropped,
     nn.Dropout2d: _dropped,
     nn.Identity: _identity,
+    nn.ReLU: _relu,
     **dict.fromkeys((nn.Hardsigmoid, nn.Sigmoid, nn.Tanh), _squashing),
     **dict.fromkeys(
-        (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.SiLU, nn.Mish, nn.Hardswish),
+        (nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.SiLU, nn.Mish, nn.Hardswish),
         _activation,
     ),
 }

@@ -130,7 +130,7 @@ function convLayers(stage, inputs, prefix = '') {
   const bias = stage.bias === null ? !norm : stage.bias;
   const layers = [{ name: `${prefix}conv`, kind: 'Conv2d', role: 'convolution', out, weights, params: weights + (bias ? out : 0), slide: stage }];
   if (norm) layers.push({ name: `${prefix}norm`, kind: 'BatchNorm2d', role: 'batch norm', out, params: 2 * out, buffers: 2 * out + 1 });
-  if (act) layers.push({ name: `${prefix}act`, kind: 'ReLU', role: 'activation', out, params: 0 });
+  if (act) layers.push({ name: `${prefix}act`, kind: 'ReLU', role: 'relu', out, params: 0 });
   return layers;
 }
 
@@ -246,7 +246,7 @@ function liveBytes(rows, input) {
 function foldChain(rows) {
   const groups = [];
   for (const row of rows) {
-    const isFollower = ['batch norm', 'activation'].includes(row.role);
+    const isFollower = ['batch norm', 'relu'].includes(row.role);
     if (isFollower && groups.length) groups[groups.length - 1].push(row);
     else groups.push([row]);
   }

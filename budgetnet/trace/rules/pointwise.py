@@ -19,8 +19,9 @@ from .joins import join as join_readings
 from .joins import unite
 from .readings import CHANNEL, Reading, Unreadable
 
+rule("relu", role="relu")(same)
 rule(
-    "relu", "silu", "elu", "celu", "selu", "leaky_relu", "hardswish", "relu6", "mish", "softplus",
+    "silu", "elu", "celu", "selu", "leaky_relu", "hardswish", "relu6", "mish", "softplus",
     "threshold", "hardshrink", "softshrink", role="activation",
 )(same)  # fmt: skip
 rule("sigmoid", "hardsigmoid", "tanh", role="squashing")(same)
