@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 # Building and tracing real networks is slow at first call; time limits would only make noise.
 settings.register_profile("default", deadline=None, print_blob=True)
@@ -39,6 +39,15 @@ def pytest_collection_modifyitems(config, items):
             # A browser takes a while as well.
             if item.get_closest_marker("deep") or "browser" in getattr(item, "fixturenames", ()):
                 item.add_marker(skip)
+        for test in {item.obj for item in items if is_hypothesis_test(getattr(item, "obj", None))}:
+            draw_fewer(test)
+
+
+def draw_fewer(test):
+    """Let a property draw a third of its examples; `--deep` draws them all."""
+    stated = test._hypothesis_internal_use_settings  # Hypothesis has no public way to this
+    fewer = max(5, stated.max_examples // 3)
+    test._hypothesis_internal_use_settings = settings(stated, max_examples=fewer)
 
 
 @pytest.fixture(autouse=True)

@@ -377,6 +377,7 @@ def test_stages_without_end_are_refused():
         rescale("c2p1 " * count + "gap10", (1, 9, 9), params=9_000)
 
 
+@pytest.mark.deep
 def test_the_longest_spaces_are_searched():
     """200 convolutions in a row; with strides between them a field would outgrow any input."""
     same = {"widths": (1, 2), "convs": 200, "paddings": "same", "downsampling": "stride"}
