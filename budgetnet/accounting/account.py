@@ -200,7 +200,7 @@ class Account:
         return (
             f"Account(name={shown(self.name)}, input={self.input_text}, params={self.params:,}, "
             f"macs={_count(self.macs)}, receptive field {_known(self.receptive_field)}, "
-            f"{len(self.rows)} rows)"
+            f"{len(self.rows)} row{'s' * (len(self.rows) != 1)})"
         )
 
     def __str__(self) -> str:
