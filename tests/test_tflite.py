@@ -299,7 +299,7 @@ REFUSED = {
     ),
     "a plan of others": (
         {"model": {4: [{}, {0: bytes(12)}], 6: [{0: "OfflineMemoryAllocation", 1: ("I", 1)}]}},
-        "its offline plan is of other tensors",
+        "its offline plan does not match its tensors",
     ),
 }  # fmt: skip
 

@@ -357,7 +357,7 @@ def check_span(span: int) -> None:
     if span > LARGEST:
         raise ArgumentError(
             explain(
-                "a window reaches over more inputs than are followed",
+                "a window spans more inputs than can be tracked",
                 numbers={"got": f"{span:,}", "at most": f"{LARGEST:,}"},
                 remedy="Use a smaller input, kernel, dilation or stride.",
             )

@@ -1,4 +1,4 @@
-"""Advice: what costs most, where the field is full, and the cheapest change that helps."""
+"""Advice: what costs most, where the field covers the input, and the cheapest change that helps."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def count_candidates(spec: Spec) -> int:
 
 
 def output_stage(spec: Spec) -> int:
-    """The stage whose width is that of the output; -1 where none has a width of its own."""
+    """The stage whose width is that of the output; -1 if none has a width of its own."""
     return max((i for i, s in enumerate(spec.stages) if s.width is not None), default=-1)
 
 

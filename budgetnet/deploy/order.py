@@ -47,11 +47,13 @@ class MemoryGraph:
     scratch: tuple[tuple[int, ...], ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Hold the parts against each other."""
+        """Check that the parts fit together."""
         count = len(self.reads)
         if len(self.writes) != count or len(self.scratch) not in (0, count):
             numbers = {"reads": count, "writes": len(self.writes), "scratch": len(self.scratch)}
-            raise ArgumentError(explain("reads, writes and scratch differ", numbers=numbers))
+            raise ArgumentError(
+                explain("reads, writes and scratch differ in length", numbers=numbers)
+            )
         named = {i for each in (*self.reads, *self.writes, self.inputs, self.outputs) for i in each}
         if strange := named.difference(range(len(self.sizes))):
             numbers = {"index": min(strange), "buffers": len(self.sizes)}
@@ -59,7 +61,7 @@ class MemoryGraph:
         self.check(range(count))
 
     def check(self, order: Sequence[int]) -> None:
-        """Raise `ArgumentError` where this is no order in which the operators can run."""
+        """Raise `ArgumentError` if the operators cannot run in this order."""
         if sorted(order) != list(range(len(self.reads))):
             what = "an order must name every operator once"
             raise ArgumentError(explain(what, numbers={"operators": len(self.reads)}))

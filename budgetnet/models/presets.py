@@ -92,7 +92,7 @@ def _check_shape(pixels: Tensor) -> None:
         }
         raise ArgumentError(
             explain(
-                "this shape is not that of grey images",
+                "this is not a valid shape of grey images",
                 where="image",
                 numbers={"got": shape, "expected": SHAPES},
                 remedy=hints.get(pixels.ndim, ""),
@@ -123,7 +123,9 @@ def _in_range(pixels: Tensor) -> Tensor:
 
 def _refused(got: str, expected: str) -> ArgumentError:
     return ArgumentError(
-        explain("cannot read this", where="image", numbers={"got": got, "expected": expected})
+        explain(
+            "this is not a valid image", where="image", numbers={"got": got, "expected": expected}
+        )
     )
 
 

@@ -23,7 +23,7 @@ class Chain(NamedTuple):
 def chain_of(account: Account) -> Chain | None:
     """The chain that an account was planned from, or whose plan has its rows and totals.
 
-    `None` where there is none.
+    `None` if there is none.
     """
     if account.spec:
         spec = Spec.parse(account.spec)
@@ -44,7 +44,7 @@ def chain_of(account: Account) -> Chain | None:
 
 
 class _NoChain(Exception):
-    """The rows are no chain that a spec describes."""
+    """The rows are not a chain that a spec can describe."""
 
 
 def _stages(account: Account) -> Iterator[tuple[Stage, str]]:
