@@ -106,7 +106,7 @@ def one_line(error: BaseException) -> str:
     """What an exception says, as one line."""
     try:
         return " ".join(line.strip() for line in str(error).splitlines()) or "no message"
-    except BaseException:  # whoever wrote it may have made a mistake
+    except BaseException:  # a user's own __str__ may fail
         return "no message"
 
 

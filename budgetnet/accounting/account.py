@@ -36,7 +36,7 @@ class Account:
         peak_activation_bytes: most bytes of activations that live at once in eager inference at
             batch 1, the input included; workspace inside an operation does not count; `None` if
             unknown.
-        unused: names of parameters that no operation read; none are told if the run has ended
+        unused: names of parameters that no operation read; empty if the run ended
             before `forward` did.
         spec: text of the spec that it was planned from; "" if a module was traced.
     """

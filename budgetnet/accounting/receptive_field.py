@@ -169,7 +169,7 @@ def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     """What several branches have read together.
 
     Along an axis on which some branches move and others have read the same for every position, as
-    behind a global pooling, the moving ones stand: see `has_context`.
+    after a global pooling, the moving ones count: see `has_context`.
     """
     if len(fields) == 1:
         return fields[0]

@@ -33,8 +33,8 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
             the row and column means of coordinate attention; () if it is the whole map.
         role: what it is, one of `ROLES`; "" if unknown, as for an operation without a rule
             and in a file of an earlier release.
-        has_bias: whether a convolution or linear layer adds a bias; `None` of others, and where
-            nobody says.
+        has_bias: whether a convolution or linear layer adds a bias; `None` for others, and if
+            unknown.
         weight_shape: of a convolution or linear layer, as torch's layers have it: `(out, in /
             groups, *kernel)`, of a transposed one `(in, out / groups, *kernel)`, and `(out, in)`;
             () for others, and if unknown.

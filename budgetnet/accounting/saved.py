@@ -97,7 +97,7 @@ def parse(data: Any, cls: type[Account]) -> Account:
         )
     try:
         account = cls(**_parse(Fields(data), found[1]))
-        _hold_totals(Fields(data), account)
+        _check_totals(Fields(data), account)
     except (ValueError, RecursionError) as error:  # Damaged is one; so is what a window refuses
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         numbers = {"reason": reason}
@@ -228,7 +228,7 @@ def _parse_sliding(fields: Fields) -> Sliding:
     return found
 
 
-def _hold_totals(fields: Fields, account: Account) -> None:
+def _check_totals(fields: Fields, account: Account) -> None:
     """Check every figure against the rows, the types and the shapes."""
     fields.same({name: getattr(account, name) for name in ("macs", "depth", "weight_bytes")})
     total = sum(row.params for row in account.rows)
@@ -248,16 +248,16 @@ def _hold_totals(fields: Fields, account: Account) -> None:
         both = f"{account.params:,} params and {account.buffers:,} buffers"
         raise Damaged(f"weight_bytes_by_type holds {elements:,} numbers, not the {both}")
     if account.output_shapes is None:
-        _hold_unfinished(fields, account)
+        _check_unfinished(fields, account)
         return
     if not account.output_shapes:
         raise fields.wrong("output_shapes", [], "not a shape")
     if account.peak_activation_bytes is None:
         raise fields.wrong("peak_activation_bytes", None, "missing although the outputs are known")
-    _hold_maps(fields, account, account.input_shapes)
+    _check_maps(fields, account, account.input_shapes)
 
 
-def _hold_unfinished(fields: Fields, account: Account) -> None:
+def _check_unfinished(fields: Fields, account: Account) -> None:
     """Check that no figure is given for what did not run, and that the last row says why."""
     for name in ("peak_activation_bytes", "receptive_field"):
         if getattr(account, name) is not None:
@@ -290,7 +290,7 @@ def unexplained_output(account: Account) -> tuple[str, object, str] | None:
     return None if is_known else ("receptive_field", str(field), "not the field of the last map")
 
 
-def _hold_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> None:
+def _check_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> None:
     """Check the field, the outputs and the peak against the maps that the rows give.
 
     A layer of a user's own may hold maps of its own that no row shows; then only the types are

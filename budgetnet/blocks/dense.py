@@ -14,7 +14,7 @@ from .convolution import BNReLUConv
 
 
 class DenseLayer(nn.Sequential):
-    """Add channels behind those of the input: `(N, C, H, W)` to `(N, C + growth, H, W)`.
+    """Append channels to those of the input: `(N, C, H, W)` to `(N, C + growth, H, W)`.
 
     Norm, activation and 1x1 convolution to `B = bottleneck * growth` channels, then norm,
     activation and convolution to `growth`; the block pads, so that the size stays. Weights:

@@ -41,5 +41,5 @@ class DropPath(nn.Module):
         return x * kept
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the name."""
+        """What `repr` shows after the name."""
         return f"p={self.p}"

@@ -85,7 +85,7 @@ class Classifier(nn.Sequential):
     """Flatten, drop, one linear layer: `(N, ...)` to `(N, num_classes)`.
 
     Parameters: `num_classes * (in_features + 1)`, or `num_classes * in_features` without bias. Maps
-    `(N, C, H, W)` have `C * H * W` features; behind a `GlobalAveragePool` there are `C`. Children
+    `(N, C, H, W)` have `C * H * W` features; after a `GlobalAveragePool` there are `C`. Children
     are named `flatten`, `drop` and `linear`.
 
     Args:

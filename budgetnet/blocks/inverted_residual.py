@@ -38,7 +38,7 @@ class _Inverted(nn.Sequential):
         return x + out if self.residual else out
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the children."""
+        """What `repr` shows besides the children."""
         return f"residual={self.residual}"
 
 

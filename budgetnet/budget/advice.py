@@ -51,7 +51,7 @@ def explain_findings(limits: Sequence[Limit], account: Account, findings: Sequen
 
 
 def reasons(limits: Sequence[Limit], account: Account, findings: Sequence[Finding]) -> list[str]:
-    """What lies behind the findings, one line each."""
+    """The reasons for the findings, one line each."""
     over = [finding.figure for finding in findings if finding.verdict == "over"]
     large = {FIGURES[name].driver for name in over if name} if findings else {"params", "macs"}
     lines = [f"unknown: {finding.reason}" for finding in findings if finding.verdict == "unknown"]

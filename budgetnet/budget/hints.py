@@ -44,7 +44,7 @@ def find_hints(model: Any, input_shape: Any = None) -> tuple[Hint, ...]:
     """Every hint on a network, in the order of its layers within each kind.
 
     Args:
-        model: an `Account`, or whatever `account` takes.
+        model: an `Account`, or anything that `account` takes.
         input_shape: as for `account`; an `Account` knows its own.
 
     >>> [hint.name for hint in find_hints("c8+bias c8 gap10", (1, 8, 8))]

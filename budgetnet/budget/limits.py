@@ -27,7 +27,7 @@ class Finding(NamedTuple):
         headroom: how far the figure may still move; negative by how far it is beyond the limit.
         bound: the limit that decides, a number; `None` if there is none.
         reason: why the verdict is what it is, if the numbers do not show it.
-        figure: the figure that was measured, whatever it was held against; "" if there is none.
+        figure: the figure that was measured, whatever it was compared with; "" if there is none.
         key: what a configuration calls the limit; "" for one that it cannot have.
     """
 

@@ -6,9 +6,9 @@ process cannot be complete (`os._exit` alone ends it), so none of it happens in 
 that ends without an account, however it ends, is an error here, and what is judged is judged here.
 
 Importing torch takes a second or two, so one process, the fork server, does so once, and forks for
-every target. It starts no threads and runs nobody's code, which is what makes forking it safe where
-forking a caller is not. It does so on Linux; elsewhere libraries of the system do not survive a
-fork, and every target has a process from the start.
+every target. It starts no threads and runs no user's code, so that forking it is safe, which is not
+true of the caller. This is done on Linux; elsewhere system libraries do not survive a fork, and
+every target gets a new process.
 """
 
 from __future__ import annotations

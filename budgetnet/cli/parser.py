@@ -74,7 +74,7 @@ def _show(error: BaseException, *, debug: bool) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, whatever was typed."""
+    """A parser whose errors are always one line."""
 
     def error(self, message: str) -> NoReturn:
         """Print the usage error, and exit with 2."""
@@ -82,7 +82,7 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print help and version, where argparse itself would not mind that nobody can read it."""
+        """Print help and version; unlike argparse, fail if they cannot be written."""
         print_raw_result(message.rstrip("\n"))
 
 

@@ -113,7 +113,7 @@ def _unwritten(error: Exception) -> ArgumentError:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send the rest to nobody, so that Python does not fail to flush it at exit."""
+    """Discard the rest, so that Python does not fail to flush it at exit."""
     with suppress(OSError, ValueError):
         nobody = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -46,7 +46,7 @@ class File:
         return at + distance
 
     def vector(self, at: int, size: int) -> tuple[int, int]:
-        """Where the entries of a vector start, and how many there are; each has so many bytes."""
+        """Where the entries of a vector start, and how many of the given size there are."""
         count = self.number(at, "I")
         if count * size > len(self.data) - at - 4:
             raise_damaged(

@@ -51,7 +51,7 @@ class LeastPlan:
 
 
 def least_plan(buffers: Iterable[Buffer], seconds: float = 10.0) -> LeastPlan:
-    """The plan with the smallest arena; after so many seconds the best one so far, and its gap.
+    """The plan with the smallest arena; when the time is up, the best one so far, and its gap.
 
     The bound is what is live at once, or more if the search has proven that.
 

@@ -26,7 +26,7 @@ def aligned(size: int) -> int:
 
 @dataclass(frozen=True)
 class Buffer:
-    """So many bytes that are live from a first step to a last one, both included.
+    """A number of bytes that is live from a first step to a last one, both included.
 
     Raises:
         ArgumentError: a value is not an int, the size is negative, or it ends before it starts.

@@ -121,10 +121,10 @@ class LeastOrder:
 
 
 def least_order(graph: MemoryGraph, seconds: float = 10.0) -> LeastOrder:
-    """The order of the operators that needs the least live bytes; after so many seconds the given.
+    """The order of the operators that needs the least live bytes, or the given one after `seconds`.
 
     Sets of operators that have run are visited by the least peak on the way to them, so that the
-    first way to the end is a best one, and the peak of the next set a bound on all. Where the given
+    first way to the end is a best one, and the peak of the next set a bound on all. If the given
     order is as good, it is kept.
 
     >>> wide = MemoryGraph(sizes=(16, 160, 16, 16), reads=((0,), (0,), (1, 2)),

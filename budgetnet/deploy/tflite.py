@@ -252,7 +252,7 @@ def _options(table: Table | None, name: str, where: str) -> Options:
 def _indices(values: tuple[int, ...], allowed: range, what: str) -> tuple[int, ...]:
     for value in values:
         if value not in allowed:
-            raise_damaged(f"{what} is not a tensor of the graph", index=value, tensors=allowed.stop)
+            raise_damaged(f"{what} is not a valid tensor", index=value, tensors=allowed.stop)
     return values
 
 

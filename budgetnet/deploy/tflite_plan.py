@@ -28,7 +28,7 @@ def write_plan(
 ) -> bytes:
     """A copy of a `.tflite` file that brings a plan, and runs its operators in another order.
 
-    Everything else stays as it is: what is new is written before the old content, whose parts refer
+    Everything else stays as it is: new parts are written before the old content, whose parts refer
     to each other by distance. A plan that the file brings already is replaced.
 
     Args:
@@ -104,7 +104,7 @@ def _old_plan(root: Table) -> int:
 
 
 def _with_front(old: bytes, plan: bytes) -> bytes:
-    """The content behind a new root, which has one buffer and one entry of metadata more."""
+    """The content after a new root, which has one buffer and one entry of metadata more."""
     root = root_of(old)
     if any(root.place(field) is not None for field in range(MODEL_FIELDS, root.fields)):
         raise FormatError(explain("it has parts that the schema of this release does not know"))
@@ -139,7 +139,7 @@ class _Front:
         self.links: list[tuple[int, int, bool]] = []  # place, target, whether in the old content
 
     def room(self, size: int, alignment: int = 4, before: int = 0) -> int:
-        """Room for so many bytes; what follows the first `before` of them is aligned."""
+        """Room for a number of bytes; what follows the first `before` of them is aligned."""
         self.data += bytes(-(len(self.data) + before) % alignment + size)
         return len(self.data) - size
 

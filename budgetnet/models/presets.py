@@ -63,7 +63,7 @@ class GreyImage(nn.Module):
 
 def _to_tensor(image: Any) -> Tensor:
     """The pixels as a tensor of the same numbers; colours of a PIL image become grey."""
-    pillow = sys.modules.get("PIL.Image")  # whoever has an image has imported it
+    pillow = sys.modules.get("PIL.Image")  # an image exists only if it is imported
     if pillow is not None and isinstance(image, pillow.Image):
         if image.mode not in EIGHT_BIT:  # PIL would clip these without a word
             raise _refused(f"a PIL image of mode {image.mode!r}", "an image of 8 bits a channel")

@@ -236,7 +236,7 @@ def _parse_sidecar(folder: Traversable, file: str) -> dict[str, Any]:
 
 
 def digest_of(meta: Mapping[str, Any]) -> str:
-    """The sha256 of all that a sidecar says beside it, whatever its order and indentation."""
+    """The sha256 of everything else in a sidecar, independent of order and indentation."""
     rest = {key: value for key, value in meta.items() if key != "digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -251,14 +251,14 @@ def check_fields(
         WeightsError: a field is not valid; the message names it.
     """
     try:
-        _check_given(Fields(dict(meta)), classes)
+        _check_given_fields(Fields(dict(meta)), classes)
         if "sha256" in meta:
-            _check_computed(Fields(dict(meta)))
+            _check_computed_fields(Fields(dict(meta)))
     except Damaged as error:
         raise _damaged("a field is not valid", where, {"reason": error}, remedy) from error
 
 
-def _check_given(fields: Fields, classes: int) -> None:
+def _check_given_fields(fields: Fields, classes: int) -> None:
     for name in ("model", "weights", "rule", "command", "licence"):
         fields.text(name)
     for name in ("dataset", "recipe", "versions", "hardware"):
@@ -279,7 +279,7 @@ def _check_given(fields: Fields, classes: int) -> None:
         raise settings.wrong("std", 0, "not a valid divisor")
 
 
-def _check_computed(fields: Fields) -> None:
+def _check_computed_fields(fields: Fields) -> None:
     for name in ("sha256", "digest"):
         if name in fields and not re.fullmatch("[0-9a-f]{64}", fields.text(name)):
             raise fields.wrong(name, fields.get(name), "no sha256")

@@ -40,7 +40,7 @@ def render_html(
     """Render a report as one HTML file that contains its styles, scripts and pictures.
 
     Args:
-        model: an `Account`, or whatever `account` takes.
+        model: an `Account`, or anything that `account` takes.
         input_shape: as for `account`; an `Account` knows its own.
         budget: limits to judge it by.
         image: a picture to show under the receptive fields, stretched to the input; a drawn

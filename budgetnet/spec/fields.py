@@ -13,7 +13,7 @@ LARGEST = 10**12 - 1  # of a number in a stage: no network has more of anything
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number of at least 1, or whatever else the options say."""
+    """A whole number of at least 1, or another range that the options give."""
 
     letter: str = ""  # of the modifier, such as g4; none where the word's number gives it
     or_none: bool = False

@@ -64,7 +64,7 @@ class Stage:
     Attributes:
         prefix: what its word begins with.
         number: the field that the number of its word gives.
-        child: what a network calls it, with a number behind unless it `is_last`.
+        child: what a network calls it, followed by a number unless it `is_last`.
         is_last: whether nothing can follow, since it reads the whole map at once.
     """
 

@@ -94,8 +94,8 @@ def assert_reads_match(
     both are done again with those tracked too, which have read nothing.
 
     Args:
-        function: whatever takes tensors and gives tensors; weights that no rule lets depend on the
-            input are best bound into it: `lambda x: conv2d(x, weight)`.
+        function: any callable on tensors that gives tensors; bind weights that no rule lets depend
+            on the input into it: `lambda x: conv2d(x, weight)`.
         args: its arguments, tensors and others, nested in lists as the function wants them.
         kwargs: its keyword arguments.
         layouts: "map" alone is for rules of plain maps.
@@ -513,7 +513,7 @@ def _differs(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> Bools:
 
 
 def _replacements(x: Tensor, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
-    """Other values for every element: valid ones, and ones that spoil whatever they reach."""
+    """Other values for every element: valid ones, and ones that spoil everything they reach."""
     values, count = x.flatten(), x.numel()
     if x.dtype == torch.bool:
         return [~values], []
