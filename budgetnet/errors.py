@@ -39,7 +39,7 @@ def explain(
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value as a message shows it: on one line, cut where it is long, whatever it is.
+    """A value as a message shows it: on one line, cut if it is long, for any object.
 
     >>> shown("1,5k"), shown([0] * 1000, most=12)
     ("'1,5k'", '[0, 0, 0, 0...')
@@ -95,23 +95,23 @@ def _restore(cls: type[BudgetnetError], args: tuple[Any, ...]) -> BudgetnetError
     return error
 
 
-def located(error: BudgetnetError, where: str) -> BudgetnetError:
+def with_place(error: BudgetnetError, where: str) -> BudgetnetError:
     """The same error with a place in front, for callers that know where it arose."""
     placed = copy.copy(error)
     placed.args = (f"{where}: {error}",)
     return placed
 
 
-def told(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """What an exception says, as one line."""
     try:
         return " ".join(line.strip() for line in str(error).splitlines()) or "no message"
-    except BaseException:  # whoever wrote it may have made a mistake
+    except BaseException:  # a user's own __str__ may fail
         return "no message"
 
 
 class ArgumentError(BudgetnetError, ValueError):
-    """An argument has a value that cannot be meant; the message names it and the remedy."""
+    """An argument has a value that is not valid; the message names it and the remedy."""
 
 
 class ShapeError(BudgetnetError, ValueError):
@@ -160,7 +160,7 @@ class RunEnded(UnsupportedOp):
     With `strict=False`, `account` gives the figures up to there.
 
     Attributes:
-        operation: at which it ends.
+        operation: the one at which the run ends.
         reads: the rows that its operands come from, as in `Row.reads`.
     """
 

@@ -19,7 +19,7 @@ from budgetnet import errors, models
 
 
 class UsageError(Exception):
-    """An argument cannot be meant; the message is one line."""
+    """An argument is not valid; the message is one line."""
 
 
 IMAGE = (1, 28, 28)
@@ -96,18 +96,18 @@ def parse(argv: list[str], recipes: Mapping[str, str]) -> argparse.Namespace:
     )
     add("--amp", action="store_true", help="bfloat16 where torch.autocast deems it safe")
     add("--compile", action="store_true", help="torch.compile the network")
-    add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: cuda where there is one")
+    add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: cuda if available")
     add(
         "--dataset",
         choices=("auto", "mnist", "digits"),
         default="auto",
-        help="auto: MNIST, or scikit-learn's digits where no data folder is named and MNIST cannot "
-        "be had; with --evaluate, what the weights were trained on",
+        help="auto: MNIST, or scikit-learn's digits if no data folder is named and MNIST cannot "
+        "be found or downloaded; with --evaluate, what the weights were trained on",
     )
     add(
         "--data-dir",
         type=Path,
-        help="holds MNIST/raw, which is downloaded where it is missing; default: $BUDGETNET_DATA, "
+        help="holds MNIST/raw, which is downloaded if it is missing; default: $BUDGETNET_DATA, "
         "else ./data",
     )
     add("--out", type=Path, help="a new or empty folder; default: runs/DATASET-MODEL-RECIPE-seedN")
@@ -145,7 +145,7 @@ def _check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     ):
         others = sorted(given - allowed - {alone})
         if alone in given and others:
-            parser.error(f"{alone} does not go with {', '.join(others)}")
+            parser.error(f"{alone} cannot be combined with {', '.join(others)}")
     if {"--seed", "--seeds"} <= given:
         parser.error("--seed names one run and --seeds several; give one of them")
     if args.seeds and len(args.seeds) == 1:
@@ -182,7 +182,7 @@ def plan_model(text: str) -> budgetnet.Account:
         account = budgetnet.plan(spec, IMAGE)
     except errors.BudgetnetError as error:
         raise UsageError(
-            f"--model {text!r} is none of {', '.join(known)}, and not a spec that fits: {error}"
+            f"--model {text!r} is not one of {', '.join(known)}, nor a spec that fits: {error}"
         ) from error
     if account.output_shape != (CLASSES,):
         raise UsageError(

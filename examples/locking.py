@@ -31,7 +31,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise FolderError(f"{folder} is not the folder of a run: {error.strerror}") from error
         handle = None
         print(
-            f"{folder} cannot be locked here ({error.strerror}): see to it that no other process "
+            f"{folder} cannot be locked here ({error.strerror}): make sure that no other process "
             "trains in it",
             file=sys.stderr,
         )

@@ -69,7 +69,7 @@ class Digits:
 def load(wanted: Literal["auto", "mnist", "digits"], data_dir: Path | None = None) -> Digits:
     """MNIST from `data_dir`, else `$BUDGETNET_DATA`, else `./data`, downloaded when absent.
 
-    With "auto", the digits of scikit-learn stand in where nobody named a folder and MNIST can be
+    With "auto", the digits of scikit-learn stand in if no folder was named and MNIST can be
     neither found in `./data` nor downloaded; `why_not_mnist` then says why. Damaged files raise
     `DataError` in either case: nobody wants a smaller data set because a file broke.
     """
@@ -109,7 +109,7 @@ def _folder(data_dir: Path | None) -> tuple[Path, str]:
 def _find(folder: Path, named_by: str) -> tuple[Path, list[str]]:
     """Where the files of MNIST lie, or are to lie, and which of them are missing there.
 
-    `folder` holds MNIST/raw; whoever names MNIST or MNIST/raw itself means the same.
+    `folder` holds MNIST/raw; naming MNIST or MNIST/raw itself means the same.
     """
     places = [folder / "MNIST" / "raw", folder / "raw", folder]
     inside = Path(os.path.abspath(folder)).parts[-2:]

@@ -47,7 +47,7 @@ try:
     import arguments
     import checkpoint
     import run_folder
-    from budgetnet.cli.streams import readable
+    from budgetnet.cli.streams import allow_all_characters
     from display import Display, closing_words, seeds_table, warn_digits
     from locking import locked
     from mnist_data import DataError, Digits, load, normalise
@@ -456,5 +456,5 @@ def silence() -> None:
 
 
 if __name__ == "__main__":
-    with readable():  # a redirected stdout may lack characters of the tables
+    with allow_all_characters():  # a redirected stdout may lack characters of the tables
         sys.exit(main())

@@ -129,7 +129,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise FolderError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise FolderError(f"{path} is damaged: it holds no object")
+        raise FolderError(f"{path} is damaged: it does not hold an object")
     return content
 
 

@@ -18,7 +18,7 @@ from trainer import World, evaluate
 
 
 def load_run(folder: Path, sha256: str | None = None) -> nn.Module:
-    """The network of a finished run, with its weights, all of which are what the run left.
+    """The network of a finished run, with its weights, all unchanged since the run ended.
 
     `sha256`, where given, is that of the weights that are wanted.
     """

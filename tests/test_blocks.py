@@ -225,29 +225,29 @@ def test_separable_is_depthwise_then_pointwise():
 
 
 ERRORS = {
-    "ConvBNReLU: in_channels=0 cannot be meant. Pass an int of at least 1.": lambda: (
-        blocks.ConvBNReLU(0, 4)
+    "ConvBNReLU: in_channels=0 is not valid. Pass an int of at least 1.": lambda: blocks.ConvBNReLU(
+        0, 4
     ),
-    "ConvBNReLU: out_channels=4.0 cannot be meant. Pass an int of at least 1.": lambda: (
+    "ConvBNReLU: out_channels=4.0 is not valid. Pass an int of at least 1.": lambda: (
         blocks.ConvBNReLU(4, 4.0)
     ),
-    "ConvBNReLU: kernel_size=(3, 3, 3) cannot be meant. Pass an int or a pair (height, width).": (
+    "ConvBNReLU: kernel_size=(3, 3, 3) is not valid. Pass an int or a pair (height, width).": (
         lambda: blocks.ConvBNReLU(4, 4, (3, 3, 3))
     ),
-    "ConvBNReLU: stride=-1 cannot be meant. Pass an int of at least 1.": lambda: blocks.ConvBNReLU(
+    "ConvBNReLU: stride=-1 is not valid. Pass an int of at least 1.": lambda: blocks.ConvBNReLU(
         4, 4, stride=-1
     ),
-    "ConvBNReLU: groups=3 cannot be meant. It must divide in_channels=4 without remainder.": (
+    "ConvBNReLU: groups=3 is not valid. It must divide in_channels=4 without remainder.": (
         lambda: blocks.ConvBNReLU(4, 6, groups=3)
     ),
-    "ConvBNReLU: dropout=1.5 cannot be meant. Pass a probability from 0 up to, not including, 1.": (
+    "ConvBNReLU: dropout=1.5 is not valid. Pass a probability from 0 up to, not including, 1.": (
         lambda: blocks.ConvBNReLU(4, 6, dropout=1.5)
     ),
-    "ConvBNReLU: padding='full' cannot be meant. "
+    "ConvBNReLU: padding='full' is not valid. "
     'Pass an int, a pair, "same", "valid" or None.': lambda: blocks.ConvBNReLU(
         4, 6, padding="full"
     ),
-    "ConvBNReLU: padding='same' cannot be meant. torch allows it at stride 1, not (2, 2).": (
+    "ConvBNReLU: padding='same' is not valid. torch allows it at stride 1, not (2, 2).": (
         lambda: blocks.ConvBNReLU(4, 6, stride=2, padding="same")
     ),
     "ConvBNReLU: padding=None keeps the size, which kernel_size=(4, 4) cannot do evenly "
@@ -260,69 +260,69 @@ ERRORS = {
     'padding=(1, 2), or padding="same" to pad as torch does: the larger half after the map.': (
         lambda: blocks.ConvBNReLU(4, 6, (3, 4))
     ),
-    "BNReLUConv: groups=3 cannot be meant. It must divide in_channels=4 without remainder.": (
+    "BNReLUConv: groups=3 is not valid. It must divide in_channels=4 without remainder.": (
         lambda: blocks.BNReLUConv(4, 6, groups=3)
     ),
-    "BasicBlock: kernel_size=(3, 4) cannot be meant. "
+    "BasicBlock: kernel_size=(3, 4) is not valid. "
     "Pass an odd size: the block pads both sides alike to keep sizes at stride 1.": lambda: (
         blocks.BasicBlock(4, 6, (3, 4))
     ),
-    "BasicBlock: drop_path=1 cannot be meant. Pass a probability from 0 up to, not including, 1.": (
+    "BasicBlock: drop_path=1 is not valid. Pass a probability from 0 up to, not including, 1.": (
         lambda: blocks.BasicBlock(4, 6, drop_path=1)
     ),
-    "Bottleneck: expansion=4 cannot be meant. It must divide out_channels=6 without remainder.": (
+    "Bottleneck: expansion=4 is not valid. It must divide out_channels=6 without remainder.": (
         lambda: blocks.Bottleneck(4, 6)
     ),
-    "Bottleneck: base_width=4 cannot be meant. It leaves no channel of out_channels=8. "
+    "Bottleneck: base_width=4 is not valid. It leaves no channel of out_channels=8. "
     "Pass hidden_channels.": lambda: blocks.Bottleneck(4, 8, base_width=4),
-    "Bottleneck: groups=3 cannot be meant. It must divide hidden_channels=8 without remainder.": (
+    "Bottleneck: groups=3 is not valid. It must divide hidden_channels=8 without remainder.": (
         lambda: blocks.Bottleneck(4, 8, groups=3, hidden_channels=8)
     ),
-    "InvertedResidual: expansion=0 cannot be meant. Pass a number above 0.": lambda: (
+    "InvertedResidual: expansion=0 is not valid. Pass a number above 0.": lambda: (
         blocks.InvertedResidual(4, 6, expansion=0)
     ),
-    "InvertedResidual: expansion=nan cannot be meant. Pass a number above 0.": lambda: (
+    "InvertedResidual: expansion=nan is not valid. Pass a number above 0.": lambda: (
         blocks.InvertedResidual(4, 6, expansion=float("nan"))
     ),
-    "InvertedResidual: hidden_channels=0 cannot be meant. Pass an int of at least 1.": lambda: (
+    "InvertedResidual: hidden_channels=0 is not valid. Pass an int of at least 1.": lambda: (
         blocks.InvertedResidual(4, 6, hidden_channels=0)
     ),
-    "FusedInvertedResidual: out_channels=0 cannot be meant. Pass an int of at least 1.": lambda: (
+    "FusedInvertedResidual: out_channels=0 is not valid. Pass an int of at least 1.": lambda: (
         blocks.FusedInvertedResidual(4, 0)
     ),
-    "FusedInvertedResidual: stride=0 cannot be meant. Pass an int of at least 1.": lambda: (
+    "FusedInvertedResidual: stride=0 is not valid. Pass an int of at least 1.": lambda: (
         blocks.FusedInvertedResidual(4, 4, stride=0)
     ),
-    "SqueezeExcite: ratio='a quarter' cannot be meant. Pass a number above 0.": lambda: (
+    "SqueezeExcite: ratio='a quarter' is not valid. Pass a number above 0.": lambda: (
         blocks.SqueezeExcite(4, ratio="a quarter")
     ),
-    "SqueezeExcite: squeeze_channels=0 cannot be meant. Pass an int of at least 1.": lambda: (
+    "SqueezeExcite: squeeze_channels=0 is not valid. Pass an int of at least 1.": lambda: (
         blocks.SqueezeExcite(4, 0)
     ),
-    "Concat: branches=() cannot be meant. Pass at least one module.": lambda: blocks.Concat(),
-    "Concat: branch wide=5 cannot be meant. Pass a module, or None.": lambda: blocks.Concat(
+    "Concat: branches=() is not valid. Pass at least one module.": lambda: blocks.Concat(),
+    "Concat: branch wide=5 is not valid. Pass a module, or None.": lambda: blocks.Concat(
         None, wide=5
     ),
     "Concat: maps of different sizes cannot be joined (0 (1, 4, 8, 8), 1 (1, 4, 4, 4)). "
     "Give all of them the same stride and padding, or resize one before.": lambda: blocks.Concat(
         None, blocks.MaxPool(2)
     )(torch.zeros(1, 4, 8, 8)),
-    "DenseLayer: bottleneck=0 cannot be meant. Pass an int of at least 1.": lambda: (
-        blocks.DenseLayer(4, 2, bottleneck=0)
+    "DenseLayer: bottleneck=0 is not valid. Pass an int of at least 1.": lambda: blocks.DenseLayer(
+        4, 2, bottleneck=0
     ),
-    "DenseBlock: growth_rate=0 cannot be meant. Pass an int of at least 1.": lambda: (
-        blocks.DenseBlock(4, 0, 3)
+    "DenseBlock: growth_rate=0 is not valid. Pass an int of at least 1.": lambda: blocks.DenseBlock(
+        4, 0, 3
     ),
-    "DropPath: p=-0.1 cannot be meant. Pass a probability from 0 up to, not including, 1.": (
+    "DropPath: p=-0.1 is not valid. Pass a probability from 0 up to, not including, 1.": (
         lambda: blocks.DropPath(-0.1)
     ),
-    "UpBlock: mode='cubic' cannot be meant. Pass one of nearest, bilinear, transposed.": lambda: (
+    "UpBlock: mode='cubic' is not valid. Pass one of nearest, bilinear, transposed.": lambda: (
         blocks.UpBlock(4, 6, mode="cubic")
     ),
-    "UpBlock: skip=None cannot be meant. The block was made with skip_channels=2.": lambda: (
+    "UpBlock: skip=None is not valid. The block was made with skip_channels=2.": lambda: (
         blocks.UpBlock(4, 6, skip_channels=2)(torch.zeros(1, 4, 8, 8))
     ),
-    "UpBlock: skip=(1, 4, 8, 8) cannot be meant. The block was made with skip_channels=0.": (
+    "UpBlock: skip=(1, 4, 8, 8) is not valid. The block was made with skip_channels=0.": (
         lambda: blocks.UpBlock(4, 6)(torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 8, 8))
     ),
     "UpBlock: maps of different sizes cannot be joined (enlarged (1, 4, 14, 14), "
@@ -331,24 +331,24 @@ ERRORS = {
             torch.zeros(1, 4, 7, 7), torch.zeros(1, 2, 15, 15)
         )
     ),
-    "Classifier: num_classes=0 cannot be meant. Pass an int of at least 1.": lambda: (
-        blocks.Classifier(4, 0)
+    "Classifier: num_classes=0 is not valid. Pass an int of at least 1.": lambda: blocks.Classifier(
+        4, 0
     ),
-    "LinearBNReLU: dropout=1.5 cannot be meant. "
+    "LinearBNReLU: dropout=1.5 is not valid. "
     "Pass a probability from 0 up to, not including, 1.": lambda: blocks.LinearBNReLU(
         4, 6, dropout=1.5
     ),
-    "DepthwiseSeparable: in_channels=-3 cannot be meant. Pass an int of at least 1.": lambda: (
+    "DepthwiseSeparable: in_channels=-3 is not valid. Pass an int of at least 1.": lambda: (
         blocks.DepthwiseSeparable(-3, 6)
     ),
-    "Transition: pool=0 cannot be meant. Pass an int of at least 1.": lambda: blocks.Transition(
+    "Transition: pool=0 is not valid. Pass an int of at least 1.": lambda: blocks.Transition(
         4, 6, pool=0
     ),
-    "GAP: in_channels=None cannot be meant. A classifier needs its input's channels.": lambda: (
+    "GAP: in_channels=None is not valid. A classifier needs its input's channels.": lambda: (
         blocks.GAP(num_classes=10)
     ),
-    "Residual: body=3 cannot be meant. Pass a module, such as a ConvBNReLU.": lambda: (
-        blocks.Residual(3)
+    "Residual: body=3 is not valid. Pass a module, such as a ConvBNReLU.": lambda: blocks.Residual(
+        3
     ),
     "Residual: body and shortcut give different shapes (body (1, 6, 4, 4), shortcut (1, 4, 8, 8)). "
     "Give the shortcut the same stride and channels, such as ConvBNReLU(in_channels, out_channels, "

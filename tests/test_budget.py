@@ -128,7 +128,7 @@ def test_sizes(text, in_bytes, expected):
 )  # fmt: skip
 def test_sizes_that_cannot_be_read(text, in_bytes):
     with pytest.raises(
-        ArgumentError, match=r"cannot read params=.* as a size\. Write a whole number"
+        ArgumentError, match=r"params=.* is not a valid size\. Write a whole number"
     ) as caught:
         parse_size(text, "params", in_bytes)
     assert len(str(caught.value)) < 250
@@ -156,8 +156,8 @@ def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, cap
         if grouped:
             limits.add(Budget(params=text).limits)
         else:
-            assert 3 == capsys.readouterr().err.count(f"cannot read params={text!r} as a size")
-            with pytest.raises(ArgumentError, match="as a size"):
+            assert 3 == capsys.readouterr().err.count(f"params={text!r} is not a valid size")
+            with pytest.raises(ArgumentError, match="is not a valid size"):
                 Budget(params=text)
     assert len(limits) == bool(grouped)
 
@@ -168,7 +168,7 @@ def test_flags_files_and_python_read_numbers_alike(plain, grouped, tmp_path, cap
 def test_growths_that_cannot_be_read(growth):
     from budgetnet.budget.limits import parse_growth
 
-    with pytest.raises(ArgumentError, match=r"cannot read .* as a growth of params\."):
+    with pytest.raises(ArgumentError, match=r" is not a valid growth of params\."):
         parse_growth("params", growth, 100)
     assert 1_600 == parse_growth("params", "+1,500", 100).high
 

@@ -251,7 +251,7 @@ def test_a_baseline_of_another_kind_is_refused_and_kept(text, option, project, c
     (folder / "budgetnet-baseline.json").write_text(text)
     assert 2 == main(["check", *option])
     error = capsys.readouterr().err
-    assert "budgetnet-baseline.json: this is not a baseline that this release reads" in error
+    assert "budgetnet-baseline.json: this is not a baseline that this release can read" in error
     assert text == (folder / "budgetnet-baseline.json").read_text()
 
 
@@ -282,7 +282,7 @@ def test_init_writes_todays_numbers(project, capsys):
     assert 0 == main(["check"])
     before = (folder / "pyproject.toml").read_text()
     assert 2 == main(["init", "s6", "--name", "n"])
-    assert "pyproject.toml:10: there is a check named 'n' already" in capsys.readouterr().err
+    assert "pyproject.toml:10: a check named 'n' already exists" in capsys.readouterr().err
     assert before == (folder / "pyproject.toml").read_text()
 
 
@@ -411,13 +411,13 @@ def test_bad_input_is_one_paragraph_and_exit_2(name, project, capsys):
     ("arguments", "message"),
     [
         (["--params", "3"], "limits on the command line need a TARGET"),
-        (["s6", "--config", "x.toml"], "--config and --only go without a TARGET"),
+        (["s6", "--config", "x.toml"], "--config and --only cannot be combined with a TARGET"),
         (["s6", "--update"], "--update is for all checks of a configuration file"),
         (["--only", "nobody"], "there is no check named 'nobody' (there are digits)"),
         (["--config", "x.toml"], "cannot read x.toml"),
-        (["s6", "--params", "many"], "cannot read params='many' as a size"),
+        (["s6", "--params", "many"], "params='many' is not a valid size"),
         (["s6", "--params", "3..2"], "params can never be met: low is above high"),
-        (["s6", "--set", "a"], "cannot read --set 'a'"),
+        (["s6", "--set", "a"], "--set 'a' is not valid"),
     ],
 )
 def test_bad_calls(arguments, message, project, capsys):

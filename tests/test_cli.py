@@ -119,7 +119,7 @@ def test_models_lists_what_is_known(capsys):
     ("arguments", "message"),
     [
         (["account", "s9x"], "'s9x' is not a listed model"),
-        (["account", "c8"], "c8 does not know its input. Add the shape, such as --input 1x28x28"),
+        (["account", "c8"], "c8 has no known input shape. Add the shape, such as --input 1x28x28"),
         (["account", "c8", "--input", "28x28"], "(28, 28) is not a valid input shape"),
         (["account", "c8", "--input", "28"], "'28' is not a valid input shape"),
         (["account", "c8", "--input", "0x28x28"], "'0x28x28' is not a valid input shape"),
@@ -184,7 +184,7 @@ def test_account_of_a_callable_in_a_module_folded(capsys):
         ("{}:nope", (), "has no 'nope'. It has small."),
         ("{}:number", (), "is not callable"),
         ("{}:small", ("--set", "foo=4"), "could not be called (TypeError"),
-        ("{}:small", ("--set", "foo"), "cannot read --set 'foo'"),
+        ("{}:small", ("--set", "foo"), "--set 'foo' is not valid"),
         ("no_such_package:small", (), "could not be imported (ModuleNotFoundError"),
         ("no_such_file.py:small", (), "there is no file no_such_file.py"),
     ],

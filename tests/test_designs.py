@@ -398,7 +398,7 @@ def test_the_command_draws_a_front(capsys, tmp_path):
     ("arguments", "code", "message"),
     [
         (("--params", "100"), 1, "smallest change that helps: params at most 256"),
-        (("--params", "x"), 2, "cannot read params='x'"),
+        (("--params", "x"), 2, "params='x' is not a valid size"),
         (("--params", "8k", "--plot", "x.png"), 2, "--plot draws a Pareto front"),
         (("--pareto", "params,rf", "--plot", "x.docx"), 2, "End its name in .png, .svg, .pdf"),
         (("--params", "8k", "--widths", "4..x"), 2, "does not describe a search space"),

@@ -89,7 +89,7 @@ def test_an_example_stands_for_one_input_and_inputs_for_all():
 def test_exports_take_an_example():
     program = to_program(NET, torch.zeros(1, *SHAPE))
     assert (5, 8, 30, 30) == program.module()(torch.zeros(5, *SHAPE)).shape
-    assert "floats" in refusal(to_program, NET, torch.zeros(1, 3, 32, 32, dtype=torch.long))
+    assert "floating-point" in refusal(to_program, NET, torch.zeros(1, 3, 32, 32, dtype=torch.long))
     assert "did you mean (3, 32, 32)?" in refusal(to_program, NET, (1, 3, 32, 32), fold=False)
 
 
@@ -141,7 +141,7 @@ def test_no_shape_is_guessed_where_none_like_it_runs():
 BAD_SHAPES = {
     "one number": ((NET, 32), "32 is not a valid input shape"),
     "none": ((NET,), "the shape of the input is missing. Pass it without the batch, such as (3,"),
-    "none of a spec": ((TEXT,), "'c16 p gap10' does not say which input it is for"),
+    "none of a spec": ((TEXT,), "'c16 p gap10' has no input shape of its own"),
     "zero": ((NET, (3, 0, 32)), "(3, 0, 32) is not a valid input shape"),
     "floats": ((NET, (3.0, 32, 32)), "(3.0, 32, 32) is not a valid input shape"),
     "words": ((NET, "large"), "'large' is not a valid input shape"),

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from torch import fx, nn
 
 from budgetnet import Account, account, blocks, models, plan
-from budgetnet.accounting.saved import as_of
+from budgetnet.accounting.saved import as_version
 from budgetnet.errors import StrideMismatch, UnsupportedOp
 from budgetnet.testing import graphs
 from budgetnet.trace.run import account_of_module
@@ -197,7 +197,7 @@ def test_edges_are_saved_and_older_files_still_read():
     del data["spec"]
     for row in data["rows"]:
         del row["role"], row["has_bias"], row["weight_shape"]
-    before = as_of(result, 3)
+    before = as_version(result, 3)
     assert before == Account.from_dict(data)
     data["version"] = 2
     for row in data["rows"]:

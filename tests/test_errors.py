@@ -11,7 +11,7 @@ import pytest
 
 import budgetnet
 from budgetnet import Budget, Spec, design, errors, marginal_costs, models, plan, rescale
-from budgetnet.errors import located, shown
+from budgetnet.errors import shown, with_place
 
 WAYS = {
     "copy": copy.copy,
@@ -82,7 +82,7 @@ def test_every_exception_comes_back_with_all_it_says(cls, way):
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE.keys())
 def test_a_place_in_front_keeps_the_attributes(make):
     error = make()
-    placed = located(error, "net.py:3")
+    placed = with_place(error, "net.py:3")
     assert f"net.py:3: {error}" == str(placed)
     assert vars(error) == vars(placed)
     assert str(error) != str(placed)

@@ -148,7 +148,10 @@ MISTAKES = {
     "no seed": (("--seeds", "0"), "--seeds 0"),
     "a seed twice": (("--seeds", "3", "5", "3"), "3 5 3"),
     "one and several": (("--seeds", "3", "--seed", "1"), "--seed names one run"),
-    "resumed otherwise": (("--resume", "runs", "--lr", "0.1"), "--resume does not go with --lr"),
+    "resumed otherwise": (
+        ("--resume", "runs", "--lr", "0.1"),
+        "--resume cannot be combined with --lr",
+    ),
     "nothing to teach": (("--recipe", "distilled", "--dataset", "digits"), "--teacher"),
     "no teacher": (
         ("--recipe", "distilled", "--dataset", "digits", "--teacher", "nobody"),

@@ -301,11 +301,11 @@ def test_the_command_says_what_it_could_not_do(tmp_path, capsys):
 
 
 BAD = {
-    "account.json is an account, from which no model can be built": ["account.json"],
-    "c4 does not know its input": ["c4"],
+    "account.json is a saved account; no model can be built from it": ["account.json"],
+    "c4 has no known input shape": ["c4"],
     "no weights are named 'nothing'": ["s6", "--weights", "nothing"],
     "--weights is for listed models (got c4)": ["c4", "--input", "1x8x8", "--weights", "mnist"],
-    "torch.nn:ReLU does not know its input": ["torch.nn:ReLU"],
+    "torch.nn:ReLU has no known input shape": ["torch.nn:ReLU"],
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from budgetnet import errors
-from budgetnet.accounting.files import parse_json, read_text, write_whole
+from budgetnet.accounting.files import parse_json, read_text, write_atomically
 from budgetnet.cli.parser import main
 
 ACCOUNT = ["account", "s6", "--format", "json"]
@@ -56,7 +56,7 @@ def test_a_device_is_written_through_and_stays(tmp_path, capsys):
 def test_a_link_to_a_device_is_written_through_and_both_stay(tmp_path):
     node, link = null_node(tmp_path), tmp_path / "link"
     link.symlink_to(node.name)
-    write_whole(link, "text")
+    write_atomically(link, "text")
     assert stat.S_ISCHR(os.lstat(node).st_mode)
     assert node.name == os.readlink(link)
 
@@ -80,7 +80,7 @@ def test_a_reader_that_leaves_is_one_line_and_2(tmp_path):
     reader = threading.Thread(target=lambda: os.close(os.open(pipe, os.O_RDONLY)), daemon=True)
     reader.start()
     with pytest.raises(errors.ArgumentError, match=r"cannot write .*pipe \(reason Broken pipe\)"):
-        write_whole(pipe, b"x" * 10_000_000)
+        write_atomically(pipe, b"x" * 10_000_000)
     reader.join(20)
 
 
@@ -128,7 +128,7 @@ def test_through_a_link_the_file_is_written_and_the_link_stays(tmp_path, expecte
 @posix
 def test_a_link_to_nothing_makes_the_file_that_it_names(tmp_path):
     (tmp_path / "link").symlink_to("new.json")
-    write_whole(tmp_path / "link", "text")
+    write_atomically(tmp_path / "link", "text")
     assert "new.json" == os.readlink(tmp_path / "link")
     assert "text" == (tmp_path / "new.json").read_text()
 
@@ -152,7 +152,7 @@ def test_permissions_and_owner_stay(tmp_path):
     if os.geteuid() == 0:
         os.chown(file, 65534, 65534)
     before = os.stat(file)
-    write_whole(file, "new")
+    write_atomically(file, "new")
     after = os.stat(file)
     assert "new" == file.read_text()
     assert (before.st_mode, before.st_uid, before.st_gid) == (
@@ -163,7 +163,7 @@ def test_permissions_and_owner_stay(tmp_path):
 @posix
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
     (tmp_path / "by_hand").write_text("")
-    write_whole(tmp_path / "ours", "text")
+    write_atomically(tmp_path / "ours", "text")
     modes = {stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in ("by_hand", "ours")}
     assert 1 == len(modes)
 
@@ -179,12 +179,12 @@ UNWRITABLE = """
 import os, sys
 from pathlib import Path
 from budgetnet.errors import ArgumentError
-from budgetnet.accounting.files import write_whole
+from budgetnet.accounting.files import write_atomically
 if os.geteuid() == 0:
     os.setuid(65534)
 for name in sys.argv[1:]:
     try:
-        write_whole(Path(name), "new")
+        write_atomically(Path(name), "new")
     except ArgumentError as error:
         print(error)
 """
@@ -217,13 +217,13 @@ def test_what_may_not_be_written_is_one_line_and_stays(tmp_path):
 
 def test_a_long_name_is_written(tmp_path):
     name = "n" * 250
-    write_whole(tmp_path / name, "text")
+    write_atomically(tmp_path / name, "text")
     assert [name] == os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["n" * 300, "a\0b", "no/such/folder/x"])
 def test_names_that_cannot_be_are_one_line(name, tmp_path):
-    for call in (lambda path: write_whole(path, "text"), read_text):
+    for call in (lambda path: write_atomically(path, "text"), read_text):
         with pytest.raises(errors.ArgumentError, match=r"^cannot (read|write) [^\n\0]*$"):
             call(tmp_path / name)
     assert [] == os.listdir(tmp_path)
@@ -238,13 +238,13 @@ def test_a_stop_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch)
 
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(file, "new")
+        write_atomically(file, "new")
     assert "old" == file.read_text()
     assert ["file"] == os.listdir(tmp_path)
 
 
 def test_half_a_surrogate_pair_is_told_by_its_code(tmp_path):
-    write_whole(tmp_path / "file", "net\udc80.py")
+    write_atomically(tmp_path / "file", "net\udc80.py")
     assert b"net\\udc80.py" == (tmp_path / "file").read_bytes()
 
 
@@ -256,15 +256,15 @@ def test_a_file_without_end_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    ('{"a": 1, "a": 2}', "the key 'a' comes twice"),
-    ('{"b": [{"a": 1, "c": 0, "a": 1}]}', "the key 'a' comes twice"),
-    ("[NaN]", "NaN is no number"),
-    ("[-Infinity]", "-Infinity is no number"),
-    ("[1e999]", "'1e999' is no number"),
+    ('{"a": 1, "a": 2}', "the key 'a' appears twice"),
+    ('{"b": [{"a": 1, "c": 0, "a": 1}]}', "the key 'a' appears twice"),
+    ("[NaN]", "NaN is not a valid number"),
+    ("[-Infinity]", "-Infinity is not a valid number"),
+    ("[1e999]", "'1e999' is not a valid number"),
     ("9" * 5000, "Exceeds the limit"),
     ("[" * 100_000, "it is nested too deeply"),
     ('{"a":' * 100_000, "it is nested too deeply"),
-    (b"\xff", "it is no text"),
+    (b"\xff", "it is not text"),
     ("{", "Expecting property name"),
     ("", "Expecting value"),
 ])  # fmt: skip

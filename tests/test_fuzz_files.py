@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgetnet import Account, account, errors, models, plan
-from budgetnet.accounting.saved import as_of
+from budgetnet.accounting.saved import as_version
 from budgetnet.cli import baseline, config
 from budgetnet.cli.parser import main
 from budgetnet.models import weights
@@ -213,7 +213,7 @@ def test_good_accounts_are_read(make, version):
             del row[key]
     if version < 4:
         del data["spec"]
-    assert as_of(made, version) == Account.from_dict(data)
+    assert as_version(made, version) == Account.from_dict(data)
 
 
 def agrees(found):

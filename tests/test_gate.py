@@ -258,13 +258,13 @@ def test_a_file_that_has_changed_is_read_again(project, tmp_path):
 @pytest.mark.deep
 def test_where_nothing_forks_every_target_has_a_process_from_the_start(project, monkeypatch):
     project(section("evil.py:leaves"), section("evil.py:net", params=2, name='"after"'))
-    isolation._nursery.stop()
+    isolation._fork_server.stop()
     monkeypatch.setattr(isolation, "FORKS", False)
     try:
         for code in (2, 0):
             assert code == main(["check", *(["--only", "after"] if code == 0 else [])])
     finally:
-        isolation._nursery.stop()
+        isolation._fork_server.stop()
 
 
 def test_this_process_stays_as_it_was(project, monkeypatch):

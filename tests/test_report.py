@@ -172,7 +172,7 @@ def test_pictures_are_png_of_the_right_size(tmp_path):
     file.write_bytes(base64.b64decode(data_address(levels).partition(",")[2]))
     assert data_address(levels) == picture(file, 28, 28)
     (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
-    with pytest.raises(ArgumentError, match=r"is no picture\. Give a PNG"):
+    with pytest.raises(ArgumentError, match=r"is not a valid picture\. Give a PNG"):
         picture(tmp_path / "no.png", 28, 28)
     with pytest.raises(ArgumentError, match="cannot read"):
         picture(tmp_path / "none.png", 28, 28)
@@ -244,10 +244,10 @@ def test_limits_of_a_configured_check(tmp_path, capsys):
     } == limits  # fmt: skip
     capsys.readouterr()
     for arguments, message in (
-        ([], "a report is of one check (there are small, wide). Choose one with --only NAME"),
+        ([], "a report covers one check (there are small, wide). Choose one with --only NAME"),
         (["--only", "none"], "there is no check named 'none' (there are small, wide)"),
         (["--only", "small", "--input", "1x9x9"], "limits on the command line need a TARGET"),
-        (["c16 gap10", "--input", "1x9x9"], "--config and --only go without a TARGET"),
+        (["c16 gap10", "--input", "1x9x9"], "--config and --only cannot be combined with a TARGET"),
     ):
         assert 2 == main(["report", *arguments, *config])
         assert message in capsys.readouterr().err
@@ -284,7 +284,7 @@ def test_receptive_fields_are_plotted(ending, sign, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "s6", "--params", "many"], "cannot read params='many' as a size"),
+        (["report", "s6", "--params", "many"], "params='many' is not a valid size"),
         (["report", "s6", "--image", "none.png"], "cannot read none.png"),
         (["draw", "s6", "--plot", "rf.bmp"], "--plot cannot write rf.bmp. End its name in .png"),
         (["draw", "c8", "--input", "1x8+1x8", "--plot", "a.png"], "is not a valid input shape"),

@@ -360,11 +360,11 @@ def test_a_rule_of_ones_own_says_a_role():
 
 
 WRONG = {
-    "role": ({"role": "pool"}, "role is none of convolution, transposed convolution, "),
-    "weights": ({"weight_shape": (3, 3)}, "weight_shape is of a row without weights"),
-    "bias": ({"has_bias": True}, "has_bias is of a row without weights"),
+    "role": ({"role": "pool"}, "role is not one of convolution, transposed convolution, "),
+    "weights": ({"weight_shape": (3, 3)}, "weight_shape is set on a row without weights"),
+    "bias": ({"has_bias": True}, "has_bias is set on a row without weights"),
     "macs": ({"role": "linear", "weight_shape": (3, 3), "macs": 10},
-             "weight_shape is of 9 weights, of which 10 MACs are no multiple"),
+             "weight_shape is not valid: 10 MACs are not a multiple of 9 weights"),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from budgetnet import Account, Window, account, plan
-from budgetnet.accounting.saved import as_of, bytes_of
+from budgetnet.accounting.saved import as_version, bytes_of
 from budgetnet.accounting.window import LARGEST
 from budgetnet.budget.hints import find_hints
 from budgetnet.cli.parser import main
@@ -33,26 +33,26 @@ def refused(content, message):
 
 FIELD = CHAIN.receptive_field.to_dict()
 TOTALS = {
-    "params": ("params", 1, "params is not the 2,932 of its rows: 1"),
-    "more params": ("params", 2933, "params is not the 2,932 of its rows: 2933"),
+    "params": ("params", 1, "params is not the sum of its rows, 2,932: 1"),
+    "more params": ("params", 2933, "params is not the sum of its rows, 2,932: 2933"),
     "trainable": ("trainable_params", 2933, "trainable_params is more than params: 2933"),
-    "macs": ("macs", 1, "macs is not what follows from the rest"),
-    "no macs": ("macs", None, "macs is not what follows from the rest"),
-    "depth": ("depth", 1, "depth is not what follows from the rest, 5: 1"),
-    "bytes": ("weight_bytes", 1, "weight_bytes is not what follows from the rest"),
-    "types": ("weight_bytes_by_type", {"float32": 4}, "weight_bytes is not what follows"),
+    "macs": ("macs", 1, "macs is not what the rest of the file gives"),
+    "no macs": ("macs", None, "macs is not what the rest of the file gives"),
+    "depth": ("depth", 1, "depth is not what the rest of the file gives, 5: 1"),
+    "bytes": ("weight_bytes", 1, "weight_bytes is not what the rest of the file gives"),
+    "types": ("weight_bytes_by_type", {"float32": 4}, "weight_bytes is not what the rest"),
     "buffers": ("buffers", 0, "weight_bytes_by_type holds"),
     "peak": ("peak_activation_bytes", 1, "less than the 11,600 numbers that live at once"),
-    "outputs": ("output_shapes", [[11]], "output_shapes is that of no row: (11,)"),
-    "no outputs": ("output_shapes", [], "output_shapes is no shape"),
-    "size": ("receptive_field", FIELD | {"size": [99, 99]}, "size is not what follows"),
-    "stride": ("receptive_field", FIELD | {"stride": ["1", "1"]}, "stride is not what follows"),
-    "padding": ("receptive_field", FIELD | {"padding": [1, 1]}, "padding is not what follows"),
+    "outputs": ("output_shapes", [[11]], "output_shapes is not the shape of any row: (11,)"),
+    "no outputs": ("output_shapes", [], "output_shapes is not a shape"),
+    "size": ("receptive_field", FIELD | {"size": [99, 99]}, "size is not what the rest"),
+    "stride": ("receptive_field", FIELD | {"stride": ["1", "1"]}, "stride is not what the rest"),
+    "padding": ("receptive_field", FIELD | {"padding": [1, 1]}, "padding is not what the rest"),
     "field": (
         "receptive_field", plan("c1k9", (1, 28, 28)).receptive_field.to_dict(),
-        "receptive_field is that of no last map: '9'",
+        "receptive_field is not the field of the last map: '9'",
     ),
-    "no field": ("receptive_field", None, "receptive_field is that of no last map: 'None'"),
+    "no field": ("receptive_field", None, "receptive_field is not the field of the last map"),
 }  # fmt: skip
 
 
@@ -67,27 +67,31 @@ def test_types_and_totals_edited_together_are_held_to_the_parameters():
 
 
 TYPES = {
-    "name": ("name", 3, "name is no text: 3"),
-    "surrogate": ("name", "\ud800", "name is no text"),
-    "float": ("params", 2932.0, "params is no whole number from 0 on: 2932.0"),
-    "bool": ("buffers", True, "buffers is no whole number from 0 on: True"),
-    "negative": ("buffers", -1, "buffers is no whole number from 0 on: -1"),
-    "huge": ("buffers", 10**4000, "buffers is no whole number from 0 on: 1000"),
-    "text": ("macs", "3M", "macs is not what follows from the rest"),
-    "input": ("input_shape", "1x28x28", "input_shape is no list: '1x28x28'"),
-    "empty input": ("input_shape", [], "input_shape is no shape: []"),
-    "input of 0": ("input_shape", [1, 0, 28], "input_shape is no list of whole numbers"),
-    "rows": ("rows", {}, "rows is no list: {}"),
-    "row": ("rows", [3], "rows[0] is no mapping of names: 3"),
-    "unused": ("unused", [3], "unused is no list of texts: [3]"),
-    "field": ("receptive_field", [], "receptive_field is no mapping of names: []"),
+    "name": ("name", 3, "name is not text: 3"),
+    "surrogate": ("name", "\ud800", "name is not text"),
+    "float": ("params", 2932.0, "params is not a whole number of at least 0: 2932.0"),
+    "bool": ("buffers", True, "buffers is not a whole number of at least 0: True"),
+    "negative": ("buffers", -1, "buffers is not a whole number of at least 0: -1"),
+    "huge": ("buffers", 10**4000, "buffers is not a whole number of at least 0: 1000"),
+    "text": ("macs", "3M", "macs is not what the rest of the file gives"),
+    "input": ("input_shape", "1x28x28", "input_shape is not a list: '1x28x28'"),
+    "empty input": ("input_shape", [], "input_shape is not a shape: []"),
+    "input of 0": ("input_shape", [1, 0, 28], "input_shape is not a list of whole numbers"),
+    "rows": ("rows", {}, "rows is not a list: {}"),
+    "row": ("rows", [3], "rows[0] is not a mapping of names to values: 3"),
+    "unused": ("unused", [3], "unused is not a list of non-empty texts: [3]"),
+    "field": ("receptive_field", [], "receptive_field is not a mapping of names to values: []"),
     "windows": (
         "receptive_field",
         FIELD | {"windows": []},
-        "receptive_field.size is not what follows",
+        "receptive_field.size is not what the rest",
     ),
-    "types": ("weight_bytes_by_type", [], "weight_bytes_by_type is no mapping of names: []"),
-    "type": ("weight_bytes_by_type", {"float32": 3}, "float32 is no multiple of 4: 3"),
+    "types": (
+        "weight_bytes_by_type",
+        [],
+        "weight_bytes_by_type is not a mapping of names",
+    ),
+    "type": ("weight_bytes_by_type", {"float32": 3}, "float32 is not a multiple of 4: 3"),
 }
 
 
@@ -97,27 +101,35 @@ def test_a_field_of_another_type_is_refused_by_name(key, value, message):
 
 
 ROWS = {
-    "path": ("path", None, "rows[2].path is no text: None"),
-    "kind": ("kind", "", "rows[2].kind is no text: ''"),
-    "shape": ("output_shape", [16, -1, 26], "rows[2].output_shape is no list of whole numbers"),
-    "params": ("params", "1", "rows[2].params is no whole number from 0 on: '1'"),
-    "macs": ("macs", -1, "rows[2].macs is no whole number from 0 on: -1"),
+    "path": ("path", None, "rows[2].path is not text: None"),
+    "kind": ("kind", "", "rows[2].kind is not text: ''"),
+    "shape": ("output_shape", [16, -1, 26], "rows[2].output_shape is not a list of whole numbers"),
+    "params": ("params", "1", "rows[2].params is not a whole number of at least 0: '1'"),
+    "macs": ("macs", -1, "rows[2].macs is not a whole number of at least 0: -1"),
     "flag": ("is_global", 0, "rows[2].is_global is neither true nor false: 0"),
-    "reads itself": ("reads", [2], "rows[2].reads is no list of whole numbers in their range"),
-    "reads no input": ("reads", [-2], "rows[2].reads is no list of whole numbers"),
-    "lines": ("lines", [0], "rows[2].lines is of a row without global_context: (0,)"),
-    "no such line": ("lines", [2], "rows[2].lines is no list of whole numbers in their range"),
-    "sliding": ("sliding", [3], "rows[2].sliding is no mapping of names: [3]"),
-    "role": ("role", None, "rows[2].role is no text: None"),
+    "reads itself": (
+        "reads",
+        [2],
+        "rows[2].reads is not a list of whole numbers in the allowed range",
+    ),
+    "reads no input": ("reads", [-2], "rows[2].reads is not a list of whole numbers"),
+    "lines": ("lines", [0], "rows[2].lines is set on a row without global_context: (0,)"),
+    "no such line": (
+        "lines",
+        [2],
+        "rows[2].lines is not a list of whole numbers in the allowed range",
+    ),
+    "sliding": ("sliding", [3], "rows[2].sliding is not a mapping of names to values: [3]"),
+    "role": ("role", None, "rows[2].role is not text: None"),
     "no such role": (
         "role",
         "conv",
-        "rows[2].role is none of convolution, transposed convolution,",
+        "rows[2].role is not one of convolution, transposed convolution,",
     ),
-    "no bias": ("has_bias", True, "rows[2].has_bias is of a row without weights: True"),
+    "no bias": ("has_bias", True, "rows[2].has_bias is set on a row without weights: True"),
     "bias": ("has_bias", 1, "rows[2].has_bias is neither true nor false: 1"),
-    "no weights": ("weight_shape", [3, 3], "weight_shape is of a row without weights: [3, 3]"),
-    "weights": ("weight_shape", "3x3", "rows[2].weight_shape is no list of whole numbers"),
+    "no weights": ("weight_shape", [3, 3], "weight_shape is set on a row without weights: [3, 3]"),
+    "weights": ("weight_shape", "3x3", "rows[2].weight_shape is not a list of whole numbers"),
 }
 
 
@@ -129,14 +141,14 @@ def test_a_row_of_another_type_is_refused_by_name(key, value, message):
 
 
 WEIGHTS = {
-    "kernel": ([16, 1, 3, 5], "weight_shape is not that of the kernel: [16, 1, 3, 5]"),
-    "axes": ([16, 9], "weight_shape is not that of a convolution: [16, 9]"),
-    "macs": ([17, 1, 3, 3], "weight_shape is of 153 weights, of which 97,344 MACs are no multiple"),
+    "kernel": ([16, 1, 3, 5], "weight_shape is not consistent with the kernel: [16, 1, 3, 5]"),
+    "axes": ([16, 9], "weight_shape is not valid for a convolution: [16, 9]"),
+    "macs": ([17, 1, 3, 3], "97,344 MACs are not a multiple of 153 weights"),
     "nothing": (
         [16, 0, 3, 3],
-        "weight_shape is of 0 weights, of which 97,344 MACs are no multiple",
+        "weight_shape is not valid: 97,344 MACs are not a multiple of 0 weights",
     ),
-    "params": ([8, 1, 3, 3], "rows[0].params is not the 72 of its weights and biases: 144"),
+    "params": ([8, 1, 3, 3], "rows[0].params is not the number of its weights and biases, 72: 144"),
 }
 
 
@@ -150,14 +162,14 @@ def test_weights_are_held_to_the_kernel_to_macs_and_where_planned_to_params(shap
 def test_a_bias_of_a_plan_is_held_to_params():
     edited = data()
     edited["rows"][0]["has_bias"] = True
-    refused(edited, "rows[0].params is not the 160 of its weights and biases: 144")
+    refused(edited, "rows[0].params is not the number of its weights and biases, 160: 144")
     found = Account.from_dict(edited | {"spec": ""})  # weights of others may be tied, or computed
     assert found.rows[0].has_bias
 
 
 def test_the_spec_of_a_plan_is_saved():
     assert "c16 c16 p ds8 gap10" == Account.from_dict(data()).spec == CHAIN.spec
-    refused(data() | {"spec": None}, "spec is no text: None")
+    refused(data() | {"spec": None}, "spec is not text: None")
 
 
 @pytest.mark.parametrize(("key", "value"), [
@@ -214,7 +226,7 @@ def test_the_command_refuses_what_the_library_refuses(tmp_path, monkeypatch, cap
     assert "net.json: the account is damaged (reason params is not" in capsys.readouterr().out
     Path("net.json").write_text(CHAIN.to_json().replace('"params"', '"params": 1, "params"', 1))
     assert 2 == main(["check", "net.json", "--params", "10"])
-    assert "the key 'params' comes twice" in capsys.readouterr().out
+    assert "the key 'params' appears twice" in capsys.readouterr().out
 
 
 class Plain(nn.Module):
@@ -260,10 +272,10 @@ def test_files_that_earlier_releases_wrote_still_read(version):
     text = (OLD / f"account_{version}.json").read_text()
     found = Account.from_json(text)
     now = plan("c4 c4 p gap2", (1, 12, 12))
-    assert replace(as_of(now, version), name=found.name) == found
+    assert replace(as_version(now, version), name=found.name) == found
     assert "" == found.spec
     assert {""} == {row.role for row in found.rows}
-    assert now == as_of(now, 4)
+    assert now == as_version(now, 4)
 
 
 def test_what_an_earlier_release_did_not_say_is_not_guessed():
@@ -271,7 +283,7 @@ def test_what_an_earlier_release_did_not_say_is_not_guessed():
     now = account(nn.Sequential(model, nn.ReLU()), (1, 9, 9))
     names = {"bias-before-norm", "even-kernel", "activation-on-logits"}
     assert names < {hint.name for hint in find_hints(now)}
-    assert names.isdisjoint(hint.name for hint in find_hints(as_of(now, 3)))
+    assert names.isdisjoint(hint.name for hint in find_hints(as_version(now, 3)))
 
 
 class Hiding(nn.Module):

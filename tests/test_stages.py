@@ -215,7 +215,7 @@ def test_a_reference_is_planned_by_its_name_and_knows_its_input():
         (lambda: plan("S6"), "'S6' is neither a model nor a spec. Did you mean 's6'?"),
         (lambda: plan("s66"), "'s66' is neither a model nor a spec. Did you mean 's6'?"),
         (lambda: plan("dsnet15"), "Did you mean 'dsnet16'?"),
-        (lambda: plan("c16 c16"), "'c16 c16' does not say which input it is for."),
+        (lambda: plan("c16 c16"), "'c16 c16' has no input shape of its own."),
         (lambda: plan("c16", 32), "32 is not a valid input shape"),
         (lambda: plan("c16", "1x28x28+1x4x4"), "is not a valid input shape"),
         (lambda: plan("c16", "wide"), "'wide' is not a valid input shape"),

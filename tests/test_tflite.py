@@ -274,7 +274,7 @@ REFUSED = {
     "two graphs": ({"model": {2: [{}, {}]}}, r"of one subgraph are read; .* \(subgraphs 2\)"),
     "no graph": ({"model": {2: []}}, r"\(subgraphs 0\)"),
     "a new operator": ({"code": {3: ("i", 9999)}}, r"does not know \(code 9999\)"),
-    "no such tensor": ({"graph": {1: ("i*", [7])}}, "an input of the graph is no tensor"),
+    "no such tensor": ({"graph": {1: ("i*", [7])}}, "an input of the graph is not a valid tensor"),
     "no such result": ({"operator": {2: ("i*", [2])}}, r"an output of operator 0 \(RELU\) is no"),
     "no such operand": ({"operator": {1: ("i*", [-2])}}, r"an input of operator 0 \(RELU\) is no"),
     "no such code": ({"operator": {0: ("I", 1)}}, "operator 0 has no code"),
@@ -299,7 +299,7 @@ REFUSED = {
     ),
     "a plan of others": (
         {"model": {4: [{}, {0: bytes(12)}], 6: [{0: "OfflineMemoryAllocation", 1: ("I", 1)}]}},
-        "its offline plan is of other tensors",
+        "its offline plan does not match its tensors",
     ),
 }  # fmt: skip
 

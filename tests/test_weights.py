@@ -140,7 +140,7 @@ def test_it_comes_as_from_torchvision():
 UNKNOWN = {
     "near": (("s6", "mnits"), "Did you mean 'mnist'? Known: "),
     "far": (("s6", "imagenet"), "s6: no weights are named 'imagenet'. Known: "),
-    "none": (("s6_exp3", "mnist"), "s6_exp3: no weights ship for this model. Models that have"),
+    "none": (("s6_exp3", "mnist"), "s6_exp3: no weights ship for this model. Models with weights"),
     "model": (("s66", "mnist"), "no model is named 's66'. Did you mean 's6'? Known: s6, "),
     "path": (("s6", "../s6-mnist"), "no weights are named '../s6-mnist'"),
 }
@@ -184,7 +184,7 @@ def test_a_pickle_is_never_opened(copied):
     torch.save(Bomb(), copied / "s6-mnist.safetensors")
     digest = hashlib.sha256((copied / "s6-mnist.safetensors").read_bytes()).hexdigest()
     edit(copied, sha256=digest)
-    with pytest.raises(errors.WeightsError, match="no safetensors file"):
+    with pytest.raises(errors.WeightsError, match="not a safetensors file"):
         weights.load("s6", "mnist", copied).state_dict()
     assert not opened.exists()
 
@@ -203,7 +203,7 @@ def test_tensors_of_another_network_are_named(copied):
     assert text in str(caught.value)
     fewer = {name: tensor for name, tensor in before.items() if name != "conv3.conv.weight"}
     with pytest.raises(errors.WeightsError, match=r"here: .*weight is absent in the file and"):
-        weights.fill(net, fewer, "here")
+        weights.copy_tensors(net, fewer, "here")
     assert all(torch.equal(before[name], t) for name, t in net.state_dict().items())
 
 
@@ -224,28 +224,40 @@ SIDECARS = {
         errors.FormatError,
         "got 'budgetnet.weights' True",
     ),
-    "categories": ({"categories": ["0"]}, errors.WeightsError, "not a category for each of 10"),
-    "category": ({"categories": [*range(10)]}, errors.WeightsError, "no list of texts"),
-    "seed": ({"seed": "0"}, errors.WeightsError, "seed is no whole number from 0 on: '0'"),
-    "rule": ({"rule": 3}, errors.WeightsError, "rule is no text: 3"),
-    "recipe": ({"recipe": []}, errors.WeightsError, "recipe is no mapping of names: []"),
+    "categories": (
+        {"categories": ["0"]},
+        errors.WeightsError,
+        "not one category for each of 10 classes",
+    ),
+    "category": (
+        {"categories": [*range(10)]},
+        errors.WeightsError,
+        "not a list of non-empty texts",
+    ),
+    "seed": ({"seed": "0"}, errors.WeightsError, "seed is not a whole number of at least 0: '0'"),
+    "rule": ({"rule": 3}, errors.WeightsError, "rule is not text: 3"),
+    "recipe": (
+        {"recipe": []},
+        errors.WeightsError,
+        "recipe is not a mapping of names to values: []",
+    ),
     "sha256": ({"sha256": "0"}, errors.WeightsError, "sha256 is no sha256: '0'"),
     "no digest": ({"digest": None}, errors.WeightsError, "missing digest"),
 }
 SETTINGS = {
-    "std": ({"std": 0}, "preprocessing.std is nothing to divide by: 0"),
-    "negative": ({"std": -0.3}, "preprocessing.std is no number in its range: -0.3"),
-    "mean": ({"mean": "x"}, "preprocessing.mean is no number in its range: 'x'"),
-    "flag": ({"mean": True}, "preprocessing.mean is no number in its range: True"),
-    "size": ({"size": 28.0}, "preprocessing.size is no whole number from 1 on: 28.0"),
+    "std": ({"std": 0}, "preprocessing.std is not a valid divisor: 0"),
+    "negative": ({"std": -0.3}, "preprocessing.std is not a number in the allowed range: -0.3"),
+    "mean": ({"mean": "x"}, "preprocessing.mean is not a number in the allowed range: 'x'"),
+    "flag": ({"mean": True}, "preprocessing.mean is not a number in the allowed range: True"),
+    "size": ({"size": 28.0}, "preprocessing.size is not a whole number of at least 1: 28.0"),
 }
 FIGURES = {
-    "right": ({"accuracy": {"correct": 10_001}}, "accuracy.correct is no whole number"),
-    "percent": ({"accuracy": {"percent": 100.0}}, "accuracy.percent is not what follows"),
-    "images": ({"accuracy": {"images": 0}}, "accuracy.images is no whole number from 1"),
-    "runs": ({"seeds": {"n": 6}}, "seeds.n is not what follows from the rest, 5: 6"),
-    "run": ({"seeds": {"accuracies": {"0": "x"}}}, "seeds.accuracies.0 is no number"),
-    "sd": ({"seeds": {"sd": []}}, "seeds.sd is no number in its range: []"),
+    "right": ({"accuracy": {"correct": 10_001}}, "accuracy.correct is not a whole number"),
+    "percent": ({"accuracy": {"percent": 100.0}}, "accuracy.percent is not what the rest"),
+    "images": ({"accuracy": {"images": 0}}, "accuracy.images is not a whole number of at least 1"),
+    "runs": ({"seeds": {"n": 6}}, "seeds.n is not what the rest of the file gives, 5: 6"),
+    "run": ({"seeds": {"accuracies": {"0": "x"}}}, "seeds.accuracies.0 is not a number"),
+    "sd": ({"seeds": {"sd": []}}, "seeds.sd is not a number in the allowed range: []"),
 }
 
 
@@ -281,7 +293,7 @@ def test_an_edited_account_is_refused_however_it_is_signed(copied):
         with pytest.raises(errors.WeightsError, match=r"account is not the network's .*peak_act"):
             weights.load("s6", "mnist", copied)
     edit(copied, account=PLAIN["account"] | {"params": 1})
-    with pytest.raises(errors.WeightsError, match="params is not the 14,372 of its rows"):
+    with pytest.raises(errors.WeightsError, match="params is not the sum of its rows, 14,372"):
         weights.load("s6", "mnist", copied)
 
 
@@ -319,7 +331,7 @@ def test_sidecars_with_an_account_of_a_version_before_still_read(copied, version
 def test_a_sidecar_that_repeats_a_key_is_refused(copied):
     file = copied / "s6-mnist.json"
     file.write_text(file.read_text().replace('"seed": 0,', '"seed": 0, "seed": 1,'))
-    with pytest.raises(errors.WeightsError, match="the key 'seed' comes twice"):
+    with pytest.raises(errors.WeightsError, match="the key 'seed' appears twice"):
         weights.load("s6", "mnist", copied)
 
 
@@ -472,7 +484,7 @@ def test_what_is_written_loads_and_says_what_was_computed(tmp_path):
     assert net.training
     found = weights.load("s6", "test", tmp_path)
     assert written == found
-    assert [("s6", "test")] == weights.find(tmp_path)
+    assert [("s6", "test")] == weights.find_weights(tmp_path)
     loaded = models.get_model("s6", found)
     assert all(torch.equal(net.state_dict()[name], t) for name, t in loaded.state_dict().items())
     guess = int(loaded.eval()(PRESET(DIGITS[:1])).argmax())  # all images are equal
@@ -502,7 +514,7 @@ METAS = {
     "unknown": ({"sha256": "0"}, errors.WeightsError, "unknown sha256"),
     "model": ({"model": "s7"}, errors.ArgumentError, "no model is named 's7'"),
     "network": ({"model": "s6_exp1"}, errors.WeightsError, "parameters 14,372, expected 5,828"),
-    "categories": ({"categories": ["0"]}, errors.WeightsError, "not a category for each"),
+    "categories": ({"categories": ["0"]}, errors.WeightsError, "not one category for each"),
     "seed": ({"seed": 9}, errors.ArgumentError, "seed is among the accuracies"),
     "rule": (
         {"rule": shipping.MEDIAN_RULE, "seed": 3},
@@ -582,5 +594,5 @@ def test_the_median_rule_by_hand(accuracies, expected):
 
 @pytest.mark.parametrize("accuracies", [{}, {0: math.nan}, {0: 99.0, 1: math.inf}])
 def test_no_median_without_numbers(accuracies):
-    with pytest.raises(errors.ArgumentError, match="no accuracies to choose from"):
+    with pytest.raises(errors.ArgumentError, match="not valid accuracies to choose from"):
         shipping.median_run(accuracies)

@@ -28,7 +28,7 @@ class Account:
         rows: one per layer call.
         receptive_field: of the last spatial map that the first output depends on, before the whole
             map is read at once; `None` if unknown. This is the number that the literature quotes;
-            the row of the global read tells what it sees itself.
+            the row of the global read has its own field.
         params: distinct parameters, each tensor once however often it is used.
         trainable_params: those of them that require a gradient.
         buffers: elements of all buffers, such as running statistics.
@@ -36,9 +36,9 @@ class Account:
         peak_activation_bytes: most bytes of activations that live at once in eager inference at
             batch 1, the input included; workspace inside an operation does not count; `None` if
             unknown.
-        unused: names of parameters that no operation read; none are told if the run has ended
+        unused: names of parameters that no operation read; empty if the run ended
             before `forward` did.
-        spec: text of the spec that it was planned from; "" where a module was traced.
+        spec: text of the spec that it was planned from; "" if a module was traced.
     """
 
     name: str
@@ -83,8 +83,8 @@ class Account:
     def is_complete(self) -> bool:
         """Whether `forward` ran to its end.
 
-        Else the last row says where it ended and why, the rows before it are exact, and no total is
-        known that the rest would add to.
+        Otherwise the last row says where it ended and why, the rows before it are exact, and
+        totals that the rest would add to are unknown.
         """
         return self.output_shapes is not None
 
@@ -100,7 +100,7 @@ class Account:
 
     @property
     def input_size(self) -> tuple[int, ...]:
-        """`(height, width)` of an input that is the only one; () where there are several."""
+        """`(height, width)` of an input that is the only one; () if there are several."""
         return () if len(self.input_shapes) > 1 else self.input_shapes[0][1:]
 
     def row(self, path: str) -> Row:
@@ -116,14 +116,14 @@ class Account:
         """Rows with followers merged: a norm, activation or dropout joins the layer before it.
 
         A follower lies in the same module, does no MACs, and changes neither map nor field. An
-        `Identity` is left out. What a layer `reads` is told by its place among the layers.
+        `Identity` is left out. What a layer `reads` is given as positions among the layers.
         """
         return folding.layers(self.rows)
 
     def fold(self, depth: int) -> tuple[Row, ...]:
         """Rows summed by the first `depth` parts of their path; the last of each says the rest.
 
-        What a sum `reads` is told by its place among the sums.
+        What a sum `reads` is given as positions among the sums.
         """
         return folding.to_depth(self.rows, depth)
 
@@ -188,7 +188,7 @@ class Account:
 
     @classmethod
     def from_json(cls, text: str) -> Account:
-        """Read `to_json`'s text; raises `FormatError` where it is not one."""
+        """Read `to_json`'s text; raises `FormatError` if it is not one."""
         try:
             data = parse_json(text)
         except ValueError as error:

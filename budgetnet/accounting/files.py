@@ -16,7 +16,7 @@ from ..errors import ArgumentError, explain, shown
 MOST_BYTES = 1 << 29  # of a file that is read: a device such as /dev/zero has no end
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all; write through a device, a pipe or an open descriptor.
 
     A file is written beside the old one and renamed over it, so that what was there stays until
@@ -26,7 +26,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         ArgumentError: the file cannot be written.
     """
-    # What is no text, as in the name of a file, is told by its code.
+    # Bytes that are not text, as in the name of a file, are shown by their code.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     try:
         descriptor = _descriptor(path)
@@ -88,7 +88,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file; raises `ArgumentError` where it cannot be read."""
+    """The bytes of a file; raises `ArgumentError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -102,7 +102,7 @@ def read_bytes(path: Path) -> bytes:
 def read_text(path: Path, *, newlines: bool = False) -> str:
     """The text of a file, every line ended by a single `\\n` unless `newlines` are asked for.
 
-    Raises `ArgumentError` where it cannot be read.
+    Raises `ArgumentError` if it cannot be read.
     """
     try:
         text = read_bytes(path).decode("utf-8")
@@ -123,7 +123,7 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except UnicodeDecodeError:
-        raise ValueError("it is no text") from None
+        raise ValueError("it is not text") from None
     except ValueError as error:  # a JSONDecodeError is one; so is a number of 5,000 digits
         raise ValueError(str(error).partition("; use sys.")[0]) from error
 
@@ -132,13 +132,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {shown(key)} comes twice")
+            raise ValueError(f"the key {shown(key)} appears twice")
         found[key] = value
     return found
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a valid number")
 
 
 def _finite(text: str) -> float:

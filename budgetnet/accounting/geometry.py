@@ -72,7 +72,7 @@ class Sliding:
         return out
 
     def __str__(self) -> str:
-        """Kernel / stride / padding, with the dilation where it is not 1."""
+        """Kernel / stride / padding, with the dilation if it is not 1."""
         pads = [str(lo) if lo == hi else f"{lo}+{hi}" for lo, hi in self.padding]
         parts = [shape_text(self.kernel), compact(self.stride), compact(pads)]
         if any(d != 1 for d in self.dilation):
@@ -212,7 +212,7 @@ def same_padding(kernel: int, dilation: int = 1) -> Pair:
 def scaled_channels(channels: int, ratio: float, divisor: int = 1) -> int:
     """`channels * ratio` as a whole number: the nearest one, or the nearest multiple of a divisor.
 
-    A multiple lies at most a tenth below the product; the result is at least `divisor`.
+    A multiple is at most a tenth below the product; the result is at least `divisor`.
 
     >>> scaled_channels(24, 0.25), scaled_channels(24, 0.25, 8), scaled_channels(12, 1.0, 8)
     (6, 8, 16)

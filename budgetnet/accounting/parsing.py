@@ -1,4 +1,4 @@
-"""Plain data out of files, taken field by field: every one by its type and its range."""
+"""Plain data out of files, taken field by field: each checked by its type and its range."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 10**60  # beyond every product of sizes that can be written
 
 
 class Damaged(ValueError):
-    """A field is missing or not what it must be; the text names it."""
+    """A field is missing or not valid; the text names it."""
 
 
 class Fields:
@@ -26,7 +26,7 @@ class Fields:
         """Take a mapping that lies at `where`."""
         self.where = where
         if not isinstance(data, dict):
-            raise self.wrong("", data, "no mapping of names")
+            raise self.wrong("", data, "not a mapping of names to values")
         self.data = data
 
     def __contains__(self, key: str) -> bool:
@@ -34,7 +34,7 @@ class Fields:
         return key in self.data
 
     def get(self, key: str) -> Any:
-        """The field, of whatever type; there must be one."""
+        """The field, of any type; it must exist."""
         if key not in self.data:
             raise Damaged(f"{self._place(key)} is missing")
         return self.data[key]
@@ -47,10 +47,10 @@ class Fields:
         return ".".join(filter(None, (self.where, key))) or "the content"
 
     def text(self, key: str, *, empty: bool = False) -> str:
-        """A text, which may be empty where that is said."""
+        """A text, which may be empty if `empty` is set."""
         value = self.get(key)
         if not isinstance(value, str) or not (value or empty) or not _is_encodable(value):
-            raise self.wrong(key, value, "no text")
+            raise self.wrong(key, value, "not text")
         return value
 
     def flag(self, key: str) -> bool:
@@ -64,14 +64,14 @@ class Fields:
         """A whole number from `least` on."""
         value = self.get(key)
         if type(value) is not int or not least <= value <= most:
-            raise self.wrong(key, value, f"no whole number from {least} on")
+            raise self.wrong(key, value, f"not a whole number of at least {least}")
         return value
 
     def number(self, key: str, least: float = float("-inf")) -> float:
         """A number that is finite."""
         value = self.get(key)
         if type(value) not in (int, float) or not least <= value <= 1e308 or value < -1e308:
-            raise self.wrong(key, value, "no number in its range")
+            raise self.wrong(key, value, "not a number in the allowed range")
         return value  # type: ignore[no-any-return]  # just checked
 
     def counts(self, key: str, least: int = 0, most: int = MOST) -> tuple[int, ...]:
@@ -80,21 +80,21 @@ class Fields:
         if not isinstance(value, list | tuple) or not all(
             type(n) is int and least <= n <= most for n in value
         ):
-            raise self.wrong(key, value, "no list of whole numbers in their range")
+            raise self.wrong(key, value, "not a list of whole numbers in the allowed range")
         return tuple(value)
 
     def items(self, key: str) -> list[Any]:
-        """A list, of whatever."""
+        """A list of values of any type."""
         value = self.get(key)
         if not isinstance(value, list | tuple):
-            raise self.wrong(key, value, "no list")
+            raise self.wrong(key, value, "not a list")
         return list(value)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Texts, none of them empty."""
         value = self.items(key)
         if not all(isinstance(text, str) and text and _is_encodable(text) for text in value):
-            raise self.wrong(key, value, "no list of texts")
+            raise self.wrong(key, value, "not a list of non-empty texts")
         return tuple(value)
 
     def fields(self, key: str) -> Fields:
@@ -102,15 +102,15 @@ class Fields:
         return Fields(self.get(key), self._place(key))
 
     def optional(self, key: str, take: Callable[[str], T]) -> T | None:
-        """What `take` makes of the field; `None` where it is null."""
+        """What `take` makes of the field; `None` if it is null."""
         return None if self.get(key) is None else take(key)
 
     def same(self, expected: Mapping[str, Any]) -> None:
-        """Hold fields against what follows from others; lists and tuples are alike."""
+        """Check fields against the values that others imply; lists and tuples count as equal."""
         for key, value in expected.items():
             found = self.get(key)
             if repr(as_lists(found)) != repr(as_lists(value)):  # 1, 1.0 and true are not alike
-                what = f"not what follows from the rest, {shown(value)}"
+                what = f"not what the rest of the file gives, {shown(value)}"
                 raise self.wrong(key, found, what)
 
 

@@ -78,10 +78,10 @@ class ReceptiveField:
         if -1 in places:
             raise ArgumentError(
                 explain(
-                    "no index of a unit moves along an axis of the input",
+                    "the index of a unit does not give its place along an axis of the input",
                     numbers={"axis": places.index(-1)},
-                    remedy="Windows lie in the batch there: size and stride are those of all units "
-                    "of a window together.",
+                    remedy="That axis is split into windows in the batch: size and stride "
+                    "describe all units of a window together.",
                 )
             )
         return [(window, unit[place]) for window, place in zip(self.axes, places, strict=True)]
@@ -135,7 +135,7 @@ def parse_field(data: Any, where: str) -> ReceptiveField:
     ]
     places = fields.counts("places", least=-1, most=len(windows) - 1) if "places" in fields else ()
     if len(places) not in (0, len(windows)):
-        raise fields.wrong("places", places, f"not that of {len(windows)} windows")
+        raise fields.wrong("places", places, f"not valid for {len(windows)} windows")
     found = ReceptiveField(tuple(windows), places)
     follows = found.to_dict()
     fields.same({key: follows[key] for key in ("size", "stride", "padding")})
@@ -145,13 +145,15 @@ def parse_field(data: Any, where: str) -> ReceptiveField:
 def _parse_window(fields: Fields) -> Window:
     runs, advance = fields.items("runs"), fields.count("advance", least=-LARGEST)
     if not all(isinstance(phase, list | tuple) and all(map(_is_run, phase)) for phase in runs):
-        raise fields.wrong("runs", runs, "no list of runs from a position to a later one")
+        raise fields.wrong("runs", runs, "not a list of runs from a position to a later one")
     key = tuple(tuple(map(tuple, phase)) for phase in runs), advance
     ends = [end for phase in key[0] for run in phase for end in run]
     span = max(ends, default=0) - min(ends, default=0)
     if not runs or span * len(runs) > LARGEST or abs(advance) > LARGEST:
         numbers = f"{len(runs):,} phases of {span:,} positions"
-        raise fields.wrong("runs", numbers, f"beyond the {LARGEST:,} positions of a window")
+        raise fields.wrong(
+            "runs", numbers, f"more than the {LARGEST:,} positions that a window may have"
+        )
     return _of_runs(*key)
 
 
@@ -167,7 +169,7 @@ def union_of(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     """What several branches have read together.
 
     Along an axis on which some branches move and others have read the same for every position, as
-    behind a global pooling, the moving ones stand: see `has_context`.
+    after a global pooling, the moving ones count: see `has_context`.
     """
     if len(fields) == 1:
         return fields[0]

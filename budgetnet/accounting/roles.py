@@ -1,4 +1,4 @@
-"""Roles: what a row is, as the rule or stage says that made it, so that no name is guessed from."""
+"""Roles: what a row is, as stated by the rule or stage that made it; names decide nothing."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ WEIGHTED = frozenset({"convolution", "transposed convolution", "linear"})
 POOLING = frozenset({"max pooling", "average pooling"})
 
 
-def misfit(
+def contradiction(
     role: str,
     has_bias: bool | None,
     weight_shape: tuple[int, ...],
     macs: int | None,
     sliding: Sliding | None,
 ) -> str:
-    """What about the facts of a row cannot be, as in "weight_shape is ..."; "" where all can.
+    """Why the facts of a row contradict each other, as in "weight_shape is ..."; "" if they do not.
 
-    >>> misfit("linear", True, (3, 5), 15, None)
+    >>> contradiction("linear", True, (3, 5), 15, None)
     ''
-    >>> misfit("linear", None, (3, 5), 16, None)
-    'weight_shape is of 15 weights, of which 16 MACs are no multiple'
+    >>> contradiction("linear", None, (3, 5), 16, None)
+    'weight_shape is not valid: 16 MACs are not a multiple of 15 weights'
     """
     if role and role not in ROLES:
-        return f"role is none of {', '.join(ROLES)}"
+        return f"role is not one of {', '.join(ROLES)}"
     if role not in WEIGHTED and (weight_shape or has_bias is not None):
-        return f"{'weight_shape' if weight_shape else 'has_bias'} is of a row without weights"
+        return f"{'weight_shape' if weight_shape else 'has_bias'} is set on a row without weights"
     if not weight_shape:
         return ""
     if (len(weight_shape) == 2) is not (role == "linear") or len(weight_shape) < 2:
-        return f"weight_shape is not that of a {role}"
+        return f"weight_shape is not valid for a {role}"
     if sliding is not None and sliding.kernel != weight_shape[2:]:
-        return "weight_shape is not that of the kernel"
+        return "weight_shape is not consistent with the kernel"
     count = prod(weight_shape)
     if macs and (not count or macs % count):
-        return f"weight_shape is of {count:,} weights, of which {macs:,} MACs are no multiple"
+        return f"weight_shape is not valid: {macs:,} MACs are not a multiple of {count:,} weights"
     return ""

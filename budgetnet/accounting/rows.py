@@ -16,11 +16,11 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
         path: the module's name as `state_dict` spells it; "" is the model itself.
         kind: the module's class, or the operation's name.
         output_shape: without the batch, `(C, H, W)` for a map and `(C,)` after a global read; ()
-            where the run ends at this row.
+            if the run ends at this row.
         params: parameters that this row is the first to use.
         macs: multiply-accumulates for one input; `None` if unknown.
         receptive_field: what one output unit reads of the network's input; `None` if unknown.
-        sliding: kernel, stride, padding and dilation, where the operation has them.
+        sliding: kernel, stride, padding and dilation, if the operation has them.
         is_global: the whole map has been read at once, here or before.
         global_context: the output also depends on statistics of the whole map (squeeze-excite,
             GroupNorm), or of lines of it, while `receptive_field` tells its local window. Rows that
@@ -28,16 +28,16 @@ class Row(NamedTuple):  # a frozen dataclass takes four times as long to make
         reused: the module ran before, with the same parameters.
         unknown: why a figure is unknown, or "".
         reads: which rows the output was made from, by their place in `Account.rows`; -1 is the
-            input, -2 a second one. Empty where a file of an earlier release does not say.
+            input, -2 a second one. Empty if a file of an earlier release does not say.
         lines: with `global_context`, the axes along which whole lines of the map are read, as by
             the row and column means of coordinate attention; () if it is the whole map.
-        role: what it is, one of `ROLES`; "" where nobody says, as of an operation without a rule
+        role: what it is, one of `ROLES`; "" if unknown, as for an operation without a rule
             and in a file of an earlier release.
-        has_bias: whether a convolution or linear layer adds a bias; `None` of others, and where
-            nobody says.
+        has_bias: whether a convolution or linear layer adds a bias; `None` for others, and if
+            unknown.
         weight_shape: of a convolution or linear layer, as torch's layers have it: `(out, in /
             groups, *kernel)`, of a transposed one `(in, out / groups, *kernel)`, and `(out, in)`;
-            () of others, and where nobody says.
+            () for others, and if unknown.
     """
 
     path: str

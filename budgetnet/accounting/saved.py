@@ -1,4 +1,4 @@
-"""Accounts as plain data: written, and read by type, by range and by what follows from rows."""
+"""Accounts as plain data: every field that is read is checked by type, range and the rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import FormatError, explain, shown
 from .geometry import Sliding, shapes_of
 from .parsing import MOST, Damaged, Fields
 from .receptive_field import ReceptiveField, parse_field
-from .roles import ROLES, WEIGHTED, misfit
+from .roles import ROLES, WEIGHTED, contradiction
 from .rows import Row
 from .window import Window
 
@@ -53,7 +53,7 @@ def to_dict(account: Account) -> dict[str, Any]:
     }
 
 
-def as_of(account: Account, version: int) -> Account:
+def as_version(account: Account, version: int) -> Account:
     """An account as a file of some version of the format says it, without what came later."""
     later: dict[str, Any] = {}
     if version < 4:
@@ -87,7 +87,7 @@ def parse(data: Any, cls: type[Account]) -> Account:
     if found[0] != FORMAT or type(found[1]) is not int or not 1 <= found[1] <= VERSION:
         raise FormatError(
             explain(
-                "this is no account that this release reads",
+                "this is not an account that this release can read",
                 numbers={
                     "expected": f"{FORMAT} {VERSION}",
                     "got": " ".join(shown(part) if part != FORMAT else FORMAT for part in found),
@@ -97,7 +97,7 @@ def parse(data: Any, cls: type[Account]) -> Account:
         )
     try:
         account = cls(**_parse(Fields(data), found[1]))
-        _hold_totals(Fields(data), account)
+        _check_totals(Fields(data), account)
     except (ValueError, RecursionError) as error:  # Damaged is one; so is what a window refuses
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         numbers = {"reason": reason}
@@ -137,7 +137,7 @@ def _parse_input(fields: Fields) -> tuple[Any, ...]:
             Fields({"shape": part}, f"{where}[{i}]").counts("shape") for i, part in enumerate(given)
         )
     if not given:
-        raise fields.wrong("input_shape", given, "no shape")
+        raise fields.wrong("input_shape", given, "not a shape")
     return fields.counts("input_shape", least=1)
 
 
@@ -151,14 +151,14 @@ def _parse_outputs(fields: Fields, key: str) -> tuple[tuple[int, ...], ...]:
 def _parse_types(fields: Fields) -> tuple[tuple[str, int], ...]:
     for name in fields.data:
         if not isinstance(name, str) or not name.isidentifier():
-            raise fields.wrong("", name, "no mapping of types to bytes")
+            raise fields.wrong("", name, "not a mapping of types to bytes")
         if fields.count(name) % bytes_of(name):
-            raise fields.wrong(name, fields.get(name), f"no multiple of {bytes_of(name)}")
+            raise fields.wrong(name, fields.get(name), f"not a multiple of {bytes_of(name)}")
     return tuple(fields.data.items())
 
 
 def bytes_of(kind: str) -> int:
-    """Bytes of an element of a torch type, which its name tells.
+    """Bytes of an element of a torch type, as given by its name.
 
     >>> [bytes_of(kind) for kind in ("float32", "bool", "complex64", "float8_e4m3fn")]
     [4, 1, 8, 1]
@@ -189,9 +189,9 @@ def _parse_row(fields: Fields, place: int, inputs: int, version: int) -> Row:
         **_parse_facts(fields) if version > 3 else {},
     )
     if row.lines and not row.global_context:
-        raise fields.wrong("lines", row.lines, "of a row without global_context")
+        raise fields.wrong("lines", row.lines, "set on a row without global_context")
     facts = (row.role, row.has_bias, row.weight_shape, row.macs, row.sliding)
-    if reason := misfit(*facts):
+    if reason := contradiction(*facts):
         key, _, what = reason.partition(" is ")
         raise fields.wrong(key, fields.get(key), what)
     return row
@@ -224,22 +224,22 @@ def _parse_sliding(fields: Fields) -> Sliding:
     )
     lengths = {len(found.kernel), len(found.stride), len(found.padding), len(found.dilation)}
     if len(lengths) > 1 or 0 in lengths or any(len(pair) != 2 for pair in sides):
-        raise fields.wrong("", fields.data, "not of one length on every axis")
+        raise fields.wrong("", fields.data, "not of the same number of axes in every field")
     return found
 
 
-def _hold_totals(fields: Fields, account: Account) -> None:
-    """Hold every figure against what follows from the rows, from the types, and from the shapes."""
+def _check_totals(fields: Fields, account: Account) -> None:
+    """Check every figure against the rows, the types and the shapes."""
     fields.same({name: getattr(account, name) for name in ("macs", "depth", "weight_bytes")})
-    told = sum(row.params for row in account.rows)
+    total = sum(row.params for row in account.rows)
     # Parameters that nothing read are in no row, nor are those of what did not run.
     more = bool(account.unused) or not account.is_complete
-    if told != account.params and not (more and told < account.params):
-        raise fields.wrong("params", account.params, f"not the {told:,} of its rows")
+    if total != account.params and not (more and total < account.params):
+        raise fields.wrong("params", account.params, f"not the sum of its rows, {total:,}")
     for i, row in enumerate(account.rows if account.spec else ()):
         biases = row.output_shape[0] if row.has_bias else 0
         if row.weight_shape and row.params != (planned := prod(row.weight_shape) + biases):
-            what = f"not the {planned:,} of its weights and biases"
+            what = f"not the number of its weights and biases, {planned:,}"
             raise fields.wrong(f"rows[{i}].params", row.params, what)
     if account.trainable_params > account.params:
         raise fields.wrong("trainable_params", account.trainable_params, "more than params")
@@ -248,29 +248,29 @@ def _hold_totals(fields: Fields, account: Account) -> None:
         both = f"{account.params:,} params and {account.buffers:,} buffers"
         raise Damaged(f"weight_bytes_by_type holds {elements:,} numbers, not the {both}")
     if account.output_shapes is None:
-        _hold_unfinished(fields, account)
+        _check_unfinished(fields, account)
         return
     if not account.output_shapes:
-        raise fields.wrong("output_shapes", [], "no shape")
+        raise fields.wrong("output_shapes", [], "not a shape")
     if account.peak_activation_bytes is None:
-        raise fields.wrong("peak_activation_bytes", None, "known where the outputs are")
-    _hold_maps(fields, account, account.input_shapes)
+        raise fields.wrong("peak_activation_bytes", None, "missing although the outputs are known")
+    _check_maps(fields, account, account.input_shapes)
 
 
-def _hold_unfinished(fields: Fields, account: Account) -> None:
-    """Hold that nothing is told of what did not run, and that the last row says why."""
+def _check_unfinished(fields: Fields, account: Account) -> None:
+    """Check that no figure is given for what did not run, and that the last row says why."""
     for name in ("peak_activation_bytes", "receptive_field"):
         if getattr(account, name) is not None:
-            raise fields.wrong(name, fields.get(name), "told where no output is")
+            raise fields.wrong(name, fields.get(name), "given although no output is known")
     if not account.rows or not account.rows[-1].unknown or account.macs is not None:
-        raise fields.wrong("output_shapes", None, "none, and no last row says why")
+        raise fields.wrong("output_shapes", None, "missing, and no last row says why")
 
 
-def untold(account: Account) -> tuple[str, object, str] | None:
-    """An output, or a field, that no row tells, where rows hide nothing: its name, and what it is.
+def unexplained_output(account: Account) -> tuple[str, object, str] | None:
+    """The output or field that no row explains, if rows hide nothing: its key, value and error.
 
     >>> from budgetnet import plan
-    >>> untold(plan("c8 gap4", (1, 9, 9)))
+    >>> unexplained_output(plan("c8 gap4", (1, 9, 9)))
     """
     rows, field = account.rows, account.receptive_field
     if any(row.role not in _OPEN for row in rows):
@@ -279,7 +279,7 @@ def untold(account: Account) -> tuple[str, object, str] | None:
     shapes = {row.output_shape for row in rows} | set(account.input_shapes)
     for shape in outputs:
         if shape not in shapes:
-            return "output_shapes", shape, "that of no row"
+            return "output_shapes", shape, "not the shape of any row"
     of_maps = [row.receptive_field for row in rows if not row.is_global]
     of_input = field is not None and all(window == Window() for window in field.axes)
     is_chain = of_maps and all(row.reads == (i - 1,) for i, row in enumerate(rows))
@@ -287,16 +287,16 @@ def untold(account: Account) -> tuple[str, object, str] | None:
         is_known = field == of_maps[-1]
     else:
         is_known = of_input or field in of_maps
-    return None if is_known else ("receptive_field", str(field), "that of no last map")
+    return None if is_known else ("receptive_field", str(field), "not the field of the last map")
 
 
-def _hold_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> None:
-    """Hold the field, the outputs and the peak against the maps that the rows give.
+def _check_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> None:
+    """Check the field, the outputs and the peak against the maps that the rows give.
 
-    A layer of a user's own may hold maps of its own that no row tells; then only the types are
+    A layer of a user's own may hold maps of its own that no row shows; then only the types are
     known, and that the inputs live.
     """
-    if found := untold(account):
+    if found := unexplained_output(account):
         raise fields.wrong(*found)
     weighted = [row for row in account.rows if row.role in WEIGHTED]
     least = sum(map(prod, shapes)) + max([prod(row.output_shape) for row in weighted], default=0)

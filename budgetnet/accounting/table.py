@@ -129,7 +129,7 @@ class Table:
         )  # fmt: skip
 
     def _grid(self, widths: Sequence[int | None]) -> Any:
-        """The table for rich, folded to widths where they are given."""
+        """The table for rich, folded to widths if they are given."""
         from rich import box  # on use, so that importing the package stays light
         from rich.table import Table as RichTable
         from rich.text import Text

@@ -253,7 +253,7 @@ class Window:
         return first + period * self.advance, bits
 
     def _phases(self, count: int) -> Sequence[tuple[int, int]]:
-        """The first sets that are read, so many."""
+        """The first `count` sets that are read."""
         if count == len(self.phases):
             return self.phases
         return [self._phase(i) for i in range(count)]
@@ -340,7 +340,7 @@ def _spread(bits: int, taps: int, step: int) -> int:
 
 
 def _copies(bits: int, count: int, step: int) -> int:
-    """Union of so many copies of `bits`, `step` apart, doubled until there are enough."""
+    """Union of `count` copies of `bits`, `step` apart, doubled until there are enough."""
     if count < 1:
         return 0
     check_span(bits.bit_length() + step * (count - 1))
@@ -357,7 +357,7 @@ def check_span(span: int) -> None:
     if span > LARGEST:
         raise ArgumentError(
             explain(
-                "a window reaches over more inputs than are followed",
+                "a window spans more inputs than can be tracked",
                 numbers={"got": f"{span:,}", "at most": f"{LARGEST:,}"},
                 remedy="Use a smaller input, kernel, dilation or stride.",
             )

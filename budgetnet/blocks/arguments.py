@@ -19,59 +19,62 @@ ActivationLayer: TypeAlias = Callable[..., nn.Module] | None
 SqueezeLayer: TypeAlias = Callable[..., nn.Module] | None
 
 
-def bad(block: str, argument: str, value: object, remedy: str) -> ArgumentError:
+def invalid(block: str, argument: str, value: object, remedy: str) -> ArgumentError:
     """An error that names block, argument and value, and says what to pass."""
-    return ArgumentError(
-        explain(f"{argument}={value!r} cannot be meant", where=block, remedy=remedy)
-    )
+    return ArgumentError(explain(f"{argument}={value!r} is not valid", where=block, remedy=remedy))
 
 
-def at_least(block: str, least: int, **values: object) -> None:
-    """Refuse what is no int, or a smaller one."""
+def check_at_least(block: str, least: int, **values: object) -> None:
+    """Raise `ArgumentError` for anything but an int of at least `least`."""
     for argument, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise bad(block, argument, value, f"Pass an int of at least {least}.")
+            raise invalid(block, argument, value, f"Pass an int of at least {least}.")
 
 
-def probability(block: str, **values: float) -> bool:
-    """Refuse what is no probability below 1; whether any is above 0."""
+def check_probability(block: str, **values: float) -> bool:
+    """Raise `ArgumentError` unless each is a probability below 1; whether any is above 0."""
     for argument, value in values.items():
         if not isinstance(value, Real) or not 0 <= value < 1:
-            raise bad(block, argument, value, "Pass a probability from 0 up to, not including, 1.")
+            raise invalid(
+                block, argument, value, "Pass a probability from 0 up to, not including, 1."
+            )
     return any(values.values())
 
 
-def positive(block: str, **values: float) -> None:
-    """Refuse what is no finite number above 0."""
+def check_positive(block: str, **values: float) -> None:
+    """Raise `ArgumentError` unless each is a finite number above 0."""
     for argument, value in values.items():
         if not isinstance(value, Real) or not 0 < value < inf:
-            raise bad(block, argument, value, "Pass a number above 0.")
+            raise invalid(block, argument, value, "Pass a number above 0.")
 
 
-def pair(block: str, argument: str, value: Size, least: int = 1) -> Pair:
+def as_pair(block: str, argument: str, value: Size, least: int = 1) -> Pair:
     """An int or a pair as (height, width)."""
     values = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(values) != 2:
-        raise bad(block, argument, value, "Pass an int or a pair (height, width).")
+        raise invalid(block, argument, value, "Pass an int or a pair (height, width).")
     for part in values:
-        at_least(block, least, **{argument: part})
+        check_at_least(block, least, **{argument: part})
     return values[0], values[1]
 
 
 def strides_of(block: str, stride: Size, kernel_size: Size, dilation: Size) -> Pair:
     """The stride as a pair, of a block that pads so that stride 1 keeps the size of the map."""
-    kernel, spread = pair(block, "kernel_size", kernel_size), pair(block, "dilation", dilation)
+    kernel, spread = (
+        as_pair(block, "kernel_size", kernel_size),
+        as_pair(block, "dilation", dilation),
+    )
     if any((k - 1) * d % 2 for k, d in zip(kernel, spread, strict=True)):
         remedy = "Pass an odd size: the block pads both sides alike to keep sizes at stride 1."
-        raise bad(block, "kernel_size", kernel_size, remedy)
-    return pair(block, "stride", stride)
+        raise invalid(block, "kernel_size", kernel_size, remedy)
+    return as_pair(block, "stride", stride)
 
 
 def check_groups(block: str, in_channels: int, out_channels: int, groups: int) -> None:
-    """Refuse groups that do not divide both counts of channels."""
+    """Raise `ArgumentError` unless the groups divide both numbers of channels."""
     for argument, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
         if channels % groups:
-            raise bad(
+            raise invalid(
                 block, "groups", groups, f"It must divide {argument}={channels} without remainder."
             )
 
@@ -84,12 +87,14 @@ def padding_of(
         return 0, 0
     if padding == "same":
         if stride != (1, 1):
-            raise bad(block, "padding", padding, f"torch allows it at stride 1, not {stride}.")
+            raise invalid(block, "padding", padding, f"torch allows it at stride 1, not {stride}.")
         return "same"
     if padding is not None:
         if isinstance(padding, str):
-            raise bad(block, "padding", padding, 'Pass an int, a pair, "same", "valid" or None.')
-        return pair(block, "padding", padding, least=0)
+            raise invalid(
+                block, "padding", padding, 'Pass an int, a pair, "same", "valid" or None.'
+            )
+        return as_pair(block, "padding", padding, least=0)
     pads = [same_padding(k, d) for k, d in zip(kernel, dilation, strict=True)]
     if any(lo != hi for lo, hi in pads):
         low, high = (side[0] if side[0] == side[1] else side for side in zip(*pads, strict=True))

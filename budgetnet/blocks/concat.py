@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, explain
-from .arguments import bad
+from .arguments import invalid
 
 
 class Concat(nn.ModuleDict):
@@ -24,7 +24,7 @@ class Concat(nn.ModuleDict):
         named: more of them.
 
     Raises:
-        ArgumentError: a branch is no module, or, when it runs, branches give maps of different
+        ArgumentError: a branch is not a module, or, when it runs, branches give maps of different
             sizes; a `ValueError`.
 
     Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv:1409.4842.
@@ -46,10 +46,10 @@ class Concat(nn.ModuleDict):
         """Check the branches and keep them as children."""
         given = {str(place): branch for place, branch in enumerate(branches)} | named
         if not given:
-            raise bad("Concat", "branches", branches, "Pass at least one module.")
+            raise invalid("Concat", "branches", branches, "Pass at least one module.")
         for name, branch in given.items():
             if branch is not None and not isinstance(branch, nn.Module):
-                raise bad("Concat", f"branch {name}", branch, "Pass a module, or None.")
+                raise invalid("Concat", f"branch {name}", branch, "Pass a module, or None.")
         super().__init__({n: nn.Identity() if b is None else b for n, b in given.items()})
 
     def forward(self, x: Tensor) -> Tensor:

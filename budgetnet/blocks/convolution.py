@@ -11,11 +11,11 @@ from .arguments import (
     ActivationLayer,
     NormLayer,
     Size,
-    at_least,
+    as_pair,
+    check_at_least,
     check_groups,
+    check_probability,
     padding_of,
-    pair,
-    probability,
 )
 
 
@@ -71,10 +71,10 @@ class ConvBNReLU(nn.Sequential):
     ) -> None:
         """Check the arguments and make the children."""
         name = type(self).__name__
-        at_least(name, 1, in_channels=in_channels, out_channels=out_channels, groups=groups)
-        kernel = pair(name, "kernel_size", kernel_size)
-        strides = pair(name, "stride", stride)
-        dilations = pair(name, "dilation", dilation)
+        check_at_least(name, 1, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        kernel = as_pair(name, "kernel_size", kernel_size)
+        strides = as_pair(name, "stride", stride)
+        dilations = as_pair(name, "dilation", dilation)
         check_groups(name, in_channels, out_channels, groups)
         layers: dict[str, nn.Module] = {}
         layers["conv"] = nn.Conv2d(
@@ -94,7 +94,7 @@ class ConvBNReLU(nn.Sequential):
             layers["norm"] = norm_layer(width).to(device=device, dtype=dtype)
         if activation_layer is not None:
             layers["act"] = activation_layer()
-        if probability(name, dropout=dropout):
+        if check_probability(name, dropout=dropout):
             layers["drop"] = nn.Dropout2d(dropout)
         super().__init__(OrderedDict((n, layers[n]) for n in self._order if n in layers))
 
@@ -104,7 +104,7 @@ class BNReLUConv(ConvBNReLU):
 
     `(N, C_in, H, W)` to `(N, C_out, H', W')`. The norm is over the input, so BatchNorm has
     `2 * C_in` parameters. All arguments mean what they mean in `ConvBNReLU`, `bias` too: `None`
-    means a bias exactly where there is no norm.
+    means a bias exactly if there is no norm.
 
     Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv:1603.05027.
 
@@ -157,7 +157,7 @@ class Transition(ConvBNReLU):
         dtype: Any = None,
     ) -> None:
         """Check the arguments and make the children."""
-        at_least("Transition", 1, pool=pool)
+        check_at_least("Transition", 1, pool=pool)
         super().__init__(
             in_channels,
             out_channels,

@@ -7,7 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .arguments import ActivationLayer, NormLayer, Size, at_least, bad, strides_of
+from .arguments import (
+    ActivationLayer,
+    NormLayer,
+    Size,
+    check_at_least,
+    invalid,
+    strides_of,
+)
 from .concat import join
 from .convolution import ConvBNReLU
 
@@ -66,11 +73,13 @@ class UpBlock(nn.Module):
     ) -> None:
         """Check the arguments and make the children."""
         super().__init__()
-        at_least("UpBlock", 1, in_channels=in_channels, out_channels=out_channels, scale=scale)
-        at_least("UpBlock", 0, skip_channels=skip_channels)
+        check_at_least(
+            "UpBlock", 1, in_channels=in_channels, out_channels=out_channels, scale=scale
+        )
+        check_at_least("UpBlock", 0, skip_channels=skip_channels)
         strides_of("UpBlock", 1, kernel_size, 1)
         if mode not in MODES:
-            raise bad("UpBlock", "mode", mode, f"Pass one of {', '.join(MODES)}.")
+            raise invalid("UpBlock", "mode", mode, f"Pass one of {', '.join(MODES)}.")
         self.skip_channels = skip_channels
         self.up: nn.Module
         if mode == "transposed":
@@ -96,7 +105,7 @@ class UpBlock(nn.Module):
         if (skip is None) == bool(self.skip_channels):
             given = None if skip is None else tuple(skip.shape)
             remedy = f"The block was made with skip_channels={self.skip_channels}."
-            raise bad("UpBlock", "skip", given, remedy)
+            raise invalid("UpBlock", "skip", given, remedy)
         if skip is not None:
             x = join("UpBlock", {"enlarged": x, "skip": skip})
         out: Tensor = self.conv2(self.conv1(x))

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .arguments import ActivationLayer, NormLayer, Size, at_least, strides_of
+from .arguments import ActivationLayer, NormLayer, Size, check_at_least, strides_of
 from .convolution import BNReLUConv
 
 
 class DenseLayer(nn.Sequential):
-    """Add channels behind those of the input: `(N, C, H, W)` to `(N, C + growth, H, W)`.
+    """Append channels to those of the input: `(N, C, H, W)` to `(N, C + growth, H, W)`.
 
     Norm, activation and 1x1 convolution to `B = bottleneck * growth` channels, then norm,
     activation and convolution to `growth`; the block pads, so that the size stays. Weights:
@@ -60,7 +60,7 @@ class DenseLayer(nn.Sequential):
         dtype: Any = None,
     ) -> None:
         """Check the arguments and make the children."""
-        at_least("DenseLayer", 1, in_channels=in_channels, growth_rate=growth_rate)
+        check_at_least("DenseLayer", 1, in_channels=in_channels, growth_rate=growth_rate)
         strides_of("DenseLayer", 1, kernel_size, dilation)
         conv = partial(
             BNReLUConv,
@@ -72,7 +72,7 @@ class DenseLayer(nn.Sequential):
         layers: dict[str, nn.Module] = {}
         width = in_channels
         if bottleneck is not None:
-            at_least("DenseLayer", 1, bottleneck=bottleneck)
+            check_at_least("DenseLayer", 1, bottleneck=bottleneck)
             width = bottleneck * growth_rate
             layers["reduce"] = conv(in_channels, width, 1)
         layers["grow"] = conv(width, growth_rate, kernel_size, dilation=dilation, dropout=dropout)
@@ -117,7 +117,7 @@ class DenseBlock(nn.Sequential):
         **options: Any,
     ) -> None:
         """Check the number of layers and make them."""
-        at_least(
+        check_at_least(
             "DenseBlock",
             1,
             in_channels=in_channels,

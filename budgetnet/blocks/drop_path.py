@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .arguments import probability
+from .arguments import check_probability
 
 
 class DropPath(nn.Module):
@@ -17,7 +17,7 @@ class DropPath(nn.Module):
         p: probability with which an example is dropped.
 
     Raises:
-        ArgumentError: `p` is no probability below 1; a `ValueError`.
+        ArgumentError: `p` is not a probability below 1; a `ValueError`.
 
     Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, arXiv:1603.09382.
 
@@ -30,7 +30,7 @@ class DropPath(nn.Module):
     def __init__(self, p: float) -> None:
         """Check and keep the probability."""
         super().__init__()
-        probability("DropPath", p=p)
+        check_probability("DropPath", p=p)
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,5 +41,5 @@ class DropPath(nn.Module):
         return x * kept
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the name."""
+        """What `repr` shows after the name."""
         return f"p={self.p}"

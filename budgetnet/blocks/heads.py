@@ -8,7 +8,13 @@ from typing import Any
 from einops import reduce
 from torch import Tensor, nn
 
-from .arguments import ActivationLayer, NormLayer, at_least, bad, probability
+from .arguments import (
+    ActivationLayer,
+    NormLayer,
+    check_at_least,
+    check_probability,
+    invalid,
+)
 from .convolution import ConvBNReLU
 
 
@@ -56,8 +62,10 @@ class GAP(nn.Sequential):
         children: OrderedDict[str, nn.Module] = OrderedDict()
         if num_classes is not None:
             if in_channels is None:
-                raise bad("GAP", "in_channels", None, "A classifier needs its input's channels.")
-            at_least("GAP", 1, in_channels=in_channels, num_classes=num_classes)
+                raise invalid(
+                    "GAP", "in_channels", None, "A classifier needs its input's channels."
+                )
+            check_at_least("GAP", 1, in_channels=in_channels, num_classes=num_classes)
             classifier = ConvBNReLU(
                 in_channels,
                 num_classes,
@@ -77,7 +85,7 @@ class Classifier(nn.Sequential):
     """Flatten, drop, one linear layer: `(N, ...)` to `(N, num_classes)`.
 
     Parameters: `num_classes * (in_features + 1)`, or `num_classes * in_features` without bias. Maps
-    `(N, C, H, W)` have `C * H * W` features; behind a `GlobalAveragePool` there are `C`. Children
+    `(N, C, H, W)` have `C * H * W` features; after a `GlobalAveragePool` there are `C`. Children
     are named `flatten`, `drop` and `linear`.
 
     Args:
@@ -109,9 +117,9 @@ class Classifier(nn.Sequential):
         dtype: Any = None,
     ) -> None:
         """Check the arguments and make the children."""
-        at_least("Classifier", 1, in_features=in_features, num_classes=num_classes)
+        check_at_least("Classifier", 1, in_features=in_features, num_classes=num_classes)
         children: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-        if probability("Classifier", dropout=dropout):
+        if check_probability("Classifier", dropout=dropout):
             children["drop"] = nn.Dropout(dropout)
         children["linear"] = nn.Linear(in_features, num_classes, bias, device=device, dtype=dtype)
         super().__init__(children)
@@ -154,7 +162,7 @@ class LinearBNReLU(nn.Sequential):
         dtype: Any = None,
     ) -> None:
         """Check the arguments and make the children."""
-        at_least("LinearBNReLU", 1, in_features=in_features, out_features=out_features)
+        check_at_least("LinearBNReLU", 1, in_features=in_features, out_features=out_features)
         has_bias = norm_layer is None if bias is None else bias
         children: OrderedDict[str, nn.Module] = OrderedDict()
         children["linear"] = nn.Linear(
@@ -164,6 +172,6 @@ class LinearBNReLU(nn.Sequential):
             children["norm"] = norm_layer(out_features).to(device=device, dtype=dtype)
         if activation_layer is not None:
             children["act"] = activation_layer()
-        if probability("LinearBNReLU", dropout=dropout):
+        if check_probability("LinearBNReLU", dropout=dropout):
             children["drop"] = nn.Dropout(dropout)
         super().__init__(children)

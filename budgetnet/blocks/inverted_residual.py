@@ -14,9 +14,9 @@ from .arguments import (
     NormLayer,
     Size,
     SqueezeLayer,
-    at_least,
-    positive,
-    probability,
+    check_at_least,
+    check_positive,
+    check_probability,
     strides_of,
 )
 from .convolution import ConvBNReLU
@@ -27,18 +27,18 @@ class _Inverted(nn.Sequential):
     """Layers in a row; their input is added where `residual` says so."""
 
     def __init__(self, layers: dict[str, nn.Module], residual: bool, drop_path: float) -> None:
-        if probability(type(self).__name__, drop_path=drop_path) and residual:
+        if check_probability(type(self).__name__, drop_path=drop_path) and residual:
             layers["drop"] = DropPath(drop_path)
         super().__init__(OrderedDict(layers))
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the layers, and add the input where the block is residual."""
+        """Run the layers, and add the input if the block is residual."""
         out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # torch's own
         return x + out if self.residual else out
 
     def extra_repr(self) -> str:
-        """What `repr` shows beside the children."""
+        """What `repr` shows besides the children."""
         return f"residual={self.residual}"
 
 
@@ -46,7 +46,7 @@ class InvertedResidual(_Inverted):
     """Widen by 1x1, convolve depthwise, narrow by 1x1 without activation; add the input if it fits.
 
     `(N, C_in, H, W)` to `(N, C_out, H', W')` with `H' = (H - 1) // s + 1`: the block pads. It adds
-    its input where the stride is 1 and `C_in = C_out`. With hidden width `C`, weights are
+    its input if the stride is 1 and `C_in = C_out`. With hidden width `C`, weights are
     `C_in * C + C * k * k + C * C_out`, and BatchNorm adds `4 * C + 2 * C_out`; where `C = C_in`,
     there is no widening, so that `C_in * C + 2 * C` of it go. Children are named `expand`,
     `depthwise`, `se`, `project` and `drop`.
@@ -205,9 +205,9 @@ class FusedInvertedResidual(_Inverted):
 def _hidden(
     block: str, in_channels: int, out_channels: int, expansion: float, hidden: int | None
 ) -> int:
-    at_least(block, 1, in_channels=in_channels, out_channels=out_channels)
-    positive(block, expansion=expansion)
+    check_at_least(block, 1, in_channels=in_channels, out_channels=out_channels)
+    check_positive(block, expansion=expansion)
     if hidden is None:
         return scaled_channels(in_channels, expansion)
-    at_least(block, 1, hidden_channels=hidden)
+    check_at_least(block, 1, hidden_channels=hidden)
     return hidden

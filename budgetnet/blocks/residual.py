@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..errors import ArgumentError, explain
-from .arguments import ActivationLayer, bad
+from .arguments import ActivationLayer, invalid
 
 
 class Residual(nn.Module):
     """Sum of a body and a shortcut: `act(body(x) + shortcut(x))`.
 
-    Both must give the same shape; the shortcut is the identity where it is `None`, so that the
+    Both must give the same shape; the shortcut is the identity if it is `None`, so that the
     body must then keep its input's shape. Children are named `body`, `shortcut` and `act`.
 
     Args:
@@ -38,7 +38,7 @@ class Residual(nn.Module):
         """Keep the body, the shortcut and the activation as children."""
         super().__init__()
         if not isinstance(body, nn.Module):
-            raise bad("Residual", "body", body, "Pass a module, such as a ConvBNReLU.")
+            raise invalid("Residual", "body", body, "Pass a module, such as a ConvBNReLU.")
         self.body = body
         self.shortcut = nn.Identity() if shortcut is None else shortcut
         self.act = nn.Identity() if activation_layer is None else activation_layer()

@@ -13,9 +13,9 @@ from .arguments import (
     NormLayer,
     Size,
     SqueezeLayer,
-    at_least,
-    bad,
-    probability,
+    check_at_least,
+    check_probability,
+    invalid,
     strides_of,
 )
 from .convolution import ConvBNReLU
@@ -69,7 +69,7 @@ class BasicBlock(Residual):
         dtype: Any = None,
     ) -> None:
         """Check the arguments and make the children."""
-        at_least("BasicBlock", 1, in_channels=in_channels, out_channels=out_channels)
+        check_at_least("BasicBlock", 1, in_channels=in_channels, out_channels=out_channels)
         strides = strides_of("BasicBlock", stride, kernel_size, dilation)
         linear = partial(
             ConvBNReLU, norm_layer=norm_layer, activation_layer=None, device=device, dtype=dtype
@@ -79,7 +79,7 @@ class BasicBlock(Residual):
             "conv1": conv(in_channels, out_channels, kernel_size, strides),
             "conv2": conv(out_channels, out_channels, kernel_size, activation_layer=None),
         }
-        if probability("BasicBlock", drop_path=drop_path):
+        if check_probability("BasicBlock", drop_path=drop_path):
             body["drop"] = DropPath(drop_path)
         fits = strides == (1, 1) and in_channels == out_channels
         shortcut = None if fits else linear(in_channels, out_channels, 1, strides)
@@ -154,14 +154,16 @@ class Bottleneck(Residual):
         dtype: Any = None,
     ) -> None:
         """Check the arguments and make the children."""
-        at_least("Bottleneck", 1, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        check_at_least(
+            "Bottleneck", 1, in_channels=in_channels, out_channels=out_channels, groups=groups
+        )
         hidden = hidden_channels
         if hidden is None:
             hidden = _hidden(out_channels, expansion, base_width, groups)
-        at_least("Bottleneck", 1, hidden_channels=hidden)
+        check_at_least("Bottleneck", 1, hidden_channels=hidden)
         if hidden % groups:
             remedy = f"It must divide hidden_channels={hidden} without remainder."
-            raise bad("Bottleneck", "groups", groups, remedy)
+            raise invalid("Bottleneck", "groups", groups, remedy)
         strides = strides_of("Bottleneck", stride, kernel_size, dilation)
         linear = partial(
             ConvBNReLU, norm_layer=norm_layer, activation_layer=None, device=device, dtype=dtype
@@ -172,7 +174,7 @@ class Bottleneck(Residual):
         if se_layer is not None:
             body["se"] = se_layer(hidden).to(device=device, dtype=dtype)
         body["conv3"] = linear(hidden, out_channels, 1)
-        if probability("Bottleneck", drop_path=drop_path):
+        if check_probability("Bottleneck", drop_path=drop_path):
             body["drop"] = DropPath(drop_path)
         fits = strides == (1, 1) and in_channels == out_channels
         shortcut = None if fits else linear(in_channels, out_channels, 1, strides)
@@ -182,12 +184,12 @@ class Bottleneck(Residual):
 
 
 def _hidden(out_channels: int, expansion: int, base_width: int, groups: int) -> int:
-    at_least("Bottleneck", 1, expansion=expansion, base_width=base_width)
+    check_at_least("Bottleneck", 1, expansion=expansion, base_width=base_width)
     if out_channels % expansion:
         remedy = f"It must divide out_channels={out_channels} without remainder."
-        raise bad("Bottleneck", "expansion", expansion, remedy)
+        raise invalid("Bottleneck", "expansion", expansion, remedy)
     hidden = out_channels // expansion * base_width // 64 * groups
     if not hidden:
         remedy = f"It leaves no channel of out_channels={out_channels}. Pass hidden_channels."
-        raise bad("Bottleneck", "base_width", base_width, remedy)
+        raise invalid("Bottleneck", "base_width", base_width, remedy)
     return hidden

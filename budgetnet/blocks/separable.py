@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from .arguments import ActivationLayer, NormLayer, Size, at_least
+from .arguments import ActivationLayer, NormLayer, Size, check_at_least
 from .convolution import ConvBNReLU
 
 
@@ -43,7 +43,7 @@ class DepthwiseSeparable(nn.Sequential):
         dtype: Any = None,
     ) -> None:
         """Check the arguments and make the children."""
-        at_least(type(self).__name__, 1, in_channels=in_channels, out_channels=out_channels)
+        check_at_least(type(self).__name__, 1, in_channels=in_channels, out_channels=out_channels)
         common: dict[str, Any] = {
             "norm_layer": norm_layer,
             "activation_layer": activation_layer,

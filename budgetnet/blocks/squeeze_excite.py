@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..accounting.geometry import scaled_channels
-from .arguments import at_least, positive
+from .arguments import check_at_least, check_positive
 
 
 class SqueezeExcite(nn.Module):
@@ -55,11 +55,11 @@ class SqueezeExcite(nn.Module):
     ) -> None:
         """Check the arguments and make the children."""
         super().__init__()
-        at_least("SqueezeExcite", 1, channels=channels, divisor=divisor)
-        positive("SqueezeExcite", ratio=ratio)
+        check_at_least("SqueezeExcite", 1, channels=channels, divisor=divisor)
+        check_positive("SqueezeExcite", ratio=ratio)
         if squeeze_channels is None:
             squeeze_channels = scaled_channels(channels, ratio, divisor)
-        at_least("SqueezeExcite", 1, squeeze_channels=squeeze_channels)
+        check_at_least("SqueezeExcite", 1, squeeze_channels=squeeze_channels)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.reduce = nn.Conv2d(channels, squeeze_channels, 1, device=device, dtype=dtype)
         self.act = activation_layer()

@@ -1,4 +1,4 @@
-"""Advice: what costs most, where the field is full, and the cheapest change that helps."""
+"""Advice: what costs most, where the field covers the input, and the cheapest change that helps."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def explain_findings(limits: Sequence[Limit], account: Account, findings: Sequen
 
 
 def reasons(limits: Sequence[Limit], account: Account, findings: Sequence[Finding]) -> list[str]:
-    """What lies behind the findings, one line each."""
+    """The reasons for the findings, one line each."""
     over = [finding.figure for finding in findings if finding.verdict == "over"]
     large = {FIGURES[name].driver for name in over if name} if findings else {"params", "macs"}
     lines = [f"unknown: {finding.reason}" for finding in findings if finding.verdict == "unknown"]
@@ -246,7 +246,7 @@ def count_candidates(spec: Spec) -> int:
 
 
 def output_stage(spec: Spec) -> int:
-    """The stage whose width is that of the output; -1 where none has a width of its own."""
+    """The stage whose width is that of the output; -1 if none has a width of its own."""
     return max((i for i, s in enumerate(spec.stages) if s.width is not None), default=-1)
 
 

@@ -17,7 +17,7 @@ __all__ = ["Budget", "BudgetExceeded", "assert_budget"]
 
 
 class BudgetExceeded(BudgetnetError, AssertionError):
-    """A network breaks its budget; the message tells every violation and what would mend it.
+    """A network breaks its budget; the message states every violation and what would fix it.
 
     Attributes:
         account: of the network.
@@ -34,8 +34,8 @@ class BudgetExceeded(BudgetnetError, AssertionError):
 class Budget:
     """Limits on a network; all of them must hold.
 
-    Each figure takes a maximum or a (low, high) pair; one number for `receptive_field`, where more
-    is better, is a minimum. Sizes are ints or text: "20k", "3M", "60 KiB".
+    Each figure takes a maximum or a (low, high) pair; one number for `receptive_field` is a
+    minimum, since more is better. Sizes are ints or text: "20k", "3M", "60 KiB".
 
     Args:
         *limits: further limits, such as those of another budget (`*other.limits`), or your own: a
@@ -129,18 +129,18 @@ def assert_budget(
         **limits: limits of `Budget`, instead of or beside one.
 
     Raises:
-        BudgetExceeded: with every violation and what would mend it.
+        BudgetExceeded: with every violation and what would fix it.
 
     >>> assert_budget("c16 c16 p c32 gap10", (1, 28, 28), params="8k").params
     7524
     """
-    wanted = together(budget, limits)
+    wanted = with_limits(budget, limits)
     found = account(model, input_shape, strict=False)  # what is unknown is a finding
     wanted.enforce(found)
     return found
 
 
-def together(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:
+def with_limits(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:
     """A budget with further limits by name; raises `ArgumentError` on any other name."""
     more = Budget.from_dict(limits).limits
     return Budget(*(budget.limits if budget else ()), *more)

@@ -97,7 +97,7 @@ def full_name(typed: str) -> str:
 
 
 def figure_text(value: int | tuple[int, ...] | str | None) -> str:
-    """A figure as people write it: one number where the axes agree, "unknown" where it is."""
+    """A figure as people write it: one number if the axes agree, "unknown" for `None`."""
     if value is None:
         return "unknown"
     if isinstance(value, tuple):

@@ -44,7 +44,7 @@ def find_hints(model: Any, input_shape: Any = None) -> tuple[Hint, ...]:
     """Every hint on a network, in the order of its layers within each kind.
 
     Args:
-        model: an `Account`, or whatever `account` takes.
+        model: an `Account`, or anything that `account` takes.
         input_shape: as for `account`; an `Account` knows its own.
 
     >>> [hint.name for hint in find_hints("c8+bias c8 gap10", (1, 8, 8))]
@@ -119,7 +119,7 @@ def _small_field(account: Account) -> Iterator[Hint]:
             (last[-1].path or last[-1].kind) if last else "the network",
             f"the receptive field ends at {field} of the {text} input",
             "No unit of the last map sees the whole input: add layers, strides or larger kernels, "
-            "unless details are enough.",
+            "unless local details are enough.",
         )
         yield from _pointwise(account)
 
@@ -147,7 +147,8 @@ def _beyond_coverage(account: Account) -> Iterator[Hint]:
             later[0].path or later[0].kind,
             f"from here {count} the receptive field to {last.receptive_field}, which covered the "
             f"input at {first.path or first.kind} already",
-            "They add depth, not sight: parameters may be better spent before them.",
+            "They add depth, but the network sees no more: parameters may be better spent "
+            "before them.",
         )
 
 

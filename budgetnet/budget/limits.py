@@ -25,9 +25,9 @@ class Finding(NamedTuple):
         measured: the figure; one entry per axis for a receptive field, `None` if unknown.
         limit: the limit in words, such as "at most 20,000".
         headroom: how far the figure may still move; negative by how far it is beyond the limit.
-        bound: the limit that decides, a number; `None` where there is none.
-        reason: why the verdict is what it is, where numbers do not tell it.
-        figure: the figure that was measured, whatever it was held against; "" where it is none.
+        bound: the limit that decides, a number; `None` if there is none.
+        reason: why the verdict is what it is, if the numbers do not show it.
+        figure: the figure that was measured, whatever it was compared with; "" if there is none.
         key: what a configuration calls the limit; "" for one that it cannot have.
     """
 
@@ -147,7 +147,7 @@ class Forbid:
 
 
 def _of_kind(key: str, pattern: str, verdict: str, places: str | None, reason: str) -> Finding:
-    """Finding of a kind; it is unknown where that may come in a part that did not run."""
+    """Finding of a kind; it is unknown if such a layer may be in a part that did not run."""
     limit = {"require": "at least one", "forbid": "none"}[key]
     return Finding(f"{key} {pattern}", verdict, places, limit, reason=reason, key=key)
 
@@ -164,7 +164,7 @@ def _places(found: list[str]) -> str:
 def parse_limit(name: str, value: Any) -> Range:
     """A `Range` from what a user writes: one bound, or a (low, high) pair.
 
-    One bound is a maximum, or a minimum where more is better, as of a receptive field. As text a
+    One bound is a maximum, or a minimum if more is better, as of a receptive field. As text a
     pair is "16k..20k". Thousands are set apart in groups of three by commas or underscores.
 
     Raises:
@@ -182,7 +182,7 @@ def parse_limit(name: str, value: Any) -> Range:
         if len(value) != 2:
             raise ArgumentError(
                 explain(
-                    f"{name}={shown(value)} is not a range",
+                    f"{name}={shown(value)} is not a valid range",
                     remedy="Write one bound, or a pair of the lowest and the highest.",
                 )
             )
@@ -235,7 +235,7 @@ def parse_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
         examples = "61440, '60 KiB' or '60 kB'" if in_bytes else "20000, '20,000', '20k' or '3M'"
         raise ArgumentError(
             explain(
-                f"cannot read {name}={shown(value)} as a size",
+                f"{name}={shown(value)} is not a valid size",
                 remedy=f"Write a whole number from 0 to 2**63 - 1, such as {examples}.",
             )
         )
@@ -260,7 +260,7 @@ def parse_growth(name: str, allowed: Any, baseline: int) -> Range:
         try:
             more = parse_size(plain, in_bytes=FIGURES[name].is_bytes)
         except ArgumentError:
-            what = f"cannot read {shown(allowed)} as a growth of {name}"
+            what = f"{shown(allowed)} is not a valid growth of {name}"
             raise ArgumentError(explain(what, remedy="Write '+2%', '+500' or 0.")) from None
         said = f"+{more:,}"
     return Range(name, high=baseline + more, baseline=f"baseline {baseline:,} {said}")

@@ -1,4 +1,4 @@
-"""The command `budgetnet`: what can be typed, what it names, and what is told of it."""
+"""The command `budgetnet`: its arguments, their targets, and its output."""
 
 from __future__ import annotations
 

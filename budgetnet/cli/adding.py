@@ -1,4 +1,4 @@
-"""A check added to a configuration file, of which everything else stays as it is."""
+"""A check added to a configuration file; everything else in the file stays as it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from ..accounting.account import Account
-from ..accounting.files import read_text, write_whole
+from ..accounting.files import read_text, write_atomically
 from ..budget.figures import FIGURES
 from ..errors import ArgumentError, explain, shown
 from .config import SECTION, parse_checks
@@ -44,7 +44,7 @@ def add_check(
         if check.name == name:
             raise ArgumentError(
                 explain(
-                    f"there is a check named {shown(name)} already",
+                    f"a check named {shown(name)} already exists",
                     where=check.place(),
                     remedy="Edit it, or choose another with --name.",
                 )
@@ -55,9 +55,9 @@ def add_check(
     tables.append(deepcopy(content))
     for changed, line in (_appended(text, lines), _inlined(text, content)):
         if _says(changed, expected):
-            write_whole(file, changed.encode())
+            write_atomically(file, changed.encode())
             return line
-    what = f"the check {shown(name)} cannot be added to what the file says"
+    what = f"the check {shown(name)} cannot be added to the file as it is"
     raise ArgumentError(explain(what, where=str(file), remedy=_BY_HAND))
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..accounting.files import parse_json, read_text, write_whole
+from ..accounting.files import parse_json, read_text, write_atomically
 from ..accounting.parsing import Damaged, Fields
 from ..budget.figures import FIGURES, GROWING
 from ..budget.limits import MOST
@@ -18,10 +18,10 @@ FORMAT, VERSION = "budgetnet.baseline", 1
 
 
 def parse_baseline(file: Path) -> dict[str, dict[str, int]]:
-    """Figures of every check by name; empty where there is no file.
+    """Figures of every check by name; empty if there is no file.
 
     Raises:
-        FormatError: the file is no baseline of this version.
+        FormatError: the file is not a baseline of this version.
     """
     try:
         data = parse_json(read_text(file))
@@ -30,7 +30,7 @@ def parse_baseline(file: Path) -> dict[str, dict[str, int]]:
             return {}
         raise
     except ValueError as error:
-        raise _bad(file, f"no JSON: {error}") from error
+        raise _bad(file, f"not JSON: {error}") from error
     found = (data.get("format"), data.get("version")) if isinstance(data, dict) else (None, None)
     if repr(found) != repr((FORMAT, VERSION)):
         told = " ".join(part if part == FORMAT else shown(part) for part in found)
@@ -62,13 +62,13 @@ def write_baseline(file: Path, outcomes: Iterable[Outcome]) -> None:
             read = {name: FIGURES[name].read(outcome.account) for name in GROWING}
             checks[outcome.check.name] = {k: n for k, n in read.items() if isinstance(n, int)}
     content = {"format": FORMAT, "version": VERSION, "checks": checks}
-    write_whole(file, json.dumps(content, indent=2) + "\n")
+    write_atomically(file, json.dumps(content, indent=2) + "\n")
 
 
 def _bad(file: Path, reason: str) -> FormatError:
     return FormatError(
         explain(
-            "this is not a baseline that this release reads",
+            "this is not a baseline that this release can read",
             where=str(file),
             numbers={"it is": reason},
             remedy="Remove it, and write today's with budgetnet check --update.",

@@ -1,4 +1,4 @@
-"""Checks: a model with its input and limits, and what comes of holding one to the other."""
+"""Checks: a model with its input and limits, and the outcome of judging the model by them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..errors import (
     ShapeError,
     UnsupportedOp,
     explain,
-    located,
-    told,
+    one_line,
+    with_place,
 )
 from .targets import account_target
 
@@ -29,12 +29,12 @@ class Check:
     Attributes:
         name: of the check, for people and for the baseline.
         target: what to account for; paths in it are relative to `base`.
-        shape: of the input; `None` where the target knows it.
+        shape: of the input; `None` if the target knows it.
         options: arguments of a callable target.
         budget: the limits that are absolute.
         growth: the limits relative to a baseline, by figure.
         message: what the team says to someone who breaks it.
-        file: the configuration file; `None` where the limits come from the command line.
+        file: the configuration file; `None` if the limits come from the command line.
         lines: line of every key, and of the section's head under "".
     """
 
@@ -85,7 +85,7 @@ class Outcome:
 def run_check(check: Check, baseline: Mapping[str, int] | None) -> Outcome:
     """Account for a check's target and judge it; errors become part of the outcome.
 
-    Nothing that goes wrong with one check keeps the others from being judged, or looks like one.
+    An error in one check does not stop the others, and is never reported as a broken limit.
     """
     base = check.file.parent if check.file else Path()
     try:
@@ -102,7 +102,7 @@ def run_check(check: Check, baseline: Mapping[str, int] | None) -> Outcome:
         unexpected = ArgumentError(
             explain(
                 f"{check.target} could not be judged",
-                numbers={type(error).__name__: told(error)},
+                numbers={type(error).__name__: one_line(error)},
                 remedy="--debug shows where it was raised.",
             )
         )
@@ -115,7 +115,7 @@ def _placed(error: BudgetnetError, check: Check) -> BudgetnetError:
     place = check.place("input" if isinstance(error, ShapeError) else "model")
     if not place or str(check.file) in str(error):
         return error
-    placed = located(error, place)
+    placed = with_place(error, place)
     placed.__cause__ = error
     return placed
 

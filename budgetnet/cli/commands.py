@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..accounting.formats import FORMATS, render
 from ..accounting.table import visible_lines
 from ..errors import ArgumentError, explain
-from .streams import complain, note, note_raw, tell, tell_raw
+from .streams import print_error, print_note, print_raw_note, print_raw_result, print_result
 
 if TYPE_CHECKING:
     from ..accounting.table import Table
@@ -38,7 +38,7 @@ def design(args: argparse.Namespace) -> int:
 
     found = run(args)
     if _is_data(args.format) and not found.proven:
-        note(f"budgetnet: {found.claim()}")  # which the table says below its lines
+        print_note(f"budgetnet: {found.claim()}")  # which the table says below its lines
     as_json = partial(found.to_json, indent=2)
     _deliver(args, found.to_table(), json=as_json, python=found.to_python)
     return 0
@@ -47,7 +47,7 @@ def design(args: argparse.Namespace) -> int:
 def export(args: argparse.Namespace) -> int:
     """Write a network as an ONNX file, and print what was written."""
     from ..accounting.geometry import parse_shape
-    from .targets import make_model, naming, parse_options
+    from .targets import errors_of_target, make_model, parse_options
 
     shape = parse_shape(args.input) if args.input else None
     model, shape, spec = make_model(args.target, shape, parse_options(args.set), args.weights)
@@ -55,7 +55,7 @@ def export(args: argparse.Namespace) -> int:
     from ..deploy.folding import find_folds
 
     folds = not args.no_fold
-    with naming(args.target, shape):
+    with errors_of_target(args.target, shape):
         written = to_onnx(model, shape, args.output, fold=folds, name=args.target, spec=spec)
         found = find_folds(model, shape) if folds else ()
     macs = "unknown" if written.macs is None else f"{written.macs:,}"
@@ -63,15 +63,15 @@ def export(args: argparse.Namespace) -> int:
     params = f"{sum(p.numel() for p in model.parameters()):,} parameters"
     if folded := len(found) - len(left):
         params += f", {written.params:,} after folding {folded} norm{'s' * (folded > 1)}"
-    tell(
+    print_result(
         f"wrote {args.output}: {written.name} on {written.input_text}, {params}, "
         f"{macs} MACs, receptive field {written.receptive_field or 'unknown'}, "
         f"{Path(args.output).stat().st_size:,} bytes"
     )
     if left:
-        tell(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
+        print_result(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
     if spec is not None and args.weights is None:
-        tell("its weights are random: nothing has trained them")
+        print_result("its weights are random: nothing has trained them")
     return 0
 
 
@@ -104,24 +104,24 @@ def check(args: argparse.Namespace) -> int:
     if args.debug:
         for outcome in outcomes:
             if outcome.error is not None:
-                note("".join(traceback.format_exception(outcome.error)))
+                print_note("".join(traceback.format_exception(outcome.error)))
     # What programs read stays alone on stdout: GitHub reads annotations from either stream.
     beside = (_is_data(form) or form == "json") and not args.output
     if annotates:
         if annotations := verdicts.to_annotations(outcomes):
-            (note_raw if beside else tell_raw)(annotations)
+            (print_raw_note if beside else print_raw_result)(annotations)
         _append_summary(render("markdown", *verdicts.to_parts(outcomes, why=args.why)))
     if args.update and folder:
         if code > 1:
-            complain("the baseline was not written, see above")
+            print_error("the baseline was not written, see above")
         else:
             write_baseline(folder / NAME, outcomes)
-            (note if beside else tell)(f"wrote {folder / NAME}; commit it")
+            (print_note if beside else print_result)(f"wrote {folder / NAME}; commit it")
     return code
 
 
 def _check_format(asked: Sequence[str]) -> tuple[str, bool]:
-    """The format on stdout, and whether GitHub is told as well."""
+    """The format on stdout, and whether GitHub annotations are printed as well."""
     forms = [form for form in dict.fromkeys(asked) if form != "github"]
     if len(forms) > 1:
         numbers = {"got": ", ".join(forms)}
@@ -157,7 +157,7 @@ def init(args: argparse.Namespace) -> int:
     account = account_target(args.target, shape, options, strict=False)
     name = args.name or args.target
     line = add_check(file, name, args.target, args.input, options, account)
-    tell(f"added the check {name!r} at {file}:{line}")
+    print_result(f"added the check {name!r} at {file}:{line}")
     return 0
 
 
@@ -165,7 +165,7 @@ def report(args: argparse.Namespace) -> int:
     """Write the HTML report of a network."""
     from .report_command import report
 
-    tell(report(args))
+    print_result(report(args))
     return 0
 
 
@@ -206,7 +206,7 @@ def _deliver(
     """Write what was found in the format that was asked for; `own` are those that tables lack."""
     form = form or args.format
     if form == "table" and not args.output:
-        tell(*parts)
+        print_result(*parts)
         return
     text = own[form]() if form in own else render(form, *parts)
     if form == "json":  # in which no text passes for a command to a CI's log, wherever it stands
@@ -216,11 +216,11 @@ def _deliver(
 
 def _write(text: str, output: str | None) -> None:
     if output:
-        from ..accounting.files import write_whole
+        from ..accounting.files import write_atomically
 
-        write_whole(Path(output), text + "\n")
+        write_atomically(Path(output), text + "\n")
     else:
-        tell_raw(text)
+        print_raw_result(text)
 
 
 def _is_data(form: str) -> bool:

@@ -24,7 +24,7 @@ def checks_of(file: Path) -> tuple[Check, ...]:
     """Every `[[tool.budgetnet.check]]` of a file.
 
     Raises:
-        ArgumentError: with file and line, where the file or one of its sections cannot be read.
+        ArgumentError: with file and line, if the file or one of its sections cannot be read.
     """
     return parse_checks(read_text(file), file)
 
@@ -143,7 +143,7 @@ def _one_shape(value: Any) -> tuple[Any, ...]:
         value = shape_text(value)
     if isinstance(value, str) and len(value) <= 200:
         return parse_shape(value)
-    what = f"cannot read input={shown(value)}"
+    what = f"input={shown(value)} is not a valid input shape"
     raise ArgumentError(explain(what, remedy='Write input = "1x28x28".'))
 
 

@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..accounting.files import write_whole
+from ..accounting.files import write_atomically
 from ..accounting.geometry import parse_shape
 from ..budget.figures import FIGURES
 from ..designer.answers import Designs
@@ -32,7 +32,7 @@ PATIENCE = 1.0  # seconds before a search shows how far it is
 
 
 def run(args: argparse.Namespace) -> Designs:
-    """The answer to a call, drawn as well where it asks for a picture."""
+    """The answer to a call, drawn as well if it asks for a picture."""
     shape = parse_shape(args.input)
     if len(shape) != 3 or not all(isinstance(n, int) for n in shape):
         raise ArgumentError(
@@ -80,7 +80,7 @@ def _read(name: str, text: str) -> Any:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on the terminal, if the search takes long enough to ask oneself."""
+    """A bar on the terminal, if the search takes longer than a moment."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -111,7 +111,7 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
 
 
 def _check_plot(args: argparse.Namespace) -> None:
-    """Refuse before the search what could not be drawn after it."""
+    """Check before the search that its answer can be drawn."""
     if not args.pareto or len(args.pareto.split(",")) != 2:
         what = "--plot draws a Pareto front of two figures"
         raise ArgumentError(explain(what, remedy="Add --pareto params,macs."))
@@ -154,4 +154,4 @@ def _plot(found: Designs, pareto: str, file: Path) -> None:
     axes.grid(alpha=0.25)
     picture = io.BytesIO()
     figure.savefig(picture, format=file.suffix[1:], dpi=150)
-    write_whole(file, picture.getvalue())
+    write_atomically(file, picture.getvalue())

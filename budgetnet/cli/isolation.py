@@ -1,14 +1,14 @@
-"""Accounts of users' code, each in a process of its own: whatever it does, it does to itself.
+"""Accounts of users' code, each in a process of its own: what it does affects only that process.
 
 A module that a target names may exit, crash, print, change directories and settings of torch, or
 have a `helper` beside it whose name another folder uses too. Putting all of that back within one
 process cannot be complete (`os._exit` alone ends it), so none of it happens in this one. A process
 that ends without an account, however it ends, is an error here, and what is judged is judged here.
 
-Importing torch takes a second or two, so one process, the nursery, does so once, and forks for
-every target. It starts no threads and runs nobody's code, which is what makes forking it safe where
-forking a caller is not. It does so on Linux; elsewhere libraries of the system do not survive a
-fork, and every target has a process from the start.
+Importing torch takes a second or two, so one process, the fork server, does so once, and forks for
+every target. It starts no threads and runs no user's code, so that forking it is safe, which is not
+true of the caller. This is done on Linux; elsewhere system libraries do not survive a fork, and
+every target gets a new process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any
 
 from .. import errors
 from ..accounting.account import Account
-from ..errors import ArgumentError, BudgetnetError, explain, told
+from ..errors import ArgumentError, BudgetnetError, explain, one_line
 
 FORKS = sys.platform == "linux"
 TOLD = 100_000  # bytes of what a target prints that are passed on
@@ -42,7 +42,7 @@ from budgetnet.cli.isolation import serve; serve(forks={forks!r})
 """
 
 
-def account_alone(
+def account_isolated(
     target: str,
     shape: tuple[Any, ...],
     options: Mapping[str, Any],
@@ -64,16 +64,16 @@ def account_alone(
             "environment": dict(os.environ), "path": sys.path, "argv": sys.argv, "folder": _here(),
         }  # fmt: skip
         Path(folder, "job").write_bytes(pickle.dumps(job))
-        ended = _nursery.run(folder)
+        ended = _fork_server.run(folder)
         _pass_on(Path(folder, "output"))
         try:
             result = json.loads(Path(folder, "result").read_text(encoding="ascii"))
         except FileNotFoundError:
             raise ArgumentError(
                 explain(
-                    f"{target} ended the process that was to account for it",
+                    f"{target} ended the process that was accounting for it",
                     numbers={"it ended with": ended},
-                    remedy="Let neither import, nor callable, nor forward exit.",
+                    remedy="Make sure that its import, the callable and forward do not exit.",
                 )
             ) from None
     if "account" in result:
@@ -92,7 +92,7 @@ def _here() -> str | None:
 
 def _pass_on(output: Path) -> None:
     """Print what a target has printed on stderr, escaped: it may be read by a terminal or by CI."""
-    from .streams import note
+    from .streams import print_note
 
     with suppress(FileNotFoundError), output.open("rb") as file:
         text = file.read(TOLD).decode("utf-8", "backslashreplace")
@@ -100,10 +100,10 @@ def _pass_on(output: Path) -> None:
         more = output.stat().st_size - TOLD
         lines += [f"... and {more:,} bytes more"] if more > 0 else []
         if text:
-            note("\n".join(lines).rstrip("\n"))
+            print_note("\n".join(lines).rstrip("\n"))
 
 
-class _Nursery:
+class _ForkServer:
     """The other end of `serve`: started when first needed, and kept while this process runs."""
 
     def __init__(self) -> None:
@@ -157,8 +157,8 @@ class _Nursery:
                     pipe.close()
 
 
-_nursery = _Nursery()
-atexit.register(_nursery.stop)
+_fork_server = _ForkServer()
+atexit.register(_fork_server.stop)
 
 
 def _how(code: int) -> str:
@@ -196,7 +196,7 @@ def serve(*, forks: bool) -> None:
 
 
 def _wait(child: int, jobs: int) -> int:
-    """The exit code of a child; who asked for it may be gone by then, and all is in vain."""
+    """The exit code of a child; the parent may have ended by then, and nothing is left to do."""
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
@@ -248,14 +248,14 @@ def _result(job: Mapping[str, Any]) -> dict[str, Any]:
         if kind in ("", "BudgetnetError"):
             kind, message = "ArgumentError", _unexpected(target, error)
         else:
-            message = told(error)
+            message = one_line(error)
         return {"error": kind, "message": message, "trace": _trace(error)}
 
 
 def _unexpected(target: str, error: BaseException) -> str:
     return explain(
         f"{target} could not be accounted for",
-        numbers={type(error).__name__: told(error)},
+        numbers={type(error).__name__: one_line(error)},
         remedy="--debug shows where it was raised.",
     )
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.account import Account
-from ..errors import ArgumentError, explain, near_names, told
-from .suggestions import listed
+from ..errors import ArgumentError, explain, near_names, one_line
+from .suggestions import names_text
 
 
 def account_here(
@@ -52,13 +52,15 @@ def load(target: str, options: Mapping[str, Any], base: Path = Path()) -> Any:
             raise ArgumentError(
                 explain(
                     f"{target} could not be called",
-                    numbers={type(error).__name__: told(error)},
+                    numbers={type(error).__name__: one_line(error)},
                     remedy="Give its arguments: --set NAME=VALUE, or in a file set = { ... }.",
                 )
             ) from error
     if not isinstance(made, nn.Module):
         kind = type(made).__name__
-        raise ArgumentError(explain(f"{target} makes no nn.Module", numbers={"it makes": kind}))
+        raise ArgumentError(
+            explain(f"{target} does not make an nn.Module", numbers={"it makes": kind})
+        )
     return made
 
 
@@ -69,7 +71,7 @@ def _no_such(place: str, error: AttributeError, module: Any) -> ArgumentError:
     public = [name for name in found if name[:1] != "_" and callable(found[name])]
     public.sort(key=lambda name: getattr(found[name], "__module__", "") != home)  # its own first
     near = near_names(error.name, public, most=3)
-    remedy = f"Did you mean {' or '.join(near)}?" if near else f"It has {listed(public)}."
+    remedy = f"Did you mean {' or '.join(near)}?" if near else f"It has {names_text(public)}."
     return ArgumentError(explain(f"{place} has no {error.name!r}", remedy=remedy))
 
 
@@ -93,7 +95,7 @@ def _import(place: str, base: Path) -> Any:
         raise ArgumentError(
             explain(
                 f"{place} could not be imported",
-                numbers={type(error).__name__: told(error)},
+                numbers={type(error).__name__: one_line(error)},
                 remedy="Name it as package.module:callable or path/to/file.py:callable.",
             )
         ) from error

@@ -1,4 +1,4 @@
-"""The command line: what can be typed. What it does then stands in `commands`."""
+"""The command line: its arguments. What the commands do is in `commands`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from .._version import __version__
-from ..errors import BudgetnetError, UnsupportedOp, explain, told
+from ..errors import BudgetnetError, UnsupportedOp, explain, one_line
 from . import commands as run
 from .arguments import add_checks, add_debug, add_format, add_limits, add_output, add_target
-from .streams import complain, finish, note, note_raw, readable, tell_raw
+from .streams import (
+    allow_all_characters,
+    final_status,
+    print_error,
+    print_note,
+    print_raw_note,
+    print_raw_result,
+)
 
 EXPORTED = "a listed model, a spec in quotes, package.module:callable or file.py:callable"
 
@@ -26,65 +33,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     determined; 130: stopped by Ctrl-C.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    with readable():
-        return finish(_run(words, debug="--debug" in words))
+    with allow_all_characters():
+        return final_status(_run(words, debug="--debug" in words))
 
 
 def _run(words: Sequence[str], *, debug: bool) -> int:
-    """The exit code of a call; what nobody expected is none of the answers."""
+    """The exit code of a call; an unexpected error gives 2."""
     try:
         try:
             args = build_parser().parse_args(words)
         except SystemExit as stop:  # after --help and --version, or what cannot be typed
             return stop.code if isinstance(stop.code, int) else 0
         if args.run is None:  # not 0: a script that lost its command must not pass for a check
-            note_raw(build_parser().format_help().rstrip("\n"))
+            print_raw_note(build_parser().format_help().rstrip("\n"))
             return 2
         code: int = args.run(args)
         return code
     except KeyboardInterrupt:
-        complain("stopped")
+        print_error("stopped")
         return 130
     except BudgetnetError as error:
         _show(error, debug=debug)
         if error.is_verdict:
-            note(f"budgetnet: {error}")
+            print_note(f"budgetnet: {error}")
             return 1
-        complain(told(error))
+        print_error(one_line(error))
         return 3 if isinstance(error, UnsupportedOp) else 2
     except BaseException as error:  # a status says one thing, whatever went wrong
         _show(error, debug=debug)
         what = "this was not expected"
         remedy = "" if debug else "Add --debug to see where it was raised."
-        complain(explain(what, numbers={type(error).__name__: told(error)}, remedy=remedy))
+        print_error(explain(what, numbers={type(error).__name__: one_line(error)}, remedy=remedy))
         return 2
 
 
 def _show(error: BaseException, *, debug: bool) -> None:
     if debug:
         with suppress(BaseException):  # what an exception says of itself may raise
-            note("".join(traceback.format_exception(error)))
+            print_note("".join(traceback.format_exception(error)))
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, whatever was typed."""
+    """A parser whose errors are always one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what cannot be typed, and exit with 2."""
-        complain(f"{message}. See {self.prog} --help.")
+        """Print the usage error, and exit with 2."""
+        print_error(f"{message}. See {self.prog} --help.")
         raise SystemExit(2)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print help and version, where argparse itself would not mind that nobody can read it."""
-        tell_raw(message.rstrip("\n"))
+        """Print help and version; unlike argparse, fail if they cannot be written."""
+        print_raw_result(message.rstrip("\n"))
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Everything that can be typed."""
+    """The parser of all commands."""
     parser = Parser(
         prog="budgetnet",
         description="Parameters, MACs and receptive field, exactly.",
-        epilog="budgetnet COMMAND --help tells more of each.",
+        epilog="budgetnet COMMAND --help describes each command.",
     )
     parser.set_defaults(debug=False, run=None)
     add_debug(parser)
@@ -141,14 +148,20 @@ def _add_design(commands: Any) -> None:
     add_limits(design)
     add("--objective", metavar="'max FIGURE'", help="or 'min FIGURE', or macs=1,params=-20")
     add("--pareto", metavar="FIGURE,FIGURE", help="all trade-offs between these, such as params,rf")
-    add("--top", metavar="N", type=int, default=1, help="how many, each of another skeleton")
+    add(
+        "--top",
+        metavar="N",
+        type=int,
+        default=1,
+        help="how many designs, each with a different skeleton",
+    )
     add("--time-limit", metavar="SECONDS", type=float, help="then print the best so far")
     add("--plot", metavar="FILE", help="a picture of the Pareto front")
     add_format(design, "python")
     space = design.add_argument_group("search space", "by default one that suits the input")
     for name, metavar, text in (
         ("widths", "LOW..HIGH", "output channels, or a list such as 8,16,32"),
-        ("divisor", "N", "only widths that it divides"),
+        ("divisor", "N", "only widths that are multiples of it"),
         ("kernels", "K,K", "such as 3,5"),
         ("kinds", "KIND,KIND", "plain, separable"),
         ("paddings", "PADDING,PADDING", "valid, same"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.account import Account
-from ..accounting.files import write_whole
+from ..accounting.files import write_atomically
 from ..accounting.geometry import parse_shape
 from ..errors import ArgumentError, explain
 from ..report.drawing import draw_svg
@@ -19,12 +19,12 @@ from .targets import account_target, make_model, parse_options
 
 
 def report(args: argparse.Namespace) -> str:
-    """Write the report; returns what to tell."""
+    """Write the report; returns the lines to print."""
     checks = checks_asked(args)
     if len(checks) > 1:
         numbers = {"there are": ", ".join(check.name for check in checks)}
         remedy = "Choose one with --only NAME, or name a TARGET."
-        raise ArgumentError(explain("a report is of one check", numbers=numbers, remedy=remedy))
+        raise ArgumentError(explain("a report covers one check", numbers=numbers, remedy=remedy))
     (check,) = checks
     known = None
     if check.growth and check.file:
@@ -40,7 +40,7 @@ def report(args: argparse.Namespace) -> str:
         account, budget=budget if budget.limits else None, image=args.image, against=against,
         footprints=measured,
     )  # fmt: skip
-    write_whole(Path(args.output), page)
+    write_atomically(Path(args.output), page)
     return f"wrote {args.output} ({len(page.encode()):,} bytes)"
 
 

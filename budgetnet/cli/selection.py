@@ -23,12 +23,12 @@ def checks_asked(args: argparse.Namespace) -> list[Check]:
     """The checks that a call asks for; there is at least one.
 
     Raises:
-        ArgumentError: there is none, or what was typed does not go together.
+        ArgumentError: there is none, or the arguments do not fit together.
     """
     limits = limits_of(args)
     if args.target:
         if args.config or args.only:
-            raise ArgumentError(explain("--config and --only go without a TARGET"))
+            raise ArgumentError(explain("--config and --only cannot be combined with a TARGET"))
         shape = parse_shape(args.input) if args.input else None
         options = parse_options(args.set)
         return [Check(args.target, args.target, shape, options, Budget.from_dict(limits))]

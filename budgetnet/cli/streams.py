@@ -1,8 +1,8 @@
-"""Where text leaves a command: stdout and stderr, whatever they are and whoever reads them.
+"""Where text leaves a command: stdout and stderr, whatever they are connected to.
 
 What a check has found is its status, which must not hang on a reader that leaves or on the
-encoding of a console: see `readable` and `tell`. What comes from a model, such as the names of its
-layers, is made harmless where a line is made of it: see `table.visible`.
+encoding of a console: see `allow_all_characters` and `print_result`. What comes from a model, such
+as the names of its layers, is escaped when a line is made of it: see `table.visible`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ codecs.register_error("budgetnet.readable", _spelt)
 
 
 @contextmanager
-def readable() -> Iterator[None]:
+def allow_all_characters() -> Iterator[None]:
     """Let stdout and stderr take every character, those that their encoding lacks as ASCII.
 
     A pipe on Windows has the code page of the console, and PYTHONIOENCODING may ask for any. What
@@ -73,7 +73,7 @@ def readable() -> Iterator[None]:
                 stream.reconfigure(errors=before)
 
 
-def tell(*parts: Table | str) -> None:
+def print_result(*parts: Table | str) -> None:
     """Print tables and lines on stdout; what a model may have named is escaped in them.
 
     A reader that has left, such as `head` or `true`, misses the rest, and nothing else changes.
@@ -81,7 +81,7 @@ def tell(*parts: Table | str) -> None:
     _write(sys.stdout, *parts)
 
 
-def tell_raw(text: str) -> None:
+def print_raw_result(text: str) -> None:
     """Print what is of a format with an escaping of its own, as it is."""
     _write(sys.stdout, text, raw=True)
 
@@ -107,13 +107,13 @@ def _unwritten(error: Exception) -> ArgumentError:
         explain(
             "stdout could not be written",
             numbers={"reason": error},
-            remedy="Send it where there is room.",
+            remedy="Redirect it to a place with free space.",
         )
     )
 
 
 def _discard(stream: TextIO) -> None:
-    """Send the rest to nobody, so that Python does not fail to flush it at exit."""
+    """Discard the rest, so that Python does not fail to flush it at exit."""
     with suppress(OSError, ValueError):
         nobody = os.open(os.devnull, os.O_WRONLY)
         try:
@@ -122,27 +122,27 @@ def _discard(stream: TextIO) -> None:
             os.close(nobody)
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Print lines beside the result, on stderr; where that cannot be written, they are lost."""
     with suppress(ArgumentError):
         _write(sys.stderr, visible_lines(text), raw=True)
 
 
-def note_raw(text: str) -> None:
+def print_raw_note(text: str) -> None:
     """The same for what has an escaping of its own."""
     with suppress(ArgumentError):
         _write(sys.stderr, text, raw=True)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print an error as one line on stderr."""
     line = visible(" ".join(text.split("\n")))
     if len(line) > LONGEST:
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
-    note(f"budgetnet: {line}")
+    print_note(f"budgetnet: {line}")
 
 
-def finish(code: int) -> int:
+def final_status(code: int) -> int:
     """The status, once all is written: 2 where stdout did not take what it was to hold."""
     try:
         if sys.stdout is not None:
@@ -150,7 +150,7 @@ def finish(code: int) -> int:
     except BrokenPipeError:
         _discard(sys.stdout)
     except (OSError, ValueError) as error:
-        complain(str(_unwritten(error)))
+        print_error(str(_unwritten(error)))
         _discard(sys.stdout)
         code = 130 if code == 130 else 2
     try:

@@ -1,4 +1,4 @@
-"""What may have been meant by a target that names nothing. Found without importing users' code."""
+"""What a target that does not exist may have meant, found without importing users' code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REGISTERED = re.compile(r"^@register_model\(.*?^def (\w+)", re.DOTALL | re.MULT
 
 
 def suggest_target(target: str, base: Path = Path()) -> str:
-    """The next step after a target that is no listed model, spec or file, or "" for none.
+    """The next step after a target that is not a listed model, a spec or a file, or "" for none.
 
     >>> suggest_target("S6")
     "Did you mean 's6'?"
@@ -36,10 +36,10 @@ def suggest_target(target: str, base: Path = Path()) -> str:
     return ""
 
 
-def listed(names: list[str]) -> str:
+def names_text(names: list[str]) -> str:
     """Names as a message lists them: whole ones, and how many more there are.
 
-    >>> listed(["a", "b"]), listed([*"abcdefghij"])
+    >>> names_text(["a", "b"]), names_text([*"abcdefghij"])
     ('a, b', 'a, b, c, d, e, f, g, h and 2 more')
     """
     more = len(names) - SHOWN
@@ -57,7 +57,7 @@ def _suggest_callable(target: str, path: Path) -> str:
     names = [node.name for node in body if isinstance(node, kinds) and node.name[0] != "_"]
     if not names:
         return "It defines no function and no class."
-    return f"Name a callable in it, as {target}:{names[0]} (it has {listed(names)})."
+    return f"Name a callable in it, as {target}:{names[0]} (it has {names_text(names)})."
 
 
 def _torchvision_models() -> list[str]:

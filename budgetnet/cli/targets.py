@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ..accounting.account import Account
 from ..accounting.files import read_text
 from ..accounting.geometry import shape_text, shapes_of
-from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, shown, told
-from .isolation import account_alone
+from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, one_line, shown
+from .isolation import account_isolated
 from .loading import load
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def account_target(
     if ":" in target:
         if shape is None:
             raise _needs_input(target)
-        return account_alone(target, shape, options, strict=strict, base=base)
+        return account_isolated(target, shape, options, strict=strict, base=base)
     spec, shape = _chain(target, shape, options, base)
     from ..spec.plan import plan  # on use: a saved account needs no specs
 
@@ -56,7 +56,7 @@ def account_target(
 
 
 @contextmanager
-def naming(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
+def errors_of_target(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
     """Turn what a user's `forward` raises, which may be anything, into an error of the target.
 
     What it prints goes to stderr.
@@ -71,7 +71,7 @@ def naming(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
         raise ArgumentError(
             explain(
                 f"{target} could not be run on an input of {size}",
-                numbers={type(error).__name__: told(error)},
+                numbers={type(error).__name__: one_line(error)},
                 remedy="Check the shape of the input, and that forward takes tensors alone.",
             )
         ) from error
@@ -89,7 +89,7 @@ def make_model(
         ArgumentError: the target cannot be found or made, or has no such weights.
     """
     if target.endswith(".json"):
-        raise ArgumentError(explain(f"{target} is an account, from which no model can be built"))
+        raise ArgumentError(explain(f"{target} is a saved account; no model can be built from it"))
     if ":" in target:
         if shape is None:
             raise _needs_input(target)
@@ -153,7 +153,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         key, separator, text = pair.partition("=")
         if not separator or not key.isidentifier():
             raise ArgumentError(
-                explain(f"cannot read --set {pair!r}", remedy="Write --set name=value.")
+                explain(f"--set {pair!r} is not valid", remedy="Write --set name=value.")
             )
         try:
             options[key] = ast.literal_eval(text)
@@ -161,7 +161,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
             options[key] = text
         except (MemoryError, RecursionError, TypeError) as error:  # too deep, or no such dict
             raise ArgumentError(
-                explain(f"cannot read --set {key}", numbers={"reason": told(error)})
+                explain(f"cannot read --set {key}", numbers={"reason": one_line(error)})
             ) from error
     return options
 
@@ -170,7 +170,7 @@ def _needs_input(target: str) -> ArgumentError:
     like = "3x224x224" if ":" in target else "1x28x28"  # what most modules take, and most specs
     return ArgumentError(
         explain(
-            f"{target} does not know its input",
+            f"{target} has no known input shape",
             remedy=f'Add the shape, such as --input {like}, or input = "{like}" in a file.',
         )
     )

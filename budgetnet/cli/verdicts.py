@@ -12,7 +12,7 @@ from ..accounting.table import Column, Table, visible
 from ..budget.figures import FIGURES, figure_text
 from ..budget.findings import findings_table
 from ..budget.limits import Finding
-from ..errors import told
+from ..errors import one_line
 from .checks import Outcome
 
 FORMAT, VERSION = "budgetnet.check", 1
@@ -33,7 +33,7 @@ def to_table(outcomes: Sequence[Outcome]) -> Table:
     for outcome in outcomes:
         lines = findings_table("", outcome.findings).rows
         if outcome.error is not None:
-            lines = (("", "", "", told(outcome.error), "ERROR"),)
+            lines = (("", "", "", one_line(outcome.error), "ERROR"),)
         elif outcome.account is not None and not lines:
             lines = tuple((*row[:2], "", "", "") for row in _figures("", outcome.account).rows)
         rows += [(outcome.check.name, *line) for line in lines]
@@ -75,7 +75,7 @@ def _one(outcome: Outcome, *, why: bool) -> list[Table | str]:
     """A table of what was found and the lines below it, or the error alone."""
     check, account = outcome.check, outcome.account
     if account is None:
-        message = told(outcome.error) if outcome.error else ""
+        message = one_line(outcome.error) if outcome.error else ""
         return [message if check.name in message else f"{check.name}: {message}"]
     title = _title(outcome, account)
     findings, budget = outcome.findings, outcome.budget
@@ -123,7 +123,7 @@ def _figures(title: str, account: Account) -> Table:
 def _violations(outcome: Outcome) -> list[tuple[str, str]]:
     """Key and message of everything that fails a check."""
     if outcome.error is not None:
-        return [("", told(outcome.error))]
+        return [("", one_line(outcome.error))]
     found = []
     for finding in outcome.findings:
         if not finding.ok:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..accounting.account import Account
-from ..accounting.files import write_whole
+from ..accounting.files import write_atomically
 from ..accounting.geometry import shapes_of
 from ..errors import ArgumentError, ExportError, RunEnded, explain
 from ..trace.account import account, check_module
@@ -19,7 +19,7 @@ from ..trace.run import parse_inputs
 from ..trace.tensors import tensors
 from . import onnx_model
 from .folding import fold_batchnorm
-from .onnx_model import quietly, refused
+from .onnx_model import export_error, silenced
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -113,7 +113,7 @@ def to_onnx(
         with Census(model).at_inference(), torch.no_grad():
             expected = list(tensors((model(*inputs),)))
         onnx_model.check_equal(session, inputs, expected, result.name, tolerance)
-    write_whole(Path(path), content)
+    write_atomically(Path(path), content)
     return result
 
 
@@ -157,8 +157,8 @@ def _shapes(input_shape: Any) -> tuple[tuple[int, ...], ...]:
     if given.kwargs or not all(tensor.is_floating_point() for tensor in every):
         raise ArgumentError(
             explain(
-                "an export runs on inputs of floats, given by position",
-                remedy="Pass a tensor of floats, a tuple of such, or their shapes.",
+                "an export needs floating-point inputs, given by position",
+                remedy="Pass a floating-point tensor, a tuple of them, or their shapes.",
             )
         )
     return shapes_of(given.told)
@@ -170,12 +170,12 @@ def _export(model: nn.Module, input_shapes: tuple[tuple[int, ...], ...]) -> Expo
     batch = torch.export.Dim("batch")
     shapes: Any = tuple({0: batch} for _ in inputs)
     try:
-        with quietly():
+        with silenced():
             return torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch raises many kinds
         what = "torch cannot export it for any batch size"
         remedy = "Keep the batch out of what forward computes: x.flatten(1), not x.view(2, -1)."
-        raise refused(type(model).__name__, what, error, remedy) from error
+        raise export_error(type(model).__name__, what, error, remedy) from error
 
 
 def _random_inputs(

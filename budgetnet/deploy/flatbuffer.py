@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from ..errors import FormatError, explain, located, shown
+from ..errors import FormatError, explain, shown, with_place
 
 SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4}
 
@@ -21,8 +21,8 @@ SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8,
 class File:
     """The bytes of a file, read only within their bounds, and only so often.
 
-    Parts of a damaged file may all point to one long vector. A file of which more entries are read
-    than four for each byte is refused, so that the time to read it is bounded by its length.
+    Parts of a damaged file may all point to one long vector. A file is refused once more than
+    four entries per byte have been read, so that the time to read it is bounded by its length.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -34,7 +34,7 @@ class File:
         """One number of a kind that `struct` knows, at a byte."""
         size = SIZES[kind]
         if at < 0 or at + size > len(self.data):
-            damaged("it refers to bytes beyond its end", at=at, bytes=len(self.data))
+            raise_damaged("it refers to bytes beyond its end", at=at, bytes=len(self.data))
         value: int = struct.unpack_from("<" + kind, self.data, at)[0]
         return value
 
@@ -42,21 +42,23 @@ class File:
         """The byte that the offset at a byte refers to."""
         distance = self.number(at, "I")
         if not 4 <= distance < len(self.data) - at:
-            damaged("an offset leaves the file", at=at, offset=distance, bytes=len(self.data))
+            raise_damaged("an offset leaves the file", at=at, offset=distance, bytes=len(self.data))
         return at + distance
 
     def vector(self, at: int, size: int) -> tuple[int, int]:
-        """Where the entries of a vector start, and how many there are; each has so many bytes."""
+        """Where the entries of a vector start, and how many of the given size there are."""
         count = self.number(at, "I")
         if count * size > len(self.data) - at - 4:
-            damaged("a list is longer than the file", at=at, entries=count, bytes=len(self.data))
+            raise_damaged(
+                "a list is longer than the file", at=at, entries=count, bytes=len(self.data)
+            )
         return at + 4, count
 
     def spend(self, entries: int) -> None:
         """Count entries that are read; refuse a file whose parts are read over and over."""
         self._left -= entries
         if self._left < 0:
-            damaged("its parts are shared more often than in any real file")
+            raise_damaged("its parts are shared more often than in any real file")
 
     def root(self) -> Table:
         """The table that the file starts with."""
@@ -72,7 +74,7 @@ class Table:
         self.vtable = at - file.number(at, "i")
         self.size = file.number(self.vtable, "H")
         if self.size < 4 or self.size % 2:
-            damaged("a table has no valid list of fields", at=at, size=self.size)
+            raise_damaged("a table has no valid list of fields", at=at, size=self.size)
         file.number(self.vtable + self.size - 2, "H")
         file.spend(1)
 
@@ -117,21 +119,21 @@ class Table:
         return [Table(self.file, self.file.follow(place)) for place in places]
 
     def text(self, field: int) -> str:
-        """A field that is a string; what is no UTF-8 is replaced."""
+        """A field that is a string; bytes that are not UTF-8 are replaced."""
         start, count = self.vector(field, 1)
         self.file.spend(count)
         return self.file.data[start : start + count].decode("utf-8", "replace")
 
 
-def damaged(what: str, **numbers: object) -> NoReturn:
+def raise_damaged(what: str, **numbers: object) -> NoReturn:
     """Raise the `FormatError` for a file that cannot be read."""
     raise FormatError(explain(f"the file is damaged: {what}", numbers=numbers))
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
+def name_in_errors(name: str) -> Iterator[None]:
     """Put the name of a file in front of the `FormatError`s of a block."""
     try:
         yield
     except FormatError as error:
-        raise located(error, name if name.isprintable() else shown(name, 200)) from None
+        raise with_place(error, name if name.isprintable() else shown(name, 200)) from None

@@ -219,7 +219,7 @@ def _of_norm(norm: Any, calls: int) -> str:
 
 
 def _of_class(module: nn.Module, name: str) -> str:
-    """Why a module may compute something else than its torch class does, or ""."""
+    """Why a module may compute something other than its torch class does, or ""."""
     if any(getattr(module, hooks) for hooks in _HOOKS):
         return f"{name} has hooks"
     if module._modules or module._parameters.get("weight", module) is module:
@@ -255,7 +255,7 @@ def _of_layer(path: str, norm: Any, made: Made, watcher: Watcher) -> str:
 
 
 def _of_tensors(path: str, module: nn.Module, watcher: Watcher) -> str:
-    """Whether anything but the module itself holds or reads its parameters and buffers, or ""."""
+    """Why a module does not have its parameters and buffers to itself, or ""."""
     own = {id(t) for t in _tensors(module)}
     others = [
         other or "the model"

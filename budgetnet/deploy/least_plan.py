@@ -24,7 +24,7 @@ from time import monotonic
 from .memory import Buffer, Plan, first_fit, liveness_bound
 
 TRIES = 200  # random changes of the order, before the search
-MOST_STATES = 300_000  # known to lead nowhere, of which the search remembers as many
+MOST_STATES = 300_000  # the most states without a solution that the search remembers
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class LeastPlan:
 
     @property
     def gap(self) -> int:
-        """By how many bytes a better plan could be smaller at most; 0 where it is proven."""
+        """By how many bytes a better plan could be smaller at most; 0 if it is proven."""
         return self.plan.size - self.bound
 
 
 def least_plan(buffers: Iterable[Buffer], seconds: float = 10.0) -> LeastPlan:
-    """The plan with the smallest arena; after so many seconds the best one so far, and its gap.
+    """The plan with the smallest arena; when the time is up, the best one so far, and its gap.
 
-    The bound is what is live at once, or more where the search has proven that.
+    The bound is what is live at once, or more if the search has proven that.
 
     >>> chain = [Buffer(64, 0, 1), Buffer(32, 1, 2), Buffer(48, 2, 3), Buffer(16, 3, 4)]
     >>> found = least_plan(chain)
@@ -107,7 +107,7 @@ def _by_rules(buffers: tuple[Buffer, ...], deadline: float) -> Plan:
 
 
 def _within(buffers: tuple[Buffer, ...], height: int, unit: int, deadline: float) -> Plan | None:
-    """A plan of at most this height, or None where there is none."""
+    """A plan of at most this height, or `None` if there is none."""
     kept, left_out = _reduce(buffers, height, unit)
     fixed: list[int | None] = [None] * len(buffers)
     for group in _groups(buffers, kept):
@@ -184,7 +184,7 @@ class _Search:
         self.dead: set[tuple[int, ...]] = set()
 
     def run(self) -> tuple[int, ...] | None:
-        """The offsets, or None where there are none; raises `_OutOfTime`."""
+        """The offsets, or `None` if there are none; raises `_OutOfTime`."""
         frames = [self.frame(0)]
         while frames:
             state, choices = frames[-1]

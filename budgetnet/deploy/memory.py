@@ -26,10 +26,10 @@ def aligned(size: int) -> int:
 
 @dataclass(frozen=True)
 class Buffer:
-    """So many bytes that are live from a first step to a last one, both included.
+    """A number of bytes that is live from a first step to a last one, both included.
 
     Raises:
-        ArgumentError: a value is no int, the size is negative, or it ends before it starts.
+        ArgumentError: a value is not an int, the size is negative, or it ends before it starts.
 
     >>> Buffer(size=100, first=0, last=2).bytes
     112
@@ -40,14 +40,16 @@ class Buffer:
     last: int
 
     def __post_init__(self) -> None:
-        """Refuse what is no buffer."""
+        """Raise `ArgumentError` if this is not a valid buffer."""
         for name in ("size", "first", "last"):
             if type(value := getattr(self, name)) is not int:
                 raise ArgumentError(explain(f"{shown(value)} is not a valid {name}; expected int"))
         if self.size < 0 or self.last < self.first:
             numbers = {"size": self.size, "first": self.first, "last": self.last}
             remedy = "The size must not be negative, and the last step not before the first."
-            raise ArgumentError(explain("this is no buffer", numbers=numbers, remedy=remedy))
+            raise ArgumentError(
+                explain("this is not a valid buffer", numbers=numbers, remedy=remedy)
+            )
 
     @property
     def bytes(self) -> int:
@@ -123,7 +125,7 @@ def tflm_plan(buffers: Sequence[Buffer], fixed: Sequence[int | None] = ()) -> Pl
 
     Buffers are taken by size, the largest first; among equals the later index first. Each goes into
     the first gap that holds it among those that are live with it. Buffers with a `fixed` offset (an
-    offline plan) lie where they are, before all others, even where they clash.
+    offline plan) lie where they are, before all others, even if they clash.
 
     Source: tensorflow/lite/micro/memory_planner/greedy_memory_planner.cc of tflite-micro: the ids
     are filled in from the tail, then sorted stably, largest first.

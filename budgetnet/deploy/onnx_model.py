@@ -38,13 +38,13 @@ def to_bytes(
         try:
             proto = _convert(_without_norms(program), result, optimize)
         except Exception:  # the first error says what the model lacks
-            raise refused(result.name, "it cannot be written as ONNX", error) from error
+            raise export_error(result.name, "it cannot be written as ONNX", error) from error
     _name_batch(proto, result.name)
     _write_metadata(proto, result, spec)
     try:
         content: bytes = proto.SerializeToString()
     except Exception as error:  # more than 2 GiB do not fit
-        raise refused(result.name, "it does not fit one ONNX file", error) from error
+        raise export_error(result.name, "it does not fit one ONNX file", error) from error
     return content
 
 
@@ -57,7 +57,7 @@ def open_session(content: bytes, name: str) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a runtime raises many kinds
-        raise refused(name, "onnxruntime does not take the exported program", error) from error
+        raise export_error(name, "onnxruntime does not take the exported program", error) from error
 
 
 def check_equal(
@@ -69,7 +69,9 @@ def check_equal(
         feed = {slot: x.cpu().numpy() for slot, x in zip(slots, inputs, strict=True)}
         actual = [torch.as_tensor(value) for value in session.run(None, feed)]
     except Exception as error:  # a runtime raises many kinds
-        raise refused(name, "the exported program does not run in onnxruntime", error) from error
+        raise export_error(
+            name, "the exported program does not run in onnxruntime", error
+        ) from error
     shapes = [[tuple(value.shape) for value in values] for values in (expected, actual)]
     if shapes[0] != shapes[1]:
         what, numbers = "gives other shapes than the model", {"model": shapes[0], "it": shapes[1]}
@@ -94,7 +96,7 @@ def check_equal(
             )
 
 
-def refused(name: str, what: str, error: BaseException, remedy: str = "") -> ExportError:
+def export_error(name: str, what: str, error: BaseException, remedy: str = "") -> ExportError:
     """An `ExportError` with the first line of what torch or the runtime gave as its last reason."""
     while error.__cause__ is not None:
         error = error.__cause__
@@ -104,7 +106,7 @@ def refused(name: str, what: str, error: BaseException, remedy: str = "") -> Exp
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Keep torch's progress, warnings and notes off the terminal; its errors still arise."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
@@ -126,14 +128,14 @@ def _without_norms(program: ExportedProgram) -> ExportedProgram:
     norms = (aten._native_batch_norm_legit_no_training, aten._native_batch_norm_legit)
     table: Any = torch.export.default_decompositions()
     table.update(torch._decomp.get_decompositions([norm.default for norm in norms]))
-    with quietly():
+    with silenced():
         split: ExportedProgram = program.run_decompositions(table)
     return split
 
 
 def _convert(program: ExportedProgram, result: Account, optimize: bool) -> Any:
     several = len(result.input_shapes) > 1
-    with quietly():
+    with silenced():
         written = torch.onnx.export(
             program,
             dynamo=True,

@@ -47,11 +47,13 @@ class MemoryGraph:
     scratch: tuple[tuple[int, ...], ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Hold the parts against each other."""
+        """Check that the parts fit together."""
         count = len(self.reads)
         if len(self.writes) != count or len(self.scratch) not in (0, count):
             numbers = {"reads": count, "writes": len(self.writes), "scratch": len(self.scratch)}
-            raise ArgumentError(explain("reads, writes and scratch differ", numbers=numbers))
+            raise ArgumentError(
+                explain("reads, writes and scratch differ in length", numbers=numbers)
+            )
         named = {i for each in (*self.reads, *self.writes, self.inputs, self.outputs) for i in each}
         if strange := named.difference(range(len(self.sizes))):
             numbers = {"index": min(strange), "buffers": len(self.sizes)}
@@ -59,7 +61,7 @@ class MemoryGraph:
         self.check(range(count))
 
     def check(self, order: Sequence[int]) -> None:
-        """Raise `ArgumentError` where this is no order in which the operators can run."""
+        """Raise `ArgumentError` if the operators cannot run in this order."""
         if sorted(order) != list(range(len(self.reads))):
             what = "an order must name every operator once"
             raise ArgumentError(explain(what, numbers={"operators": len(self.reads)}))
@@ -119,10 +121,10 @@ class LeastOrder:
 
 
 def least_order(graph: MemoryGraph, seconds: float = 10.0) -> LeastOrder:
-    """The order of the operators that needs the least live bytes; after so many seconds the given.
+    """The order of the operators that needs the least live bytes, or the given one after `seconds`.
 
     Sets of operators that have run are visited by the least peak on the way to them, so that the
-    first way to the end is a best one, and the peak of the next set a bound on all. Where the given
+    first way to the end is a best one, and the peak of the next set a bound on all. If the given
     order is as good, it is kept.
 
     >>> wide = MemoryGraph(sizes=(16, 160, 16, 16), reads=((0,), (0,), (1, 2)),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..accounting.files import read_bytes
 from ..errors import FormatError, explain, shown
-from .flatbuffer import File, Table, damaged, named
+from .flatbuffer import File, Table, name_in_errors, raise_damaged
 from .tflite_names import ACTIVATIONS, DTYPES, OPERATORS, OPTIONS
 
 MOST_ELEMENTS = 1 << 40  # of one tensor; no file holds as many
@@ -123,21 +123,21 @@ def parse_tflite(data: bytes, name: str = "model") -> TfliteModel:
     Raises:
         FormatError: as of `read_tflite`.
 
-    >>> parse_tflite(b"GIF89a", name="cat.gif")
+    >>> parse_tflite(b"GIF89a", name="cat")
     Traceback (most recent call last):
         ...
-    budgetnet.errors.FormatError: cat.gif: this is no TensorFlow Lite file (bytes 4-8 are not TFL3).
+    budgetnet.errors.FormatError: cat: this is not a TensorFlow Lite file (bytes 4-8 are not TFL3).
     """
-    with named(name):
+    with name_in_errors(name):
         model = _model(root_of(data), name)
         _check_order(model)
     return model
 
 
 def root_of(data: bytes) -> Table:
-    """The table of the model; raises `FormatError` where the bytes are no `.tflite` file."""
+    """The table of the model; raises `FormatError` if the bytes are no `.tflite` file."""
     if data[4:8] != b"TFL3":
-        raise FormatError(explain("this is no TensorFlow Lite file (bytes 4-8 are not TFL3)"))
+        raise FormatError(explain("this is not a TensorFlow Lite file (bytes 4-8 are not TFL3)"))
     root = File(data).root()
     if (version := root.number(0, "I")) != 3:
         raise FormatError(explain("its schema is not known", numbers={"version": version}))
@@ -145,7 +145,7 @@ def root_of(data: bytes) -> Table:
 
 
 def graph_of(root: Table) -> Table:
-    """The table of the one subgraph; raises `FormatError` where there are more, or none."""
+    """The table of the one subgraph; raises `FormatError` if there are more, or none."""
     graphs = root.tables(2)
     if len(graphs) != 1:
         what = "only files of one subgraph are read; loops and branches at run time have more"
@@ -175,7 +175,7 @@ def _operator_names(root: Table) -> list[str]:
         # Codes beyond 127 do not fit the old field; the larger of both counts.
         code = max(table.number(0, "b"), table.number(3, "i"))
         if not 0 <= code < len(OPERATORS):
-            damaged("it has an operator that its schema does not know", code=code)
+            raise_damaged("it has an operator that its schema does not know", code=code)
         name = OPERATORS[code]
         names.append(f"CUSTOM {shown(table.text(1))}" if name == "CUSTOM" else name)
     return names
@@ -185,11 +185,11 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> TfliteTensor:
     shape, dtype, index = table.numbers(0), table.number(1, "b"), table.number(2, "I")
     name = table.text(3)
     if not 0 <= dtype < len(DTYPES):
-        damaged(f"the tensor {shown(name)} has no known type", type=dtype)
+        raise_damaged(f"the tensor {shown(name)} has no known type", type=dtype)
     if any(n < 0 for n in shape) or prod(n or 1 for n in shape[:64]) > MOST_ELEMENTS:
-        damaged(f"the tensor {shown(name)} has no valid shape", shape=shown(shape))
+        raise_damaged(f"the tensor {shown(name)} has no valid shape", shape=shown(shape))
     if index >= len(buffers):
-        damaged(f"the tensor {shown(name)} has no buffer", index=index, buffers=len(buffers))
+        raise_damaged(f"the tensor {shown(name)} has no buffer", index=index, buffers=len(buffers))
     if buffers[index].number(1, "Q") > 1 or table.number(10, "I"):
         what = f"the tensor {shown(name)} keeps its data outside the flatbuffer"
         raise FormatError(explain(what, remedy="Such files are not read."))
@@ -200,21 +200,23 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> TfliteTensor:
     packed = table.place(6) is not None or DTYPES[tensor.dtype] is None  # sparse, or int4
     if stored and not packed and stored != tensor.bytes:
         numbers = {"bytes": stored, "expected": tensor.bytes}
-        damaged(f"the tensor {shown(name)} has data of another size than its shape", **numbers)
+        raise_damaged(
+            f"the tensor {shown(name)} has data of another size than its shape", **numbers
+        )
     return tensor
 
 
 def _operator(table: Table, names: Sequence[str], known: range, i: int) -> TfliteOperator:
     code = table.number(0, "I")
     if code >= len(names):
-        damaged(f"operator {i} has no code", index=code, codes=len(names))
+        raise_damaged(f"operator {i} has no code", index=code, codes=len(names))
     where = f"operator {i} ({names[code]})"
     inputs = _indices(table.numbers(1), range(-1, len(known)), f"an input of {where}")
     outputs = _indices(table.numbers(2), known, f"an output of {where}")
     kind = table.number(3, "B")
     options = table.table(4) if names[code] in OPTIONS and kind else None
     if options is not None and kind != OPTIONS[names[code]][0]:
-        damaged(f"{where} has the options of another operator", type=kind)
+        raise_damaged(f"{where} has the options of another operator", type=kind)
     return TfliteOperator(names[code], inputs, outputs, _options(options, names[code], where))
 
 
@@ -228,12 +230,14 @@ def _options(table: Table | None, name: str, where: str) -> Options:
     def pair(key: str) -> tuple[int, int]:
         value = (given.get(f"{key}_h", 1), given.get(f"{key}_w", 1))
         if min(value) < 1:
-            damaged(f"{where} has no valid {key}", got=value)
+            raise_damaged(f"{where} has no valid {key}", got=value)
         return value
 
     padding, activation = given.get("padding"), given.get("activation", 0)
     if padding not in (None, 0, 1) or not 0 <= activation < len(ACTIVATIONS):
-        damaged(f"{where} has options beyond the schema", padding=padding, activation=activation)
+        raise_damaged(
+            f"{where} has options beyond the schema", padding=padding, activation=activation
+        )
     return Options(
         stride=pair("stride"),
         dilation=pair("dilation"),
@@ -248,7 +252,7 @@ def _options(table: Table | None, name: str, where: str) -> Options:
 def _indices(values: tuple[int, ...], allowed: range, what: str) -> tuple[int, ...]:
     for value in values:
         if value not in allowed:
-            damaged(f"{what} is no tensor", index=value, tensors=allowed.stop)
+            raise_damaged(f"{what} is not a valid tensor", index=value, tensors=allowed.stop)
     return values
 
 
@@ -258,14 +262,18 @@ def _offline_plan(root: Table, buffers: Sequence[Table], tensors: int) -> tuple[
     if not entries:
         return None
     if len(entries) > 1 or entries[0] >= len(buffers):
-        damaged("it has not one offline plan", entries=len(entries), buffer=entries[0])
+        raise_damaged(
+            "it does not have exactly one offline plan", entries=len(entries), buffer=entries[0]
+        )
     start, size = buffers[entries[0]].vector(0, 1)
     if size != 4 * (3 + tensors) or root.file.number(start + 8, "i") != tensors:
-        damaged("its offline plan is of other tensors", bytes=size, expected=4 * (3 + tensors))
+        raise_damaged(
+            "its offline plan does not match its tensors", bytes=size, expected=4 * (3 + tensors)
+        )
     root.file.spend(tensors)
     offsets = tuple(root.file.number(start + 12 + 4 * i, "i") for i in range(tensors))
     if min(offsets, default=0) < -1:
-        damaged("its offline plan has an offset below -1", offset=min(offsets))
+        raise_damaged("its offline plan has an offset below -1", offset=min(offsets))
     return offsets
 
 
@@ -277,11 +285,11 @@ def _check_order(model: TfliteModel) -> None:
         where = f"operator {i} ({operator.name})"
         for index in operator.inputs:
             if index >= 0 and index not in written:
-                damaged(f"{where} reads a tensor that nothing has written", tensor=index)
+                raise_damaged(f"{where} reads a tensor that nothing has written", tensor=index)
         for index in operator.outputs:
             if index in written:
-                damaged(f"{where} writes a tensor that has its values already", tensor=index)
+                raise_damaged(f"{where} writes a tensor that has its values already", tensor=index)
         written.update(operator.outputs)
     for index in model.outputs:
         if index not in written:
-            damaged("nothing writes an output of the graph", tensor=index)
+            raise_damaged("nothing writes an output of the graph", tensor=index)

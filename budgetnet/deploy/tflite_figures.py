@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ..errors import FormatError, explain, shown
-from .flatbuffer import damaged, named
+from .flatbuffer import name_in_errors, raise_damaged
 from .memory import Plan, tflm_plan
 from .order import MemoryGraph
 from .tflite import Options, TfliteModel, TfliteTensor
@@ -68,7 +68,7 @@ def figures_of(model: TfliteModel) -> TfliteFigures:
     Raises:
         FormatError: the shapes of an operator do not fit together.
     """
-    with named(model.name):
+    with name_in_errors(model.name):
         macs = [operator_macs(model, k) for k in range(len(model.operators))]
         variable = sum(tensor.bytes for tensor in model.tensors if tensor.variable)
     weights = {i for k in range(len(model.operators)) for i in operator_weights(model, k)}
@@ -98,7 +98,7 @@ def operator_weights(model: TfliteModel, k: int) -> tuple[int, ...]:
 
 
 def operator_macs(model: TfliteModel, k: int) -> int | None:
-    """The multiply-adds of operator k; None where they are not known.
+    """The multiply-adds of operator k; `None` if they are not known.
 
     Raises:
         FormatError: its shapes do not fit together.
@@ -114,7 +114,9 @@ def operator_macs(model: TfliteModel, k: int) -> int | None:
     cost = rule(inputs, output, operator.options)
     if cost is None:
         numbers = {"inputs": inputs[:2], "output": output}
-        damaged(f"the shapes of operator {k} ({operator.name}) do not fit together", **numbers)
+        raise_damaged(
+            f"the shapes of operator {k} ({operator.name}) do not fit together", **numbers
+        )
     return cost
 
 
@@ -233,7 +235,7 @@ def activations(
         return tuple(number[i] for i in indices if i in number)
 
     own = scratch or {}
-    with named(model.name):
+    with name_in_errors(model.name):
         sizes = tuple(model.tensors[i].bytes for i in live)
         for tensor, offset in zip(model.tensors, model.fixed or (), strict=False):
             if tensor.variable and offset != -1:

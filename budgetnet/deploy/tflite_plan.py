@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import ArgumentError, FormatError, explain, shown
-from .flatbuffer import Table, named
+from .flatbuffer import Table, name_in_errors
 from .memory import ALIGNMENT, Plan
 from .tflite import OFFLINE_PLAN, TfliteModel, graph_of, parse_tflite, root_of
 from .tflite_figures import activations
@@ -28,7 +28,7 @@ def write_plan(
 ) -> bytes:
     """A copy of a `.tflite` file that brings a plan, and runs its operators in another order.
 
-    Everything else stays as it is: what is new is written before the old content, whose parts refer
+    Everything else stays as it is: new parts are written before the old content, whose parts refer
     to each other by distance. A plan that the file brings already is replaced.
 
     Args:
@@ -48,7 +48,7 @@ def write_plan(
     content = bytearray(data)
     plan = struct.pack(f"<{3 + len(offsets)}i", VERSION, 1, len(offsets), *offsets)
     expected = replace(model, fixed=tuple(offsets))
-    with named(name):
+    with name_in_errors(name):
         if order is not None:
             _reorder(content, graph_of(root_of(data)), order)
             expected = replace(expected, operators=tuple(model.operators[k] for k in order))
@@ -63,7 +63,7 @@ def write_plan(
 
 
 def _check(model: TfliteModel, offsets: Sequence[int], order: Sequence[int] | None) -> None:
-    """Hold a plan against the file: nothing that is live at the same time may share a byte."""
+    """Check a plan against the file: tensors that are live at once may not share a byte."""
     if len(offsets) != len(model.tensors):
         numbers = {"offsets": len(offsets), "tensors": len(model.tensors)}
         raise ArgumentError(explain("a plan has an offset for every tensor", numbers=numbers))
@@ -72,7 +72,7 @@ def _check(model: TfliteModel, offsets: Sequence[int], order: Sequence[int] | No
     for i, offset in enumerate(offsets):
         placed_well = type(offset) is int and 0 <= offset < 1 << 31 and offset % ALIGNMENT == 0
         if not placed_well and offset != -1:
-            what = "an offset is a multiple of 16 below 2 GiB, or -1 where the runtime places it"
+            what = "an offset is a multiple of 16 below 2 GiB, or -1 if the runtime places it"
             raise ArgumentError(explain(what, numbers={"tensor": i, "offset": shown(offset)}))
         if offset != -1 and i not in arena.tensors:
             what = "a constant, a variable or an empty tensor has no place in the arena"
@@ -104,7 +104,7 @@ def _old_plan(root: Table) -> int:
 
 
 def _with_front(old: bytes, plan: bytes) -> bytes:
-    """The content behind a new root, which has one buffer and one entry of metadata more."""
+    """The content after a new root, which has one buffer and one entry of metadata more."""
     root = root_of(old)
     if any(root.place(field) is not None for field in range(MODEL_FIELDS, root.fields)):
         raise FormatError(explain("it has parts that the schema of this release does not know"))
@@ -139,7 +139,7 @@ class _Front:
         self.links: list[tuple[int, int, bool]] = []  # place, target, whether in the old content
 
     def room(self, size: int, alignment: int = 4, before: int = 0) -> int:
-        """Room for so many bytes; what follows the first `before` of them is aligned."""
+        """Room for a number of bytes; what follows the first `before` of them is aligned."""
         self.data += bytes(-(len(self.data) + before) % alignment + size)
         return len(self.data) - size
 

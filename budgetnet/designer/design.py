@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..accounting.geometry import check_shape
-from ..budget.budget import Budget, together
+from ..budget.budget import Budget, with_limits
 from ..errors import ArgumentError, explain
 from ..spec.plan import Spec, plan
 from .answers import Design, Designs
@@ -86,7 +86,7 @@ def design(
     if pareto is not None and top != 1:
         what = f"a Pareto front is given whole, and top={top} asks for a part of it"
         raise ArgumentError(explain(what, remedy="Leave one of them out."))
-    wanted = together(budget, limits)
+    wanted = with_limits(budget, limits)
     box = box_of(wanted)
     objective = default_objective(box) if objective is None else objective
     goals = (parse_goal(objective),) if pareto is None else parse_goals(pareto)

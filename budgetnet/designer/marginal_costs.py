@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..accounting.account import Account
 from ..accounting.table import Column, Table
 from ..budget.advice import output_stage
-from ..budget.budget import Budget, together
+from ..budget.budget import Budget, with_limits
 from ..budget.figures import FIGURES
 from ..errors import SpecError
 from ..spec.plan import Spec, plan
@@ -124,7 +124,7 @@ def marginal_costs(
     """
     spec, account = spec_of(model, input_shape)
     shape = account.input_shape
-    wanted = together(budget, limits)
+    wanted = with_limits(budget, limits)
     whole = account.by_module()
     shares = []
     for i, (name, stage) in enumerate(spec.named_stages()):

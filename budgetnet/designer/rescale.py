@@ -8,7 +8,7 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..budget.advice import output_stage
-from ..budget.budget import Budget, together
+from ..budget.budget import Budget, with_limits
 from ..budget.figures import FIGURES
 from ..errors import ArgumentError, SpecError, explain
 from ..spec.plan import Spec, plan
@@ -60,7 +60,7 @@ def rescale(
     """
     spec, account = spec_of(model, input_shape)
     shape = account.input_shape
-    wanted = together(budget, limits)
+    wanted = with_limits(budget, limits)
     box = _sized(wanted, account)
     goal = next((name for name, (_, high) in box.items() if high is not None), None)
     if goal is None:

@@ -63,7 +63,7 @@ class GreyImage(nn.Module):
 
 def _to_tensor(image: Any) -> Tensor:
     """The pixels as a tensor of the same numbers; colours of a PIL image become grey."""
-    pillow = sys.modules.get("PIL.Image")  # whoever has an image has imported it
+    pillow = sys.modules.get("PIL.Image")  # an image exists only if it is imported
     if pillow is not None and isinstance(image, pillow.Image):
         if image.mode not in EIGHT_BIT:  # PIL would clip these without a word
             raise _refused(f"a PIL image of mode {image.mode!r}", "an image of 8 bits a channel")
@@ -92,7 +92,7 @@ def _check_shape(pixels: Tensor) -> None:
         }
         raise ArgumentError(
             explain(
-                "this shape is not that of grey images",
+                "this is not a valid shape of grey images",
                 where="image",
                 numbers={"got": shape, "expected": SHAPES},
                 remedy=hints.get(pixels.ndim, ""),
@@ -123,7 +123,9 @@ def _in_range(pixels: Tensor) -> Tensor:
 
 def _refused(got: str, expected: str) -> ArgumentError:
     return ArgumentError(
-        explain("cannot read this", where="image", numbers={"got": got, "expected": expected})
+        explain(
+            "this is not a valid image", where="image", numbers={"got": got, "expected": expected}
+        )
     )
 
 

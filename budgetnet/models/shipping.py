@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..accounting.account import Account
-from ..accounting.files import write_whole
+from ..accounting.files import write_atomically
 from ..errors import ArgumentError, WeightsError, explain
 from ..spec.plan import plan
 from ..spec.references import Reference, get_reference
@@ -29,8 +29,8 @@ from .weights import (
     Weights,
     check_fields,
     check_keys,
+    copy_tensors,
     digest_of,
-    fill,
     parse,
 )
 
@@ -57,7 +57,9 @@ def median_run(accuracies: Mapping[int, float]) -> int:
         isinstance(value, int | float) and math.isfinite(value) for value in values
     ):
         raise ArgumentError(
-            explain("these are no accuracies to choose from", numbers={"got": dict(accuracies)})
+            explain(
+                "these are not valid accuracies to choose from", numbers={"got": dict(accuracies)}
+            )
         )
     median = statistics.median_low(values)
     return min(seed for seed, value in accuracies.items() if value == median)
@@ -101,7 +103,7 @@ def save(
     folder = folder or Path(__file__).with_name("pretrained")
     found = Weights(meta["model"], meta["weights"], _plain(sidecar), folder)
     loaded = copy.deepcopy(net).cpu().to(memory_format=torch.contiguous_format)  # as users get it
-    fill(loaded, parse(data, found.stem), found.stem)
+    copy_tensors(loaded, parse(data, found.stem), found.stem)
     correct = count_correct(loaded, found.transforms(), images.cpu(), labels.cpu())
     found.meta["accuracy"] = {
         "percent": round(100 * correct / len(labels), 4),
@@ -111,8 +113,8 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     found.meta["digest"] = digest_of(found.meta)
     # The sidecar last: cut off between the two, the checksum tells.
-    write_whole(folder / f"{found.stem}.safetensors", data)
-    write_whole(folder / f"{found.stem}.json", json.dumps(found.meta, indent=2) + "\n")
+    write_atomically(folder / f"{found.stem}.safetensors", data)
+    write_atomically(folder / f"{found.stem}.json", json.dumps(found.meta, indent=2) + "\n")
     return found
 
 
@@ -200,7 +202,7 @@ def _proven_account(net: nn.Module, name: str, reference: Reference) -> Account:
 
 
 def _check_meta(meta: Mapping[str, Any], accuracies: Mapping[int, float]) -> None:
-    """Hold the fields to their types and against each other, before anything is computed."""
+    """Check the fields by type and against each other, before anything is computed."""
     net = get_reference(str(meta["model"]))
     settings, shape = meta["preprocessing"], net.input_shape
     classes = plan(net.spec, shape).rows[-1].output_shape[0]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..accounting.account import Account
 from ..accounting.files import parse_json
 from ..accounting.parsing import Damaged, Fields
-from ..accounting.saved import as_of
+from ..accounting.saved import as_version
 from ..errors import ArgumentError, FormatError, WeightsError, did_you_mean, explain, shown
 from ..spec.plan import plan
 from ..spec.references import get_reference
@@ -98,10 +98,10 @@ class Weights:
         return parse(data, file)
 
 
-def find(folder: Traversable | None = None) -> list[tuple[str, str]]:
+def find_weights(folder: Traversable | None = None) -> list[tuple[str, str]]:
     """Pairs (model, weights) of the files in a folder, the library's own by default.
 
-    >>> ("s6", "mnist") in find()
+    >>> ("s6", "mnist") in find_weights()
     True
     """
     folder = folder or pretrained()
@@ -126,7 +126,7 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
     """
     reference = get_reference(model)
     folder = folder or pretrained()
-    known = find(folder)
+    known = find_weights(folder)
     if (model, name) not in known:
         raise _unknown(model, name, known)
     file = f"{model}-{name}.json"
@@ -147,7 +147,7 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
         account = Account.from_dict(meta["account"])
     except FormatError as error:
         raise _damaged("the account cannot be read", file, {"reason": error}) from error
-    then = as_of(described, meta["account"]["version"])
+    then = as_version(described, meta["account"]["version"])
     if account != then:
         differ = [
             field.name
@@ -163,7 +163,7 @@ def load(model: str, name: str, folder: Traversable | None = None) -> Weights:
     return Weights(model, name, meta, folder)
 
 
-def fill(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+def copy_tensors(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Copy tensors into a network that has exactly these names and shapes.
 
     Raises:
@@ -171,7 +171,7 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
             is left as it was.
 
     >>> from budgetnet import models
-    >>> fill(models.get_model("s6"), load("s6", "mnist").state_dict(), "s6-mnist")
+    >>> copy_tensors(models.get_model("s6"), load("s6", "mnist").state_dict(), "s6-mnist")
     """
     own = net.state_dict()
     differences = [
@@ -188,14 +188,14 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
 
 
 def parse(data: bytes, where: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; raises `WeightsError` where it is none."""
+    """The tensors of a safetensors file; raises `WeightsError` if it is none."""
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
     try:
         tensors: dict[str, Tensor] = from_bytes(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise _damaged("this is no safetensors file", where, {"reason": error}) from error
+        raise _damaged("this is not a safetensors file", where, {"reason": error}) from error
     return tensors
 
 
@@ -221,7 +221,7 @@ def _parse_sidecar(folder: Traversable, file: str) -> dict[str, Any]:
         got = "something else" if found is None else " ".join(map(shown, found))
         raise FormatError(
             explain(
-                "this is no sidecar that this release reads",
+                "this is not a sidecar that this release can read",
                 where=file,
                 numbers={"expected": f"{FORMAT} {VERSION}", "got": got},
                 remedy="Use the release of budgetnet that wrote it.",
@@ -236,7 +236,7 @@ def _parse_sidecar(folder: Traversable, file: str) -> dict[str, Any]:
 
 
 def digest_of(meta: Mapping[str, Any]) -> str:
-    """The sha256 of all that a sidecar says beside it, whatever its order and indentation."""
+    """The sha256 of everything else in a sidecar, independent of order and indentation."""
     rest = {key: value for key, value in meta.items() if key != "digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -245,20 +245,20 @@ def digest_of(meta: Mapping[str, Any]) -> str:
 def check_fields(
     meta: Mapping[str, Any], where: str, classes: int, remedy: str = _REINSTALL
 ) -> None:
-    """Hold what is given, and what is computed where it is there, to its type and range.
+    """Check the type and range of the given fields, and of the computed ones if present.
 
     Raises:
-        WeightsError: a field cannot be what it is; the message names it.
+        WeightsError: a field is not valid; the message names it.
     """
     try:
-        _check_given(Fields(dict(meta)), classes)
+        _check_given_fields(Fields(dict(meta)), classes)
         if "sha256" in meta:
-            _check_computed(Fields(dict(meta)))
+            _check_computed_fields(Fields(dict(meta)))
     except Damaged as error:
-        raise _damaged("a field cannot be meant", where, {"reason": error}, remedy) from error
+        raise _damaged("a field is not valid", where, {"reason": error}, remedy) from error
 
 
-def _check_given(fields: Fields, classes: int) -> None:
+def _check_given_fields(fields: Fields, classes: int) -> None:
     for name in ("model", "weights", "rule", "command", "licence"):
         fields.text(name)
     for name in ("dataset", "recipe", "versions", "hardware"):
@@ -266,7 +266,9 @@ def _check_given(fields: Fields, classes: int) -> None:
     fields.count("seed", most=2**64 - 1)
     if len(fields.texts("categories")) != classes:
         raise fields.wrong(
-            "categories", fields.get("categories"), f"not a category for each of {classes}"
+            "categories",
+            fields.get("categories"),
+            f"not one category for each of {classes} classes",
         )
     settings = fields.fields("preprocessing")
     for name in ("size", "channels", "pixel_scale"):
@@ -274,10 +276,10 @@ def _check_given(fields: Fields, classes: int) -> None:
     settings.text("ink")
     settings.number("mean")
     if settings.number("std", least=0) == 0:
-        raise settings.wrong("std", 0, "nothing to divide by")
+        raise settings.wrong("std", 0, "not a valid divisor")
 
 
-def _check_computed(fields: Fields) -> None:
+def _check_computed_fields(fields: Fields) -> None:
     for name in ("sha256", "digest"):
         if name in fields and not re.fullmatch("[0-9a-f]{64}", fields.text(name)):
             raise fields.wrong(name, fields.get(name), "no sha256")
@@ -296,7 +298,9 @@ def _check_computed(fields: Fields) -> None:
 def check_keys(data: Any, keys: tuple[str, ...], where: str, remedy: str = _REINSTALL) -> None:
     """Raise `WeightsError` unless `data` is a mapping with exactly these keys."""
     if not isinstance(data, Mapping):
-        raise _damaged("this is no mapping of names", where, {"got": type(data).__name__}, remedy)
+        raise _damaged(
+            "this is not a mapping of names to values", where, {"got": type(data).__name__}, remedy
+        )
     missing = [key for key in keys if key not in data]
     unknown = [str(key) for key in data if key not in keys]
     if missing or unknown:
@@ -318,6 +322,6 @@ def _damaged(
 def _unknown(model: str, name: str, known: list[tuple[str, str]]) -> ArgumentError:
     own = [other for owner, other in known if owner == model]
     elsewhere = ", ".join(f"{owner} ({other})" for owner, other in known) or "none"
-    remedy = did_you_mean(name, own) if own else f"Models that have some: {elsewhere}."
+    remedy = did_you_mean(name, own) if own else f"Models with weights: {elsewhere}."
     what = f"no weights are named {name!r}" if own else "no weights ship for this model"
     return ArgumentError(explain(what, where=model, remedy=remedy))

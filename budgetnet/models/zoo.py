@@ -1,6 +1,6 @@
 """Build specs into blocks, and the named reference networks.
 
-torch is imported only where a network is built, so that names and specs are at hand without it.
+torch is imported only when a network is built, so that names and specs are at hand without it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def list_weights(name: str | None = None) -> list[tuple[str, str]]:
     """
     if name is not None:
         get_reference(name)
-    return [pair for pair in shipped.find() if name in (None, pair[0])]
+    return [pair for pair in shipped.find_weights() if name in (None, pair[0])]
 
 
 def get_weights(name: str, weights: str) -> shipped.Weights:
@@ -93,7 +93,7 @@ def get_model(
         )
     tensors = chosen.state_dict()
     net = build(reference.spec, reference.input_shape[0], **kwargs)
-    shipped.fill(net, tensors, chosen.stem)
+    shipped.copy_tensors(net, tensors, chosen.stem)
     return net
 
 

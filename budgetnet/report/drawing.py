@@ -23,7 +23,7 @@ def draw_svg(model: Any, input_shape: Any = None, *, depth: int | None = None) -
     """Draw the diagram as a standalone SVG that follows the reader's light or dark mode.
 
     Args:
-        model: an `Account`, or whatever `account` takes; an account that an early release saved
+        model: an `Account`, or anything that `account` takes; an account saved by an early release
             has no edges to draw.
         input_shape: as for `account`; an `Account` knows its own.
         depth: sum layers by the first `depth` parts of their path, as `Account.fold` does.
@@ -53,7 +53,7 @@ def diagram(account: Account, layers: Sequence[Row], grid: Grid, style: str = ""
             "g",
             tag("defs", _arrowhead()),
             *(_input(*grid.corner(-1 - i), text) for i, text in enumerate(inputs)),
-            tag("g", *(_edge(edge, grid.way(edge)) for edge in grid.edges), cls="edges"),
+            tag("g", *(_edge(edge, grid.path_of(edge)) for edge in grid.edges), cls="edges"),
             *(_node(account, row, i, grid, biggest) for i, row in enumerate(layers)),
             id="network", cls="diagram",  # a slice for print takes this group alone
         ),

@@ -29,33 +29,33 @@ class Grid:
             self.tops.append(foot)
             foot += height + max(GAP, ROOM * tracks + 16)
         columns = 1 + max(column for _, column in found.places.values())
-        self.size = self.across(columns) - BESIDE + MARGIN, self.foot(-1) + MARGIN
+        self.size = self.left_of(columns) - BESIDE + MARGIN, self.bottom_of(-1) + MARGIN
 
-    def across(self, column: int) -> int:
+    def left_of(self, column: int) -> int:
         """Left end of a column."""
         return self.left + column * (WIDTH + BESIDE)
 
-    def foot(self, rank: int) -> int:
+    def bottom_of(self, rank: int) -> int:
         """Lower end of a rank."""
         return self.tops[rank] + self.heights[rank]
 
     def corner(self, box: int) -> tuple[int, int]:
         """Upper left corner of a box."""
         rank, column = self.places[box]
-        return self.across(column), self.tops[rank]
+        return self.left_of(column), self.tops[rank]
 
     def height(self, box: int) -> int:
         """Height of a box."""
         return self.heights[self.places[box][0]]
 
-    def way(self, edge: Edge) -> list[tuple[float, float]]:
+    def path_of(self, edge: Edge) -> list[tuple[float, float]]:
         """The corners of an edge, from its source down to its reader."""
-        above, foot = self.places[edge.reader][0] - 1, self.foot(self.places[edge.source][0])
+        above, foot = self.places[edge.reader][0] - 1, self.bottom_of(self.places[edge.source][0])
         is_lane = edge.column < 0
         if is_lane:
             down = self.left - 16 + self.step * (edge.column + 1)
         else:
-            down = self.across(edge.column) + (STRAIGHT if edge.leave is None else ENTER)
+            down = self.left_of(edge.column) + (STRAIGHT if edge.leave is None else ENTER)
         x, _ = self.corner(edge.source)
         if edge.leave is not None:
             track = foot + ROOM * (edge.leave + 1)
@@ -64,6 +64,6 @@ class Grid:
             begin = [(x, foot - 10), (down, foot - 10)] if is_lane else [(down, foot)]
         x, y = self.corner(edge.reader)
         if edge.enter is not None:
-            track = self.foot(above) + ROOM * (edge.enter + 1)
+            track = self.bottom_of(above) + ROOM * (edge.enter + 1)
             return [*begin, (down, track), (x + ENTER, track), (x + ENTER, y - 1)]
         return [*begin, *([(down, y + 12), (x - 1, y + 12)] if is_lane else [(down, y - 1)])]

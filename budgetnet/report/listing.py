@@ -102,7 +102,7 @@ def _module(
 
 
 def _data_cells(row: Row, cells: Sequence[str]) -> list[Markup]:
-    """Cells behind the name; numbers carry the value that they are sorted by."""
+    """Cells after the name; numbers carry the value that they are sorted by."""
     field = row.receptive_field
     values: tuple[Any, ...] = (
         None, None, None, _product(row.output_shape),

@@ -44,7 +44,7 @@ def tag(name: str, /, *children: object, **attributes: Any) -> Markup:
 
 
 def join(children: Any) -> Markup:
-    """Children one behind the other, each escaped where it is not markup."""
+    """Children one after the other, each escaped unless it is markup."""
     return Markup("".join(map(text, children)))
 
 

@@ -22,7 +22,7 @@ from .drawing import diagram, grid_of, legend, slices
 from .listing import listing
 from .markup import Markup, asset, data_script, join, tag
 from .pictures import footprint_address, picture
-from .verdict import strip
+from .verdict import verdict_list
 
 STYLES = ("diagram.css", "report.css")
 SCRIPTS = ("page.js", "plan.js", "overlay.js", "listing.js", "whatif.js")
@@ -40,7 +40,7 @@ def render_html(
     """Render a report as one HTML file that contains its styles, scripts and pictures.
 
     Args:
-        model: an `Account`, or whatever `account` takes.
+        model: an `Account`, or anything that `account` takes.
         input_shape: as for `account`; an `Account` knows its own.
         budget: limits to judge it by.
         image: a picture to show under the receptive fields, stretched to the input; a drawn
@@ -66,7 +66,7 @@ def render_html(
     }
     parts = [
         _section("verdict", "Budget" if budget else "Figures",
-                 strip(account, budget.check(account) if budget else ())),
+                 verdict_list(account, budget.check(account) if budget else ())),
         tag("div", _graph(account, layers), _overlay(view), cls="beside"),
         _section("growth", "Growth over depth", curves(account, layers)),
         _section("table", "Layers", listing(account, layers)),
@@ -135,7 +135,11 @@ def _section(name: str, title: str, *body: object) -> Markup:
 
 def _graph(account: Account, layers: Sequence[Row]) -> Markup:
     known = not layers or any(row.reads for row in layers)
-    note = "" if known else tag("p", "An earlier release saved this account: no edges.", cls="note")
+    note = (
+        ""
+        if known
+        else tag("p", "This account was saved by an earlier release and has no edges.", cls="note")
+    )
     grid = grid_of(account, layers)
     drawn = tag("div", diagram(account, layers, grid), cls="scroll tall", tabindex=0, role="region",
                 aria_label="Network diagram")  # fmt: skip

@@ -27,7 +27,7 @@ _STROKES = (
 def picture(image: str | Path | None, height: int, width: int) -> str:
     """A picture as a `data:` address; it is shown stretched over the whole input.
 
-    Raises `ArgumentError` where the file cannot be read, is no picture, or is too large.
+    Raises `ArgumentError` if the file cannot be read, is not a picture, or is too large.
     """
     if image is None:
         return data_address(sample(height, width))
@@ -38,7 +38,9 @@ def picture(image: str | Path | None, height: int, width: int) -> str:
         raise ArgumentError(explain(f"cannot read {path}", numbers={"reason": error})) from error
     kind = next((kind for sign, kind in _SIGNS.items() if content.startswith(sign)), None)
     if kind is None:
-        raise ArgumentError(explain(f"{path} is no picture", remedy="Give a PNG, JPEG or GIF."))
+        raise ArgumentError(
+            explain(f"{path} is not a valid picture", remedy="Give a PNG, JPEG or GIF.")
+        )
     if len(content) > LARGEST:
         numbers = {"bytes": f"{len(content):,}", "allowed": f"{LARGEST:,}"}
         remedy = "Scale it down; the report holds the picture itself."

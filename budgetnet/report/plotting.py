@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.account import Account
-from ..accounting.files import write_whole
+from ..accounting.files import write_atomically
 from ..accounting.rows import Row
 from ..errors import ArgumentError, explain
 from .curves import Curve, curves_of, is_map
@@ -27,7 +27,7 @@ def plot_fields(account: Account, file: Path) -> None:
     check_plot(account, file)
     picture = io.BytesIO()
     draw_fields(account).savefig(picture, format=file.suffix[1:], dpi=150)
-    write_whole(file, picture.getvalue())
+    write_atomically(file, picture.getvalue())
 
 
 def draw_fields(account: Account) -> Any:
@@ -45,7 +45,7 @@ def draw_fields(account: Account) -> Any:
 
 
 def check_plot(account: Account, file: Path) -> None:
-    """Refuse what could not be drawn."""
+    """Raise `ArgumentError` for what cannot be drawn."""
     if file.suffix not in PICTURES:
         remedy = f"End its name in {', '.join(PICTURES)}."
         raise ArgumentError(explain(f"--plot cannot write {file}", remedy=remedy))

@@ -13,7 +13,7 @@ _WORDS = {"within": "pass", "over": "fail: over", "under": "fail: under", "unkno
 _SIGNS = {"within": "✓", "over": "✗", "under": "✗", "unknown": "?"}
 
 
-def strip(account: Account, findings: Sequence[Finding]) -> Markup:
+def verdict_list(account: Account, findings: Sequence[Finding]) -> Markup:
     """A list of limits, each with what is used and allowed; without limits the figures."""
     if not findings:
         return tag("dl", *(_figure(account, figure) for figure in FIGURES.values()), cls="figures")

@@ -46,7 +46,7 @@ def _named(account: Account) -> Chain:
 
 
 class _NoChain(Exception):
-    """The rows are no chain that a spec describes."""
+    """The rows are not a chain that a spec can describe."""
 
 
 def _stages(account: Account) -> Iterator[tuple[Stage, str]]:

@@ -13,14 +13,14 @@ LARGEST = 10**12 - 1  # of a number in a stage: no network has more of anything
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number of at least 1, or whatever else the options say."""
+    """A whole number of at least 1, or another range that the options give."""
 
     letter: str = ""  # of the modifier, such as g4; none where the word's number gives it
     or_none: bool = False
     or_array: bool = False  # of many networks at once, as the designer plans them
 
     def clean(self, value: Any) -> Any:
-        """The value as an int; raises TypeError or ValueError on what is none."""
+        """The value as an int; raises TypeError or ValueError for anything else."""
         if self.or_none and value is None:
             return None
         if self.or_array and isinstance(value, np.ndarray) and value.ndim:
@@ -45,7 +45,7 @@ class Size:
     least: int = 1
 
     def clean(self, value: Any) -> tuple[int, int]:
-        """The value as a pair of ints; raises TypeError or ValueError on what is none."""
+        """The value as a pair of ints; raises TypeError or ValueError for anything else."""
         if isinstance(value, tuple | list | np.ndarray) and np.ndim(value):
             high, wide = value
             return _whole(high, self.least), _whole(wide, self.least)
@@ -64,14 +64,14 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """True or False, and `None` where a block decides by itself; its words give a value."""
+    """True or False, and `None` if a block decides by itself; its words give a value."""
 
     words: tuple[tuple[str, bool], ...]
     or_none: bool = False
     letter = ""
 
     def clean(self, value: Any) -> bool | None:
-        """The value as a bool; raises TypeError on what is none."""
+        """The value as a bool; raises TypeError for anything else."""
         if isinstance(value, bool | np.bool_) or (self.or_none and value is None):
             return None if value is None else bool(value)
         raise TypeError

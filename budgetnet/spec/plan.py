@@ -15,7 +15,7 @@ from ..accounting.geometry import Count, check_shape, conv_macs
 from ..accounting.receptive_field import ReceptiveField
 from ..accounting.rows import Row
 from ..accounting.window import Window
-from ..errors import ArgumentError, SpecError, explain, located, near_names, shown
+from ..errors import ArgumentError, SpecError, explain, near_names, shown, with_place
 from .references import REFERENCES, Reference
 from .spec import Spec
 from .stages import Layer, Stage
@@ -40,7 +40,7 @@ def plan(
     Raises:
         SpecError: the text form cannot be read, or a stage does not fit its input's channels.
         ShapeError: a layer's kernel is larger than the map it receives.
-        ArgumentError: `spec` is no spec, or `input_shape` is missing or not valid.
+        ArgumentError: `spec` is not a spec, or `input_shape` is missing or not valid.
 
     >>> account = plan("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28))
     >>> account.params, account.receptive_field.size, account.output_shape
@@ -111,7 +111,7 @@ def spec_and_shape(
         known: Any = REFERENCES.get(value) if isinstance(value, str) else value
         input_shape = getattr(known, "input_shape", None)
     if input_shape is None:
-        what = f"{shown(str(spec))} does not say which input it is for"
+        what = f"{shown(str(spec))} has no input shape of its own"
         remedy = 'Pass input_shape, such as (1, 28, 28) or "1x28x28".'
         raise ArgumentError(explain(what, remedy=remedy))
     return spec, check_shape(input_shape)
@@ -205,4 +205,4 @@ def _then(field: ReceptiveField, windows: Iterable[Window], path: str) -> Recept
     try:
         return field.then(tuple(windows))
     except ArgumentError as error:  # too wide to be followed
-        raise located(error, path) from None
+        raise with_place(error, path) from None

@@ -17,9 +17,9 @@ class Reference:
 
     Attributes:
         spec: its stages.
-        input_shape: that it is meant for.
-        origin: "reproduction" where the source lists the layers, "reconstruction" where the layers
-            were inferred from what the source does state, "own" where it is this library's.
+        input_shape: of the input that it is meant for.
+        origin: "reproduction" if the source lists the layers, "reconstruction" if the layers
+            were inferred from what the source does state, "own" if it is this library's.
         note: where it comes from, in words.
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..errors import ArgumentError, SpecError, explain, located, shown
+from ..errors import ArgumentError, SpecError, explain, shown, with_place
 from . import text as notation
 from .fields import Whole
 from .stages import Call, Layer, Stage
@@ -17,7 +17,7 @@ class Spec:
     """A chain of stages.
 
     Raises:
-        SpecError: there is no stage, or something else among them.
+        SpecError: there are no stages, or one of them is not a stage.
 
     >>> spec = Spec.parse("c16 c16 p c32k5s2p2 gap10")
     >>> spec.stages[3]
@@ -30,7 +30,7 @@ groups=1, norm=True, act=True, bias=None)
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        """Keep the stages as a tuple, and refuse what is none."""
+        """Keep the stages as a tuple; raise `SpecError` for anything that is not a stage."""
         given = self.stages
         if isinstance(given, str | Stage) or not hasattr(given, "__iter__"):
             remedy = "Pass a tuple of stages, or use Spec.parse for text."
@@ -63,7 +63,7 @@ groups=1, norm=True, act=True, bias=None)
         return cls(notation.parse(text))
 
     def layers(self, in_channels: int) -> Iterator[tuple[str, Layer]]:
-        """Every layer with its path; raises `SpecError` where a stage cannot follow another."""
+        """Every layer with its path; raises `SpecError` if a stage cannot follow another."""
         for name, _, _, stage_layers in self._linked(in_channels):
             for layer in stage_layers:
                 yield f"{name}.{layer.name}" if layer.name else name, layer
@@ -96,7 +96,7 @@ groups=1, norm=True, act=True, bias=None)
             try:
                 layers = layers_of(stage, channels)
             except (SpecError, ArgumentError) as error:
-                raise located(error, name) from None
+                raise with_place(error, name) from None
             yield name, stage, channels, layers
             channels, ended = layers[-1].out_channels, stage.is_last
 
@@ -128,6 +128,6 @@ _CHANNELS = Whole()
 
 @lru_cache(maxsize=4096)
 def layers_of(stage: Stage, in_channels: int) -> tuple[Layer, ...]:
-    """The layers of a stage behind so many channels."""
+    """The layers of a stage for the given input channels."""
     # A network repeats few distinct stages, and both are immutable: listing one once is safe.
     return tuple(stage.layers(in_channels))

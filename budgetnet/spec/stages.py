@@ -64,7 +64,7 @@ class Stage:
     Attributes:
         prefix: what its word begins with.
         number: the field that the number of its word gives.
-        child: what a network calls it, with a number behind unless it `is_last`.
+        child: what a network calls it, followed by a number unless it `is_last`.
         is_last: whether nothing can follow, since it reads the whole map at once.
     """
 
@@ -76,7 +76,7 @@ class Stage:
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __post_init__(self) -> None:
-        """Make every value canonical, or refuse it."""
+        """Make every value canonical, or raise `SpecError`."""
         for name, field in self.__dataclass_fields__.items():
             value = getattr(self, name)
             if value is field.default:
@@ -97,7 +97,7 @@ class Stage:
 
     @property
     def width(self) -> int | None:
-        """Output channels that it sets itself; `None` where it keeps those of its input."""
+        """Output channels that it sets itself; `None` if it keeps those of its input."""
         return getattr(self, "out_channels", None)
 
     def usual(self, name: str) -> Any:
@@ -113,7 +113,7 @@ class Stage:
 class Conv(Stage):
     """Convolution, BatchNorm, ReLU: `blocks.ConvBNReLU`. Text form `c16`.
 
-    `bias=None` gives a bias exactly where there is no norm. Sizes are `(height, width)`, or one
+    `bias=None` adds a bias exactly if there is no norm. Sizes are `(height, width)`, or one
     number for both.
 
     >>> Conv(16, 5).kernel_size
@@ -210,13 +210,13 @@ class Pool(Stage):
     padding: Size = (0, 0)
 
     def __post_init__(self) -> None:
-        """Make every value canonical, or refuse it."""
+        """Make every value canonical, or raise `SpecError`."""
         if self.stride is None:
             object.__setattr__(self, "stride", self.kernel_size)
         Stage.__post_init__(self)
         axes = zip(self.padding, self.kernel_size, strict=True)
         if any(2 * pad > kernel for pad, kernel in axes):
-            raise self._refused("padding", self.padding, "at most half the kernel, as torch has it")
+            raise self._refused("padding", self.padding, "at most half the kernel, as in torch")
 
     def layers(self, in_channels: Count) -> Iterator[Layer]:
         """The one layer of this stage."""
@@ -239,7 +239,7 @@ class Pool(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Head(Stage):
-    """Global average pooling, behind a 1x1 classifier where `num_classes` is given: `blocks.GAP`.
+    """Global average pooling, after a 1x1 classifier if `num_classes` is given: `blocks.GAP`.
 
     Text form `gap` or `gap10`. The classifier has a norm and no activation, since its outputs are
     logits.
@@ -273,7 +273,7 @@ STAGES: tuple[type[Stage], ...] = (Conv, Separable, Transition, Pool, Head)
 
 
 def with_width(stage: Stage, width: Any) -> Stage:
-    """A stage with its output channels set, where it has any of its own."""
+    """A stage with its output channels set, if it has any of its own."""
     return replace(stage, out_channels=width) if hasattr(stage, "out_channels") else stage
 
 
@@ -336,5 +336,5 @@ def _call(target: str, stage: Stage, *channels: int) -> Call:
 
 
 def _short(size: Pair) -> Size:
-    """One number for both axes where one will do."""
+    """One number for both axes if one is enough."""
     return size[0] if size[0] == size[1] else size

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..accounting.geometry import same_padding
-from ..errors import SpecError, explain, located, shown
+from ..errors import SpecError, explain, shown, with_place
 from .fields import FIELDS, LARGEST, Flag, Size
 from .stages import STAGES, Stage
 
@@ -43,7 +43,7 @@ def parse(text: str) -> tuple[Stage, ...]:
         try:
             stages.append(_parse_word(word))
         except SpecError as error:
-            raise located(error, f"word {position} of the spec") from None
+            raise with_place(error, f"word {position} of the spec") from None
     return tuple(stages)
 
 
@@ -71,7 +71,7 @@ def _parse_word(word: str) -> Stage:
     try:
         stage = kind(**options)
     except SpecError as error:
-        raise located(error, shown(word)) from None
+        raise with_place(error, shown(word)) from None
     return _padded_same(word, stage) if same else stage
 
 

@@ -94,8 +94,8 @@ def assert_reads_match(
     both are done again with those tracked too, which have read nothing.
 
     Args:
-        function: whatever takes tensors and gives tensors; weights that no rule lets depend on the
-            input are best bound into it: `lambda x: conv2d(x, weight)`.
+        function: any callable on tensors that gives tensors; bind weights that no rule lets depend
+            on the input into it: `lambda x: conv2d(x, weight)`.
         args: its arguments, tensors and others, nested in lists as the function wants them.
         kwargs: its keyword arguments.
         layouts: "map" alone is for rules of plain maps.
@@ -162,7 +162,7 @@ def judge(
 
 
 def _layouts(call: Call, place: int, layouts: Sequence[str]) -> Iterator[str]:
-    """The layouts that a tensor can have; those beside others only where there are such."""
+    """The layouts that a tensor can have; those beside others only if there are any."""
     x = call.leaves[place]
     several = len(tracked_places(call, place, beside=True)) > 1
     for layout in layouts:
@@ -218,7 +218,7 @@ class Call:
         fresh = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         try:
             with torch.no_grad():
-                found = flat(self(fresh))
+                found = flatten_result(self(fresh))
         except Exception as error:  # a sample that the operator itself refuses
             raise CannotRun(f"{type(error).__name__}: {error}") from error
         outs = [out if isinstance(out, Tensor) else torch.tensor(out) for out in found]
@@ -229,7 +229,7 @@ class Call:
         return outs
 
 
-def flat(value: Any) -> list[Any]:
+def flatten_result(value: Any) -> list[Any]:
     """The tensors and numbers of a nested result."""
     kept = (Tensor, int, float, complex)
     return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, kept)]
@@ -277,7 +277,7 @@ class Output:
         shape: of the output.
         dtype: of the output; `None` for a number.
         reads: for a position of the output, what it has read along each axis.
-        number: the output, where it is one.
+        number: the output, if it is a number.
         context: windows that do not move are left out beside ones that do.
     """
 
@@ -289,7 +289,7 @@ class Output:
 
 
 @dataclass(slots=True)
-class Claim:
+class Predicted:
     """What the tracer says of a call: its outputs, and figures of the whole of it.
 
     `repeats` says that positions are repeated at the border: by convention a claim has them outside
@@ -303,7 +303,7 @@ class Claim:
 
 
 class _Operator(nn.Module):
-    """Runs whatever it is told to; a twin of it shares that."""
+    """Runs the call that it is given; a copy of it shares that call."""
 
     def __init__(self, run: _Run) -> None:
         super().__init__()
@@ -315,7 +315,7 @@ class _Operator(nn.Module):
 
 
 class _Run:
-    """A call with some tensors tracked; its slots keep twins from copying what is in it."""
+    """A call with some tensors tracked; its slots keep copies of it from copying what is in it."""
 
     __slots__ = ("beside", "call", "layout", "leaves", "place", "tracer")
     tracer: Tracer
@@ -344,8 +344,8 @@ class _Run:
         return out
 
 
-def trace_operator(call: Call, place: int, layout: str) -> Claim:
-    """Run a call under the tracer with one tensor tracked: all that knows the tracer from inside.
+def trace_operator(call: Call, place: int, layout: str) -> Predicted:
+    """Run a call under the tracer with one tensor tracked; nothing else here uses its internals.
 
     Every dimension of the tensor is an axis of its own, so that a claim is a set of positions in
     it; as a "map" the first two are batch and channels, which claims say nothing of.
@@ -359,7 +359,7 @@ def trace_operator(call: Call, place: int, layout: str) -> Claim:
     run.tracer = tracer
     try:
         with running(tracer, Inputs((torch.empty(1, 1, 1),), {}, 0, ())) as result:
-            found = [_output(tracer.current(value)) for value in flat(result)]
+            found = [_output(tracer.current(value)) for value in flatten_result(result)]
     except BudgetnetError as error:
         # What the operator raised is its own, and what a rule raised is the rule's mistake; a rule
         # that takes other arguments refuses.
@@ -367,7 +367,7 @@ def trace_operator(call: Call, place: int, layout: str) -> Claim:
         if own is not None and (isinstance(error, ForwardError) or isinstance(own, _MISTAKES)):
             raise own from None
         raise
-    return Claim(
+    return Predicted(
         found,
         any(row.global_context for row in tracer.rows) or any(out.context for out in found),
         sum(row.macs or 0 for row in tracer.rows),
@@ -481,7 +481,7 @@ def _watch(
 
 
 def _run(call: Call, place: int, value: Tensor, truth: Truth) -> list[np.ndarray[Any, Any]] | None:
-    """The bits of all outputs; `None` where the operator refuses the value, which says nothing."""
+    """The bits of all outputs; `None` if the operator rejects the value, which proves nothing."""
     leaves = [*call.leaves[:place], value, *call.leaves[place + 1 :]]
     try:
         outs = call.outputs(leaves)
@@ -513,7 +513,7 @@ def _differs(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> Bools:
 
 
 def _replacements(x: Tensor, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
-    """Other values for every element: valid ones, and ones that spoil whatever they reach."""
+    """Other values for every element: valid ones, and ones that spoil everything they reach."""
     values, count = x.flatten(), x.numel()
     if x.dtype == torch.bool:
         return [~values], []
@@ -551,7 +551,7 @@ class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
 
 
 def count_macs(call: Call, places: Sequence[int]) -> int | None:
-    """MACs of the products that these arguments take part in; `None` where torch counts none."""
+    """MACs of the products that these arguments take part in; `None` if torch counts none."""
     leaves = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
     with torch.no_grad(), _Products([leaves[place] for place in places]) as products:
         call(leaves)
@@ -562,9 +562,9 @@ def count_macs(call: Call, places: Sequence[int]) -> int | None:
 
 
 def _compare(
-    claim: Claim, truth: Truth, x: Tensor, layout: str, macs: int | None
+    claim: Predicted, truth: Truth, x: Tensor, layout: str, macs: int | None
 ) -> tuple[str, str]:
-    """Outcome and reason; of several mistakes the gravest, which a lesser one must not hide."""
+    """Outcome and reason; the gravest of several mistakes, which a lesser one must not hide."""
     if truth.shape_varies:
         return "wrong", "the shape of an output depends on the values"
     if len(claim.outputs) != len(truth.outputs):

@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..accounting.geometry import compact
 from ..accounting.receptive_field import ReceptiveField
-from ..accounting.roles import misfit
+from ..accounting.roles import contradiction
 from ..accounting.rows import Row
 from ..accounting.window import Window
-from ..errors import ArgumentError, BudgetnetError, UnsupportedOp, explain, located
+from ..errors import ArgumentError, BudgetnetError, UnsupportedOp, explain, with_place
 from .constants import Constants
 from .copies import Twins
 from .frames import Frame, gather, idle_role, kind_of, row_of, tell_facts
@@ -188,7 +188,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         frame = self.frames[-1]
         effect.role = effect.role or ROLE_OF.get(name, "")
         facts = (effect.role, effect.has_bias, effect.weight_shape)
-        if reason := misfit(*facts, max(effect.macs, 0), effect.sliding):
+        if reason := contradiction(*facts, max(effect.macs, 0), effect.sliding):
             raise self._located(ArgumentError(explain(f"the rule of {name} cannot be: {reason}")))
         params = self.constants.of_arguments(args)
         if frame.is_leaf:
@@ -235,7 +235,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         self.rows.append(row_of(path, kind, effect, reads, params, unknown, reused))
 
     def _located(self, error: BudgetnetError) -> BudgetnetError:
-        return located(error, self.frames[-1].where)
+        return with_place(error, self.frames[-1].where)
 
 
 def unfollowed(what: str, error: Exception, tracked: Sequence[Activation]) -> UnsupportedOp:

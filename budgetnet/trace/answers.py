@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..accounting.geometry import compact
-from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, located
+from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, with_place
 from .activations import Activations, unfollowed
 from .constants import SMALL, targets_of
 from .decompositions import decomposition_of
@@ -354,7 +354,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
     ) -> BudgetnetError:
         """The error of a run that cannot go on, with the operation and the line of code."""
         error.operation, error.reads = operation.name, reads
-        return located(error, self.frames[-1].where + place_of(walk_stack(None)))
+        return with_place(error, self.frames[-1].where + place_of(walk_stack(None)))
 
     def _from_shapes(self, operation: Operation, args: Any, kwargs: Any) -> Any:
         """What a rule says of plain maps of these shapes: size and cost, if not what is read."""

@@ -30,9 +30,9 @@ from ..errors import (
     ShapeError,
     UnsupportedOp,
     explain,
-    located,
+    one_line,
     shown,
-    told,
+    with_place,
 )
 from .answers import depends_on_values
 from .attention import REFUSED, MixedAttention, MixedDevices
@@ -103,7 +103,7 @@ def _other_shape(model: nn.Module, given: Inputs, error: Exception) -> ShapeErro
             return ShapeError(
                 explain(
                     f"the model does not run on {shape_text(shape)}",
-                    numbers={"it says": told(error).rstrip(".")},
+                    numbers={"it says": one_line(error).rstrip(".")},
                     remedy=f"Pass the shape {how}: did you mean {other}?",
                 )
             )
@@ -205,7 +205,7 @@ def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> Exceptio
     where = (tracer.failed or tracer.frames[-1]).where
     if any(text in told for text in _OF_VALUES):
         walk = reversed([*walk_tb(error.__traceback__)])
-        return located(depends_on_values(), where + place_of(walk))
+        return with_place(depends_on_values(), where + place_of(walk))
     if _PROGRAM in told:
         name = told.partition(_PROGRAM)[2].split()[0]
         return UnsupportedOp(

@@ -14,8 +14,8 @@ from torch.nn.modules.module import _global_forward_pre_hooks as _pre_hooks
 
 from ..accounting.account import Account
 from ..accounting.rows import Row
-from ..accounting.saved import untold
-from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, located
+from ..accounting.saved import unexplained_output
+from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, with_place
 from .answers import Answers
 from .copies import Twins
 from .frames import Frame, is_parametrized, kind_of, row_of
@@ -129,7 +129,7 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
         except (UnsupportedOp, StrideMismatch, Unreadable):
             return None  # the operations themselves will say so
         except BudgetnetError as error:
-            raise located(error, Frame(path, module, is_leaf=True).where) from None
+            raise with_place(error, Frame(path, module, is_leaf=True).where) from None
         if effect is None:
             return None
         params = self.constants.of_module(module)
@@ -166,7 +166,7 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
             unused=tuple(held.path for held in self.constants.left.values()),
         )
         hiding = self._hiding(outs)
-        if hiding and untold(found):
+        if hiding and unexplained_output(found):
             rows = (_as_composite(row) if i in hiding else row for i, row in enumerate(self.rows))
             found = replace(found, rows=tuple(rows))
         return found

@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     jobs = {job.name: job for job in LISTS[args.list]}
     if args.experiment not in jobs:
-        parser.error(f"{args.experiment!r} is none of {', '.join(jobs)}")
+        parser.error(f"{args.experiment!r} is not one of {', '.join(jobs)}")
     job = jobs[args.experiment]
     results = json.loads((RESULTS / f"{args.list}.json").read_text(encoding="utf-8"))
     runs = {run["seed"]: run for run in results["runs"] if run["name"] == job.name}
