@@ -285,8 +285,9 @@ ERRORS = {
     "channels": (
         lambda: nn.Sequential(nn.Conv2d(3, 8, 3)),
         ShapeError,
-        "0 (Conv2d): the layer expects other channels than it receives (expected 3, got 4). "
-        "Set its in_channels (or num_features) to what the layer before it gives.",
+        "0 (Conv2d): the layer expects a different number of channels than it receives "
+        "(expected 3, got 4). "
+        "Set its in_channels (or num_features) to what the previous layer outputs.",
     ),
     "kernel": (
         lambda: nn.Sequential(nn.Conv2d(4, 8, 13)),

@@ -15,7 +15,7 @@ from budgetnet import Budget, SearchSpace, design
 from budgetnet.designer import search
 from budgetnet.designer.graph import COUNTED
 from budgetnet.designer.infeasible import InfeasibleBudget, Side
-from budgetnet.designer.objectives import figure_of, parse_goal
+from budgetnet.designer.objectives import figure_of, parse_objective
 from budgetnet.designer.skeletons import count_networks
 
 FIGURES = (*COUNTED, "trainable_params")  # which a search takes for params
@@ -110,7 +110,7 @@ def test_the_size_of_a_space_is_the_number_of_its_networks(drawn):
 def test_the_answer_is_that_of_brute_force(data, drawn, objective, top):
     space, shape, classes, accounts = drawn
     budget = data.draw(budgets(accounts))
-    goal = parse_goal(objective)
+    goal = parse_objective(objective)
     fit = [account for account in accounts if meets(budget, account)]
     best = {}
     for account in sorted(fit, key=lambda a: key(goal, a)):
@@ -232,7 +232,7 @@ def test_every_figure_limits_every_objective():
                 fit = [a for a, value in zip(accounts, values, strict=True) if low <= value <= high]
                 for name in FIGURES:
                     for way in ("max", "min"):
-                        goal = parse_goal(f"{way} {name}")
+                        goal = parse_objective(f"{way} {name}")
                         found = design(shape, classes, budget, space=SMALL, objective=goal)
                         expected = min(key(goal, a) for a in fit)
                         assert (limited, low, high, goal.text, expected) == (
@@ -260,7 +260,7 @@ def check_all(top, *objectives):
         budget = Budget.from_dict(limits)
         fit = [account for account in accounts if meets(budget, account)]
         for objective in objectives:
-            goal, best = parse_goal(objective), {}
+            goal, best = parse_objective(objective), {}
             for account in sorted(fit, key=lambda a: key(goal, a)):
                 spec = budgetnet.Spec.parse(account.name)
                 best.setdefault(skeleton(spec), key(goal, account))
@@ -295,7 +295,7 @@ def test_tens_of_thousands_of_networks(large, data, objective):
         low, high = data.draw(st.sampled_from([sorted(picks), (0, picks[0]), (picks[0], 10**9)]))
         limits[name] = (low, high)
         within &= (low <= values) & (values <= high)
-    goal = parse_goal(objective)
+    goal = parse_objective(objective)
     _, weights = goal.scaled()
     worth = sum(weight * large[:, names.index(name)] for name, weight in weights.items())
     order = np.lexsort((large[:, 0], large[:, names.index("macs")], -worth))

@@ -23,7 +23,7 @@ from budgetnet import (
 )
 from budgetnet.cli.parser import main
 from budgetnet.designer.graph import COUNTED
-from budgetnet.designer.objectives import figure_of, parse_goal
+from budgetnet.designer.objectives import figure_of, parse_objective
 from budgetnet.designer.search import Outcome
 from budgetnet.errors import ArgumentError, BudgetnetError, SearchStopped, ShapeError
 from budgetnet.spec.stages import with_width
@@ -82,7 +82,7 @@ def test_source_makes_the_network_that_build_makes(drawn):
 @pytest.mark.parametrize("way", ["max", "min"])
 def test_the_report_network_is_among_the_answers_or_beaten(way, name):
     objective = f"{way} {name}"
-    goal = parse_goal(objective)
+    goal = parse_objective(objective)
     best = design(*MNIST, params=20_000, receptive_field=22, space=SIX, objective=objective)
     s6 = plan(S6, (1, 28, 28))
     assert best.proven
@@ -213,16 +213,16 @@ def test_json_tells_all():
         ({"objective": {"macs": "x"}}, "'x' is not a weight of macs"),
         ({"objective": "macs=1,params"}, "'' is not a weight of params"),
         ({"objective": {"macs": 0}}, "the weight of macs is 0"),
-        ({"objective": {}}, "cannot read the objective"),
+        ({"objective": {}}, "{} is not a valid objective"),
         ({"objective": {"macs": 10**18}}, "too fine to be exact in 64 bits"),
         ({"pareto": "macs"}, "needs two figures or more"),
         ({"pareto": "macs,macs"}, "needs two figures or more"),
-        ({"pareto": [{"macs": 1, "params": 2}, "depth"]}, "takes single figures"),
-        ({"require": "Linear"}, "design takes limits on figures"),
+        ({"pareto": [{"macs": 1, "params": 2}, "depth"]}, "accepts only single figures"),
+        ({"require": "Linear"}, "design accepts only limits on figures"),
         ({"parms": 3}, "'parms' is not a limit. Did you mean 'params'?"),
         ({"top": 0}, "top=0"),
         ({"num_classes": 0}, "num_classes=0"),
-        ({"space": SearchSpace(widths=10**8)}, "leave the 64-bit range (widest c100000000)"),
+        ({"space": SearchSpace(widths=10**8)}, "exceed the 64-bit range (widest c100000000)"),
         ({"input_shape": (1, 28)}, "is not a valid input shape"),
     ],
 )
@@ -238,14 +238,14 @@ def test_bad_calls_say_what_to_do(call, message):
     [
         ({"widths": (3, 5), "divisor": 4}, "none is a multiple of 4"),
         ({"widths": ()}, "write whole numbers of at least 1"),
-        ({"kernels": (2, 3)}, "same padding needs odd ones"),
-        ({"kinds": "grouped"}, "known are plain, separable"),
-        ({"convs": (5, 3)}, "the least and the most"),
+        ({"kernels": (2, 3)}, "same padding needs odd kernels"),
+        ({"kinds": "grouped"}, "expected some of plain, separable"),
+        ({"convs": (5, 3)}, "the minimum and the maximum"),
         ({"downsamples": -1}, "at least 0"),
     ],
 )
 def test_spaces_that_cannot_be_meant(options, message):
-    with pytest.raises(ArgumentError, match="does not describe a search space") as caught:
+    with pytest.raises(ArgumentError, match="is not valid for a search space") as caught:
         SearchSpace(**options)
     assert message in str(caught.value)
 
@@ -307,7 +307,7 @@ def test_fit_does_not_pass_off_a_stopped_search_as_exact(monkeypatch):
 
 
 def test_fit_says_what_it_cannot_do():
-    with pytest.raises(ArgumentError, match="no width changes the receptive field"):
+    with pytest.raises(ArgumentError, match="the receptive field does not depend on widths"):
         rescale(S6, (1, 28, 28), params=8_000, receptive_field=30)
     with pytest.raises(ArgumentError, match="nothing to fill"):
         rescale(S6, (1, 28, 28), receptive_field=20)
@@ -401,7 +401,7 @@ def test_the_command_draws_a_front(capsys, tmp_path):
         (("--params", "x"), 2, "params='x' is not a valid size"),
         (("--params", "8k", "--plot", "x.png"), 2, "--plot draws a Pareto front"),
         (("--pareto", "params,rf", "--plot", "x.docx"), 2, "End its name in .png, .svg, .pdf"),
-        (("--params", "8k", "--widths", "4..x"), 2, "does not describe a search space"),
+        (("--params", "8k", "--widths", "4..x"), 2, "is not valid for a search space"),
         (("--params", "8k", "--input", "28x28"), 2, "design takes one image"),
     ],
 )

@@ -156,9 +156,9 @@ def test_what_is_no_shape_is_told(args, text):
 
 
 def test_inputs_without_a_tensor_and_both_at_once():
-    assert "holds no tensor" in refusal(account, NET, inputs=SHAPE)
+    assert "contains no tensor" in refusal(account, NET, inputs=SHAPE)
     text = refusal(account, NET, SHAPE, inputs=torch.zeros(1, *SHAPE))
-    assert "input_shape and inputs were both given" in text
+    assert "input_shape and inputs cannot be used together" in text
 
 
 # ---------------------------------------------------------------------------- networks
@@ -205,7 +205,7 @@ def test_designs_and_their_accounts_are_networks():
     assert DESIGN.account == account(DESIGN) == account(DESIGN.account)
     assert draw_svg(DESIGN.account) == draw_svg(DESIGN)
     text = refusal(account, DESIGN, (3, 32, 32))
-    assert "is for an input of another shape (it has 1x28x28, asked for 3x32x32)" in text
+    assert "is for a different input shape (it has 1x28x28, asked for 3x32x32)" in text
 
 
 def test_accounts_of_other_inputs_are_refused():
@@ -221,9 +221,13 @@ class Unlike(nn.Module):
 PROGRAM = torch.export.export(NET.eval(), (torch.zeros(2, *SHAPE),))
 REFUSED = {
     "a class": (nn.Conv2d, "the class Conv2d is not a network", "Pass an instance: Conv2d(...)."),
-    "a function": (torch.relu, "a function is not a network", "what it returns if it makes one"),
-    "a lambda": (lambda: NET, "a function is not a network", "what it returns if it makes one"),
-    "a partial": (partial(nn.Conv2d, 1), "a partial is not a network", "what it returns"),
+    "a function": (torch.relu, "a function is not a network", "its result if it returns one"),
+    "a lambda": (lambda: NET, "a function is not a network", "its result if it returns one"),
+    "a partial": (
+        partial(nn.Conv2d, 1),
+        "a partial is not a network",
+        "its result if it returns one",
+    ),
     "nothing": (None, "None is not a network", "Pass an nn.Module, a Spec or its text"),
     "weights": (NET.state_dict(), "an OrderedDict is not a network", "load them into its module"),
     "a tensor": (torch.zeros(1, 3, 8, 8), "a Tensor is not a network", "Pass one network"),
@@ -257,7 +261,7 @@ def test_to_onnx_takes_modules_alone(tmp_path):
 
 def test_a_network_that_is_no_chain_has_no_widths_to_scale():
     text = refusal(rescale, Unlike(), (1, 8, 8), params=100)
-    assert "Unlike is not a chain that a spec describes" in text
+    assert "Unlike is not a chain of stages, so it has no spec" in text
     assert text == refusal(marginal_costs, Unlike(), (1, 8, 8))
 
 

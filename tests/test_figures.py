@@ -12,7 +12,7 @@ from budgetnet.budget.limits import parse_growth
 from budgetnet.cli.config import KEYS
 from budgetnet.cli.parser import build_parser, main
 from budgetnet.designer.graph import COUNTED
-from budgetnet.designer.objectives import parse_goals
+from budgetnet.designer.objectives import parse_objectives
 from budgetnet.errors import ArgumentError
 from budgetnet.report import render_html
 
@@ -86,8 +86,8 @@ def test_a_front_goes_the_way_that_limits_go():
         figure = FIGURES[name]
         other = "macs" if name == "params" else "params"
         way = "max" if figure.more_is_better else "min"
-        assert f"{way} {name}" == parse_goals([name, other])[0].text
-    assert "max depth" == parse_goals("params,max depth")[1].text
+        assert f"{way} {name}" == parse_objectives([name, other])[0].text
+    assert "max depth" == parse_objectives("params,max depth")[1].text
     assert "receptive_field" == full_name("rf")
 
 
@@ -102,5 +102,7 @@ def test_only_what_does_not_add_up_is_not_the_sum_over_the_layers():
 def test_a_figure_that_a_search_does_not_count_is_refused_by_name(monkeypatch):
     monkeypatch.setattr("budgetnet.designer.limits.COUNTED", ("params", "macs"))
     for call in ({"weight_bytes": 9_000}, {"objective": "max depth"}, {"pareto": "params,depth"}):
-        with pytest.raises(ArgumentError, match=r"design does not count (weight_bytes|depth) \("):
+        with pytest.raises(
+            ArgumentError, match=r"design cannot limit or optimise (weight_bytes|depth) \("
+        ):
             design((1, 9, 9), 2, **call)

@@ -78,5 +78,5 @@ def test_a_cache_of_constants_is_left_as_a_real_run_leaves_it():
 @pytest.mark.parametrize("run", [lambda x: KEPT.append(x) or x, random_positions, large,
                                  without_values, written_to])  # fmt: skip
 def test_what_a_real_run_would_not_leave_is_refused(run):
-    with pytest.raises(LeftBehind, match="keeps tensors in something that is not part"):
+    with pytest.raises(LeftBehind, match="keeps tensors outside the model"):
         account(Runs(run), SHAPE)

@@ -349,9 +349,7 @@ def forgotten():
 def test_a_rule_of_ones_own_says_a_role():
     with pytest.raises(ArgumentError) as caught:
         rules.rule("roles::pool", role="pool")(halved)
-    assert "the role of a rule is not a role of rows (got 'pool', allowed convolution," in str(
-        caught.value
-    )
+    assert "the role of a rule is not valid (got 'pool', allowed convolution," in str(caught.value)
     rules.rule("roles::pool")(halved)
     assert "other" == account(OwnPool(), (1, 8, 8)).rows[0].role
     rules.RULES.pop("roles::pool")
@@ -374,7 +372,9 @@ def test_facts_that_cannot_be_are_refused_when_they_are_told(facts, message):
     rules.rule("roles::pool")(lambda x: halved(x, **facts))
     with pytest.raises(ArgumentError) as caught:
         account(OwnPool(), (1, 8, 8))
-    assert f"the model (OwnPool): the rule of roles::pool cannot be: {message}" in str(caught.value)
+    assert f"the model (OwnPool): the rule of roles::pool is not valid: {message}" in str(
+        caught.value
+    )
 
 
 def test_every_rule_has_a_role_and_the_docs_list_them_all():

@@ -137,5 +137,5 @@ def test_as_many_boxes_as_values_decide_are_refused_by_name():
         def forward(self, x):
             return ops.nms(x[0], x[0, :, 0], 0.5)
 
-    with pytest.raises(UnsupportedOp, match="keeps as many boxes as values"):
+    with pytest.raises(UnsupportedOp, match="the number of boxes that torchvision"):
         account(Keeps(), inputs=torch.rand(1, 5, 4))

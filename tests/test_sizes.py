@@ -22,7 +22,7 @@ from budgetnet.designer import search
 from budgetnet.designer.graph import ADDED, PEAK, build, caps_of, survey
 from budgetnet.designer.labels import _dominated
 from budgetnet.designer.objectives import figure_of
-from budgetnet.designer.skeletons import SpaceWalk
+from budgetnet.designer.skeletons import SpaceChains
 from budgetnet.errors import ArgumentError, SearchStopped
 from budgetnet.spec.stages import Conv, Head
 
@@ -108,7 +108,7 @@ def test_the_size_of_a_graph_is_known_before_it_is_made(limits, monotone):
     space = SearchSpace(widths=(1, 2, 3, 5, 8, 13), kinds=("plain", "separable"), convs=(1, 4),
                         monotone=monotone)  # fmt: skip
     box = {name: (None, high) for name, high in limits.items()}
-    walk = SpaceWalk(space, *MNIST, {})
+    walk = SpaceChains(space, *MNIST, {})
     whole, capped = survey(walk), survey(walk, caps_of(box))
     names = (*ADDED, PEAK)
     for surveyed in (whole, capped):
@@ -150,7 +150,7 @@ def test_too_many_widths_are_refused_before_the_work(widths, capsys):
     assert (2, "") == (code, out)
     assert "at most 8,388,608" in err
     assert "GB" in err
-    assert "Take fewer widths" in err
+    assert "Use fewer widths" in err
     assert time.monotonic() - started < 10
     code, out, _ = call(capsys, "--widths", widths, "--rf", "22", "--params", "2k")
     assert 0 == code
@@ -229,18 +229,18 @@ def test_ctrl_c_ends_a_search_at_once(seconds):
 
 REFUSED = {
     "top": (("--top", "1000000000"), "top=1000000000 must be a whole number of at least 1 and"),
-    "time below 0": (("--time-limit", "-1"), "time_limit=-1.0 must be a number of seconds"),
+    "time below 0": (("--time-limit", "-1"), "time_limit=-1.0 is not valid; expected seconds"),
     "no time": (("--time-limit", "nan"), "time_limit=nan"),
     "all time": (("--time-limit", "inf"), "time_limit=inf"),
     "two goals": (("--objective", "max macs", "--pareto", "params,rf"), "Leave one of them out"),
     "a part of a front": (("--top", "2", "--pareto", "params,rf"), "Leave one of them out"),
     "no figures": (("--pareto", ""), "'' is not a figure"),
-    "two divisors": (("--divisor", "4,8"), "divisor=(4, 8) does not describe"),
+    "two divisors": (("--divisor", "4,8"), "divisor=(4, 8) is not valid"),
     "a list without end": (("--widths", "1..1000000000000"), "a list may have 10,000 values"),
     "convolutions": (("--convs", "1..1000"), "the largest may be 200"),
     "downsamplings": (("--downsamples", "0..99"), "the largest may be 30"),
     "kernels": (("--kernels", "1025"), "the largest may be 1,023"),
-    "kinds": (("--kinds", "1"), "known are plain, separable"),
+    "kinds": (("--kinds", "1"), "expected some of plain, separable"),
     "divided by 0": (("--objective", "macs=1/0"), "'1/0' is not a weight of macs"),
     "a long power": (("--objective", "macs=1e999999999"), "'1e999999999' is not a weight"),
     "a figure twice": (("--objective", "rf=1,receptive_field=2"), "names receptive_field twice"),
@@ -373,7 +373,7 @@ def test_fit_says_how_wide_a_network_may_be():
 
 def test_stages_without_end_are_refused():
     count = graphs.MOST_LEVELS + 1
-    with pytest.raises(ArgumentError, match="more stages than a search follows"):
+    with pytest.raises(ArgumentError, match="more stages than a search can follow"):
         rescale("c2p1 " * count + "gap10", (1, 9, 9), params=9_000)
 
 

@@ -18,7 +18,7 @@ from ..accounting.geometry import parse_shape
 from ..budget.figures import FIGURES
 from ..designer.answers import Designs
 from ..designer.design import design
-from ..designer.objectives import figure_of, parse_goals
+from ..designer.objectives import figure_of, parse_objectives
 from ..designer.search import Progress
 from ..designer.space import SearchSpace
 from ..errors import ArgumentError, explain
@@ -129,7 +129,7 @@ def _plot(found: Designs, pareto: str, file: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    names = [goal.weights[0][0] for goal in parse_goals(pareto)]
+    names = [goal.weights[0][0] for goal in parse_objectives(pareto)]
     x, y = ([figure_of(name, one.account) for one in found] for name in names)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()

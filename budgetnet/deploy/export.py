@@ -14,7 +14,7 @@ from ..accounting.files import write_atomically
 from ..accounting.geometry import shapes_of
 from ..errors import ArgumentError, ExportError, RunEnded, explain
 from ..trace.account import account, check_module
-from ..trace.modules import Census
+from ..trace.modules import ModuleIndex
 from ..trace.run import parse_inputs
 from ..trace.tensors import tensors
 from . import onnx_model
@@ -110,7 +110,7 @@ def to_onnx(
     session = onnx_model.open_session(content, result.name)
     for batch in BATCHES:
         inputs = _random_inputs(model, shapes, batch)
-        with Census(model).at_inference(), torch.no_grad():
+        with ModuleIndex(model).at_inference(), torch.no_grad():
             expected = list(tensors((model(*inputs),)))
         onnx_model.check_equal(session, inputs, expected, result.name, tolerance)
     write_atomically(Path(path), content)
@@ -130,8 +130,8 @@ def _check_packages() -> None:
 
 
 def _check_weights(model: nn.Module) -> None:
-    census = Census(model)
-    for path, tensor, _ in (*census.parameters.values(), *census.buffers.values()):
+    module_index = ModuleIndex(model)
+    for path, tensor, _ in (*module_index.parameters.values(), *module_index.buffers.values()):
         if tensor.is_meta:
             what, remedy = "has no values to write", "Build the model on a real device."
         elif tensor.is_floating_point() and tensor.dtype != torch.float32:
@@ -161,7 +161,7 @@ def _shapes(input_shape: Any) -> tuple[tuple[int, ...], ...]:
                 remedy="Pass a floating-point tensor, a tuple of them, or their shapes.",
             )
         )
-    return shapes_of(given.told)
+    return shapes_of(given.shapes)
 
 
 def _export(model: nn.Module, input_shapes: tuple[tuple[int, ...], ...]) -> ExportedProgram:
@@ -182,7 +182,7 @@ def _random_inputs(
     model: nn.Module, shapes: tuple[tuple[int, ...], ...], batch: int
 ) -> tuple[Tensor, ...]:
     """Normal random inputs of the model's type and device, the same at every call."""
-    sample = Census(model).sample
+    sample = ModuleIndex(model).sample
     generator = torch.Generator().manual_seed(0)
     return tuple(
         torch.randn(batch, *shape, generator=generator).to(sample.device, sample.dtype)

@@ -23,9 +23,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..errors import ArgumentError, explain
 from ..trace.account import check_module
-from ..trace.modules import Census
-from ..trace.run import naming_other_shapes, parse_inputs, running
-from ..trace.watcher import Made, Watcher
+from ..trace.modules import ModuleIndex
+from ..trace.run import parse_inputs, running, suggesting_other_shapes
+from ..trace.watcher import CallResult, Watcher
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -83,10 +83,10 @@ def find_folds(model: nn.Module, input_shape: Any) -> tuple[Fold, ...]:
     """
     watcher = Watcher(check_module(model, "folding norms"), _LAYERS)
     given = parse_inputs(input_shape)
-    with naming_other_shapes(model, given), running(watcher, given):
+    with suggesting_other_shapes(model, given), running(watcher, given):
         return tuple(
             _judge(path, module, watcher)
-            for path, module in watcher.census.modules.values()
+            for path, module in watcher.module_index.modules.values()
             if isinstance(module, _BatchNorm)
         )
 
@@ -142,10 +142,10 @@ def fold_batchnorm(model: nn.Module, input_shape: Any, *, strict: bool = False) 
 
 def _copy(model: nn.Module, pairs: Mapping[str, str]) -> nn.Module:
     """A copy in which every reference to a folded module, registered or not, leads to the new."""
-    census = Census(model)
-    modules = dict(census.modules.values())
+    module_index = ModuleIndex(model)
+    modules = dict(module_index.modules.values())
     memo: dict[int, Any] = {}
-    with census.at_inference(), torch.no_grad():
+    with module_index.at_inference(), torch.no_grad():
         for norm, layer in pairs.items():
             memo[id(modules[norm])] = nn.Identity()
             memo[id(modules[layer])] = _fuse(modules[layer], modules[norm])
@@ -182,7 +182,7 @@ def _check_pairs(model: nn.Module, input_shape: Any, pairs: Mapping[str, str]) -
     """Run the copy on shapes, and see that it runs what was replaced, where it was."""
     watcher = Watcher(model, _LAYERS)
     with running(watcher, parse_inputs(input_shape)):
-        modules = dict(watcher.census.modules.values())
+        modules = dict(watcher.module_index.modules.values())
         for norm, layer in pairs.items():
             sources = watcher.calls.get(id(modules[norm]), [])
             if [modules[layer]] != [made and made.by for made in sources]:
@@ -199,7 +199,7 @@ def _judge(path: str, norm: nn.Module, watcher: Watcher) -> Fold:
     """Whether a norm folds into the layer that it ran on."""
     calls = watcher.calls.get(id(norm), [])
     made = calls[0] if len(calls) == 1 else None
-    layer = watcher.census.modules[id(made.by)][0] if made else "a layer"
+    layer = watcher.module_index.modules[id(made.by)][0] if made else "a layer"
     reason = (
         _of_norm(norm, len(calls))
         or (_of_layer(layer, norm, made, watcher) if made else _NO_LAYER)
@@ -234,7 +234,7 @@ def _of_class(module: nn.Module, name: str) -> str:
     return ""
 
 
-def _of_layer(path: str, norm: Any, made: Made, watcher: Watcher) -> str:
+def _of_layer(path: str, norm: Any, made: CallResult, watcher: Watcher) -> str:
     """Why the layer before a norm cannot take it in, or ""."""
     layer: Any = made.by
     runs = len(watcher.calls[id(layer)])
@@ -259,12 +259,12 @@ def _of_tensors(path: str, module: nn.Module, watcher: Watcher) -> str:
     own = {id(t) for t in _tensors(module)}
     others = [
         other or "the model"
-        for other, holder in watcher.census.modules.values()
+        for other, holder in watcher.module_index.modules.values()
         if holder is not module and own & {id(t) for t in _tensors(holder)}
     ]
     for key in own:
         readers = watcher.readers.get(key, set()) - {id(module)}
-        others += [watcher.census.modules[reader][0] or "the model" for reader in readers]
+        others += [watcher.module_index.modules[reader][0] or "the model" for reader in readers]
     return f"{others[0]} uses the parameters of {path} as well" if others else ""
 
 

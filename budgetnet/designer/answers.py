@@ -123,10 +123,10 @@ class Designs(Sequence[Design]):
         if self.at_most is None:
             return f"not proven complete: the search of {space} was stopped"
         if self.proven:
-            each = ", each of another skeleton" if len(self) > 1 else ""
+            each = ", each of a different skeleton" if len(self) > 1 else ""
             return f"proven best within the budget, of {space}{each}"
         most = f"{abs(self.at_most):,.12g}"
-        return f"not proven best: the search of {space} was stopped; none goes beyond {most}"
+        return f"not proven best: the search of {space} was stopped; none is better than {most}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format name and version."""

@@ -1,8 +1,8 @@
-"""Bounds on the worth of a network's completions: Lagrangian relaxation of the limits.
+"""Bounds on the value of a network's completions: Lagrangian relaxation of the limits.
 
 Every unit of a limit that a network does not use is credited with the limit's multiplier, which is
 not negative. So a network within the limits gains by it, and the best network without any limits,
-found by one sweep over the graph, bounds the worth of those within them. Any multipliers give a
+found by one sweep over the graph, bounds the value of those within them. Any multipliers give a
 bound; this module looks for low ones (Handler and Zang, "A dual algorithm for the constrained
 shortest path problem", 1980).
 """
@@ -34,12 +34,12 @@ class Path(NamedTuple):
     """A network as its transitions: level and index."""
 
     steps: list[tuple[int, int]]
-    worth: int
+    value: int
     uses: Ints
 
 
 class Bound(NamedTuple):
-    """A bound: multipliers, and what every transition is worth with the best that can follow it."""
+    """A bound: multipliers, and the value of every transition with the best that can follow it."""
 
     value: int
     multipliers: Ints
@@ -47,37 +47,37 @@ class Bound(NamedTuple):
     path: Path
 
 
-def sides(graph: Graph, box: Box) -> list[Limit]:
+def one_sided_limits(graph: Graph, box: Box) -> list[Limit]:
     """The sides of all limits on figures that add up."""
     found = []
     for name, (low, high) in box.items():
         for sign, bound in ((1, high), (-1, low)):
             if name != PEAK and bound is not None:
                 costs = [sign * level.costs[name] for level in graph.levels]
-                least = [-worth for worth in graph.suffixes([-cost for cost in costs])]
+                least = [-value for value in graph.suffixes([-cost for cost in costs])]
                 most = max(1, abs(bound), abs(int(least[0][0])))
                 most = max(most, abs(int(graph.suffixes(costs)[0][0])))
                 found.append(Limit(sign * bound, costs, least, RANGE // most))
     return found
 
 
-def lowest(
-    graph: Graph, worth: list[Ints], limits: Sequence[Limit], seen: Callable[[Path], int]
+def lowest_bounds(
+    graph: Graph, values: list[Ints], limits: Sequence[Limit], seen: Callable[[Path], int]
 ) -> list[Bound]:
     """The lowest bounds found, the lowest first.
 
-    `seen` is told every path on the way, and gives the worth of the best network known.
+    `seen` receives every path on the way, and returns the value of the best network known.
     """
-    return _Relaxation(graph, worth, limits, seen).search()
+    return _Relaxation(graph, values, limits, seen).search()
 
 
 class _Relaxation:
     def __init__(
-        self, graph: Graph, worth: list[Ints], limits: Sequence[Limit], seen: Callable[[Path], int]
+        self, graph: Graph, values: list[Ints], limits: Sequence[Limit], seen: Callable[[Path], int]
     ) -> None:
-        self.graph, self.worth, self.limits, self.seen = graph, worth, limits, seen
+        self.graph, self.values, self.limits, self.seen = graph, values, limits, seen
         self.known: dict[bytes, Bound] = {}
-        self.best_worth = 0
+        self.best_value = 0
 
     def search(self) -> list[Bound]:
         none = np.zeros(len(self.limits), np.int64)
@@ -99,17 +99,17 @@ class _Relaxation:
         """The bound at some multipliers."""
         key = multipliers.tobytes()
         if key not in self.known:
-            worth = list(self.worth)
+            values = list(self.values)
             for multiplier, limit in zip(multipliers, self.limits, strict=True):
                 if multiplier:
-                    worth = [w - multiplier * c for w, c in zip(worth, limit.costs, strict=True)]
-            best = self.graph.suffixes(worth)
-            levels = zip(worth, self.graph.levels, best[1:], strict=True)
+                    values = [w - multiplier * c for w, c in zip(values, limit.costs, strict=True)]
+            best = self.graph.suffixes(values)
+            levels = zip(values, self.graph.levels, best[1:], strict=True)
             ahead = [w + follow[level.target] for w, level, follow in levels]
             credit = sum(int(m) * limit.bound
                          for m, limit in zip(multipliers, self.limits, strict=True))  # fmt: skip
             bound = Bound(int(best[0][0]) + credit, multipliers.copy(), ahead, self._path(ahead))
-            self.best_worth = self.seen(bound.path)
+            self.best_value = self.seen(bound.path)
             self.known[key] = bound
             if len(self.known) > KEPT:  # the others will not be used, and fill memory
                 worst = max(self._whole(), key=lambda one: one[1].value)
@@ -117,22 +117,22 @@ class _Relaxation:
         return self.known[key]
 
     def _whole(self) -> list[tuple[bytes, Bound]]:
-        """The lowest so far, the only ones that still have what lies ahead; the newest last."""
+        """The lowest so far, the only ones that keep their `ahead`; the newest last."""
         return [entry for entry in self.known.items() if entry[1].ahead]
 
     def _path(self, ahead: list[Ints]) -> Path:
-        """The network that the bound is the worth of."""
-        steps, state, worth, uses = [], 0, 0, np.zeros(len(self.limits), np.int64)
+        """The network whose value is the bound."""
+        steps, state, value, uses = [], 0, 0, np.zeros(len(self.limits), np.int64)
         for i, level in enumerate(self.graph.levels):
             low, high = np.searchsorted(level.source, (state, state + 1))
             if low == high:
                 break
             t = int(low + np.argmax(ahead[i][low:high]))
             steps.append((i, t))
-            worth += int(self.worth[i][t])
+            value += int(self.values[i][t])
             uses += np.array([limit.costs[i][t] for limit in self.limits], np.int64)
             state = int(level.target[t])
-        return Path(steps, worth, uses)
+        return Path(steps, value, uses)
 
     def _along(self, now: Ints, r: int) -> Ints:
         """The multipliers with that of limit `r` at its best, the others held.
@@ -147,7 +147,7 @@ class _Relaxation:
             path = self.at(at).path
             others = sum(int(m) * int(u) for j, (m, u) in enumerate(zip(at, path.uses, strict=True))
                          if j != r)  # fmt: skip
-            return path.worth - others, int(path.uses[r])
+            return path.value - others, int(path.uses[r])
 
         limit, found = self.limits[r], now.copy()
         over = line(0)
@@ -178,7 +178,7 @@ class _Relaxation:
                 best = bound.value
             elif step % 3 == 2:
                 reach /= 2
-            aim = max(self.best_worth, best - abs(best) * reach)
+            aim = max(self.best_value, best - abs(best) * reach)
             left = [limit.bound - int(use)
                     for limit, use in zip(self.limits, bound.path.uses, strict=True)]  # fmt: skip
             slope = np.array(left, float) / unit

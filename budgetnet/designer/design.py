@@ -13,11 +13,11 @@ from ..spec.plan import Spec, plan
 from .answers import Design, Designs
 from .graph import COUNTED, FIXED, LARGEST_WIDTH, Box, Graph, Survey, build, caps_of, survey
 from .infeasible import diagnose
-from .limits import box_of, canonical
-from .objectives import parse_goal, parse_goals
+from .limits import box_of, counted_figure
+from .objectives import parse_objective, parse_objectives
 from .pareto import pareto_front
 from .search import Outcome, Problem, Progress, solve, stopped
-from .skeletons import SpaceWalk, count_networks
+from .skeletons import SpaceChains, count_networks
 from .space import SearchSpace
 
 MOST_TOP = 1_000  # networks of different skeletons that are asked for
@@ -77,28 +77,30 @@ def design(
             what = f"{name}={value!r} must be a whole number of at least 1 and at most {most:,}"
             raise ArgumentError(explain(what))
     if time_limit is not None and not _is_time(time_limit):
-        what = f"time_limit={time_limit!r} must be a number of seconds from 0 to {_MOST_SECONDS:,}"
+        what = (
+            f"time_limit={time_limit!r} is not valid; expected seconds from 0 to {_MOST_SECONDS:,}"
+        )
         raise ArgumentError(explain(what, remedy="Leave it out to wait for a proof."))
     if pareto is not None and objective is not None:
-        what = "a Pareto front has no objective beside its figures"
+        what = "objective and pareto cannot be used together"
         numbers = {"objective": repr(objective), "pareto": repr(pareto)}
         raise ArgumentError(explain(what, numbers=numbers, remedy="Leave one of them out."))
     if pareto is not None and top != 1:
-        what = f"a Pareto front is given whole, and top={top} asks for a part of it"
+        what = f"top={top} cannot be used with pareto: a Pareto front is always complete"
         raise ArgumentError(explain(what, remedy="Leave one of them out."))
     wanted = with_limits(budget, limits)
     box = box_of(wanted)
     objective = default_objective(box) if objective is None else objective
-    goals = (parse_goal(objective),) if pareto is None else parse_goals(pareto)
+    objectives = (parse_objective(objective),) if pareto is None else parse_objectives(pareto)
     searches = _Searches(
         shape, num_classes, space or SearchSpace.for_input(shape), time_limit, watch
     )
     covered = searches.count()
     at_most = None
     if pareto is not None:
-        designs, proven = pareto_front(goals, box, searches.best)
+        designs, proven = pareto_front(objectives, box, searches.best)
     else:
-        factor, weights = goals[0].scaled()
+        factor, weights = objectives[0].scaled()
         outcome = searches.run(weights, box, top)
         designs = [searches.plan(spec) for spec in outcome.specs]
         proven = outcome.proven
@@ -110,7 +112,7 @@ def design(
         wanted.enforce(found.account)
     return Designs(
         designs=tuple(designs),
-        goal=", ".join(goal.text for goal in goals),
+        goal=", ".join(each.text for each in objectives),
         budget=wanted,
         proven=proven,
         at_most=at_most,
@@ -121,7 +123,7 @@ def design(
 
 
 def default_objective(box: Box) -> str:
-    """What to maximise where nothing is said, as measured in docs/designing.md.
+    """What to maximise by default, as measured in docs/designing.md.
 
     More MACs at equal parameters make a network more accurate once its field is wide enough, and
     less so before: they are then spent on convolutions that see little.
@@ -160,26 +162,26 @@ class _Searches:
         """The best networks within a box."""
         rest = {name: limit for name, limit in box.items() if name not in FIXED}
         graph = self.graph(box, rest)
-        goal: dict[str, int] = {}
+        objective: dict[str, int] = {}
         for name, weight in weights.items():
-            goal[canonical(name)] = goal.get(canonical(name), 0) + weight
-        outcome = solve(graph, Problem(goal, rest, top), self.watch, self.tick)
+            objective[counted_figure(name)] = objective.get(counted_figure(name), 0) + weight
+        outcome = solve(graph, Problem(objective, rest, top), self.watch, self.tick)
         self.evaluated += outcome.evaluated
         return outcome
 
     def graph(self, box: Box, rest: Box) -> Graph:
         """A graph that holds every network within a box, made on first use.
 
-        One of many transitions is made without those that are too much for the box by themselves.
+        A large one is made without the transitions that exceed the box by themselves.
         """
         known = self.graphs.setdefault(tuple(box.get(name) for name in FIXED), [])
         for surveyed, graph in known:
             if surveyed.covers(rest):
                 return graph
-        walk = SpaceWalk(self.space, self.shape, self.num_classes, box)
-        surveyed = survey(walk, (), self.tick)
+        chains = SpaceChains(self.space, self.shape, self.num_classes, box)
+        surveyed = survey(chains, (), self.tick)
         if surveyed.transitions > _MANY:
-            surveyed = survey(walk, caps_of(rest), self.tick)
+            surveyed = survey(chains, caps_of(rest), self.tick)
             surveyed.check()
             self.graphs.clear()  # two of these might not fit into memory
             known = self.graphs.setdefault(tuple(box.get(name) for name in FIXED), [])
@@ -198,7 +200,7 @@ class _Searches:
         return Design(spec, plan(spec, self.shape))
 
     def watch(self, progress: Progress) -> None:
-        """Stop at the deadline, and tell who asked."""
+        """Stop at the deadline, and report progress to the caller."""
         self.tick()
         if self.outer_watch is not None:
             self.outer_watch(progress)

@@ -40,11 +40,11 @@ MOST_TRANSITIONS = 1 << 23  # of a graph: a search over that many takes some 3 G
 MOST_COUNTED = 1 << 33
 BYTES = 350  # that a search takes for every transition, measured
 FEW = 4096
-NEVER = -(1 << 61)  # worth of what cannot be completed
+NEVER = -(1 << 61)  # value of what cannot be completed
 
 
 class Move(NamedTuple):
-    """A stage that may come next, its width left at 1, and what can be chosen for it."""
+    """A stage that may come next, its width left at 1, and the widths that can be chosen for it."""
 
     stage: Stage
     node: Any  # where it leads: hashable, with the `size` of the map there, () behind the head
@@ -54,7 +54,7 @@ class Move(NamedTuple):
     span: int = 0  # what a window grows by that is not the receptive field: that of the whole map
 
 
-class Walk(Protocol):
+class Chains(Protocol):
     """What the chains of a graph are made of."""
 
     start: Any
@@ -65,7 +65,7 @@ class Walk(Protocol):
 
 
 class Level(NamedTuple):
-    """Transitions from one level of states to the next, sorted by the state that they leave."""
+    """Transitions from one level of states to the next, sorted by their source state."""
 
     source: NDArray[np.int32]
     target: NDArray[np.int32]
@@ -93,9 +93,9 @@ class Graph(NamedTuple):
         """The network of a path, given as stage and width of every transition."""
         return Spec(tuple(with_width(self.stages[i], width) for i, width in path))
 
-    def suffixes(self, worth: list[Ints]) -> list[Ints]:
-        """The most that any completion of a state is worth, given the worth of transitions."""
-        return self._backward(worth, np.add, np.maximum, NEVER)
+    def suffixes(self, values: list[Ints]) -> list[Ints]:
+        """The highest value of any completion of a state, given the values of transitions."""
+        return self._backward(values, np.add, np.maximum, NEVER)
 
     def peaks(self, choose: np.ufunc) -> list[Ints]:
         """The least (`np.minimum`) or most (`np.maximum`) peak of the completions of a state."""
@@ -105,7 +105,7 @@ class Graph(NamedTuple):
     def _backward(
         self, costs: list[Ints], combine: np.ufunc, choose: np.ufunc, never: int
     ) -> list[Ints]:
-        """What completions of a state come to: costs combined along each, and one chosen."""
+        """One figure per state: costs combined along each completion, and one completion chosen."""
         found = [np.where(end, np.int64(0), np.int64(never)) for end in self.ends]
         for i in range(len(self.levels) - 1, -1, -1):
             level = self.levels[i]
@@ -123,20 +123,20 @@ class Graph(NamedTuple):
 
     @property
     def _nothing(self) -> list[Ints]:
-        """A worth of 0 for every transition."""
+        """A value of 0 for every transition."""
         return [np.zeros(len(level.source), np.int64) for level in self.levels]
 
-    def prefixes(self, worth: list[Ints]) -> list[Ints]:
-        """The most that any beginning up to a state is worth."""
+    def prefixes(self, values: list[Ints]) -> list[Ints]:
+        """The highest value of any path from the input to a state."""
         found = [np.full(count, NEVER, np.int64) for count in self.states]
         found[0][:] = 0
         for i, level in enumerate(self.levels):
-            np.maximum.at(found[i + 1], level.target, worth[i] + found[i][level.source])
+            np.maximum.at(found[i + 1], level.target, values[i] + found[i][level.source])
             np.maximum(found[i + 1], NEVER, out=found[i + 1])
         return found
 
     def within(self, box: Box) -> Graph:
-        """Without the transitions on which no network within the limits lies."""
+        """Without the transitions that no network within the limits uses."""
         graph, before = self._bounded(self._nothing, 0), -1
         while before != (before := sum(len(level.source) for level in graph.levels)):
             for name, (low, high) in box.items():
@@ -152,10 +152,10 @@ class Graph(NamedTuple):
         return graph
 
     def tightened(self, box: Box) -> Box:
-        """The same limits at values that a network can have, as far as common divisors tell.
+        """The same limits at values that a network can have, according to common divisors.
 
         All networks of a graph may have, say, MACs that are multiples of 784: then 300,000,000 is
-        as good as 299,999,952, and a search that knows it need not look for what is between.
+        as good as 299,999,952, and the search need not look for anything in between.
         """
         tight = dict(box)
         for name, (low, high) in box.items():
@@ -180,23 +180,23 @@ class Graph(NamedTuple):
             step = gcd(step, int(np.gcd.reduce(excess))) if len(excess) else step
         return step, int(ends[0])
 
-    def _bounded(self, worth: list[Ints], least: int) -> Graph:
-        """Without the transitions through which no path is worth `least`."""
-        ahead, behind = self.suffixes(worth), self.prefixes(worth)
+    def _bounded(self, values: list[Ints], least: int) -> Graph:
+        """Without the transitions through which no path has a value of `least`."""
+        ahead, behind = self.suffixes(values), self.prefixes(values)
         levels = tuple(
-            level.keep(behind[i][level.source] + worth[i] + ahead[i + 1][level.target] >= least)
+            level.keep(behind[i][level.source] + values[i] + ahead[i + 1][level.target] >= least)
             for i, level in enumerate(self.levels)
         )
         return self._replace(levels=levels)
 
 
 def word(stage: Stage) -> str:
-    """The word of a stage, whose width is 1 where it has one."""
+    """The word of a stage, whose width is 1 if it has one."""
     return write((stage,))
 
 
-class Part(NamedTuple):
-    """A node of a walk, and what may follow it."""
+class NodeMoves(NamedTuple):
+    """A node of the chains, and what may follow it."""
 
     node: Any
     widths: tuple[int, ...]
@@ -204,13 +204,13 @@ class Part(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """The nodes of a walk, level by level, and how large their graph is: known before it is made.
+    """The nodes of the chains, level by level, and the size of their graph before it is built.
 
     `caps` are highest values of figures that add up, or of the peak: a stage that costs more by
     itself lies on no network within them, and is left out.
     """
 
-    levels: tuple[tuple[Part, ...], ...]
+    levels: tuple[tuple[NodeMoves, ...], ...]
     outside: int  # bytes of the input, which lives while the network runs
     caps: Caps
     transitions: int
@@ -223,31 +223,29 @@ class Survey(NamedTuple):
                 "at most": f"{MOST_TRANSITIONS:,}",
                 "memory": f"about {self.transitions * BYTES / 1e9:,.1f} GB",
             }
-            remedy = (
-                "Take fewer widths, with a divisor or as a list, fewer kernels, or lower limits."
-            )
+            remedy = "Use fewer widths (a divisor or a list), fewer kernels, or lower limits."
             raise ArgumentError(
                 explain("the search space is too large", numbers=numbers, remedy=remedy)
             )
 
     def covers(self, box: Box) -> bool:
-        """Whether no network within a box is left out."""
+        """Whether it contains every network within a box."""
         highs = dict(caps_of(box))
         return all(highs.get(name, cap + 1) <= cap for name, cap in self.caps)
 
 
 def caps_of(box: Box) -> Caps:
-    """The highest values of a box, as far as one stage can be too much for them."""
+    """The highest values of a box that a single stage can exceed."""
     highs = ((name, box.get(name, (None, None))[1]) for name in COUNTED if name not in FIXED)
     return tuple((name, high) for name, high in highs if high is not None)
 
 
-def survey(walk: Walk, caps: Caps = (), tick: Callable[[], None] = lambda: None) -> Survey:
-    """Follow a walk to its end without a transition being made; `tick` may raise to stop it."""
-    outside = 4 * walk.in_channels * prod(walk.start.size)
-    nodes: dict[Any, tuple[int, ...]] = {walk.start: (walk.in_channels,)}
-    fields = {walk.start: 1}  # the largest receptive field at a node
-    levels: list[tuple[Part, ...]] = []
+def survey(chains: Chains, caps: Caps = (), tick: Callable[[], None] = lambda: None) -> Survey:
+    """Follow the chains to their end without making transitions; `tick` may raise to stop it."""
+    outside = 4 * chains.in_channels * prod(chains.start.size)
+    nodes: dict[Any, tuple[int, ...]] = {chains.start: (chains.in_channels,)}
+    fields = {chains.start: 1}  # the largest receptive field at a node
+    levels: list[tuple[NodeMoves, ...]] = []
     count = 0
     while nodes:
         ahead: dict[Any, tuple[int, ...]] = {}
@@ -255,7 +253,7 @@ def survey(walk: Walk, caps: Caps = (), tick: Callable[[], None] = lambda: None)
         parts = []
         for node, widths in nodes.items():
             tick()
-            moves = tuple(walk.moves(node)) if node.size else ()
+            moves = tuple(chains.moves(node)) if node.size else ()
             for move in moves:
                 ahead.setdefault(move.node, widths if move.widths is None else move.widths)
                 field = fields[node] + move.growth
@@ -265,26 +263,26 @@ def survey(walk: Walk, caps: Caps = (), tick: Callable[[], None] = lambda: None)
                 count += _count(
                     move.stage, widths, move.widths, node.size, around, move.wider, caps
                 )
-            parts.append(Part(node, widths, moves))
+            parts.append(NodeMoves(node, widths, moves))
             if count > MOST_COUNTED:  # nobody needs to know by how much more
                 return Survey((*levels, tuple(parts)), outside, caps, count)
         levels.append(tuple(parts))
         if len(levels) > MOST_LEVELS:
-            what = "the networks have more stages than a search follows"
+            what = "the networks have more stages than a search can follow"
             raise ArgumentError(explain(what, numbers={"at most": MOST_LEVELS}))
         nodes, fields = ahead, seen
     return Survey(tuple(levels), outside, caps, count)
 
 
 def build(
-    walk: Walk | Survey, figures: Iterable[str], tick: Callable[[], None] = lambda: None
+    chains: Chains | Survey, figures: Iterable[str], tick: Callable[[], None] = lambda: None
 ) -> Graph:
-    """The graph of a walk, with the costs that are asked for.
+    """The graph of the chains, with the requested costs.
 
     Raises:
-        ArgumentError: it would be too large, or its costs leave the 64-bit range.
+        ArgumentError: it would be too large, or its costs exceed the 64-bit range.
     """
-    surveyed = walk if isinstance(walk, Survey) else survey(walk, tick=tick)
+    surveyed = chains if isinstance(chains, Survey) else survey(chains, tick=tick)
     surveyed.check()
     names, caps = tuple(figures), surveyed.caps
     first = surveyed.levels[0][0]
@@ -341,7 +339,7 @@ def _count(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
     size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
 ) -> int:  # fmt: skip
-    """How many pairs of widths `_costs` gives, or a few more where groups exclude some."""
+    """How many pairs of widths `_costs` gives, or a few more if groups exclude some."""
     if chosen is None:
         return len(widths)
     low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
@@ -404,7 +402,7 @@ def _made(
 
 
 def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], outside: int) -> None:
-    """Refuse widths whose figures 64 bits do not hold, by plain ints, which hold all.
+    """Refuse widths whose figures exceed 64 bits, computed with plain ints of any size.
 
     No pair costs more than the widest one does.
     """
@@ -412,7 +410,7 @@ def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], out
     first, last = (max(1, width // groups) * groups for width in (first, last))
     costs = _figures(stage, first, last, size, outside)
     if max(first, last) >= LARGEST_WIDTH or max(costs.values()) >= LARGEST:
-        what = "costs of this space leave the 64-bit range"
+        what = "the costs of this space exceed the 64-bit range"
         numbers = {"widest": write((with_width(stage, last),))}
         raise ArgumentError(explain(what, numbers=numbers, remedy="Use smaller widths."))
 

@@ -14,7 +14,7 @@ from .answers import Design
 from .graph import Box
 from .objectives import figure_of
 
-Best = Callable[[dict[str, int], Box], Design | None]
+FindBest = Callable[[dict[str, int], Box], Design | None]
 
 
 class Side(NamedTuple):
@@ -36,7 +36,7 @@ class Side(NamedTuple):
         return self._replace(high=bound) if self.low is None else self._replace(low=bound)
 
     def relaxed_by(self, percent: int) -> Side:
-        """The same side further out by so many percent, or units where it is at 0."""
+        """The same side further out by so many percent, or units if it is at 0."""
         more = -(-self.bound * percent // 100) if self.bound else percent
         return self.at(self.bound + more if self.low is None else max(0, self.bound - more))
 
@@ -100,8 +100,8 @@ class InfeasibleBudget(BudgetnetError, ValueError):
         self.budget, self.conflicts, self.relaxation = budget, conflicts, relaxation
 
 
-def diagnose(budget: Budget, box: Box, best: Best) -> InfeasibleBudget:
-    """Find the conflict in a budget, given what finds the best network within limits."""
+def diagnose(budget: Budget, box: Box, best: FindBest) -> InfeasibleBudget:
+    """Find the conflict in a budget, given a function that finds the best network within limits."""
     sides = [Side(name, low, high) for name, (a, b) in box.items()
              for low, high in ((a, None), (None, b)) if (low, high) != (None, None)]  # fmt: skip
     if best({"params": -1}, {}) is None:
@@ -127,7 +127,7 @@ def as_box(sides: Sequence[Side]) -> Box:
     return box
 
 
-def _conflict(side: Side, sides: Sequence[Side], best: Best) -> Conflict:
+def _conflict(side: Side, sides: Sequence[Side], best: FindBest) -> Conflict:
     others = [other for other in sides if other != side]
     design = best({side.name: 1 if side.high is None else -1}, as_box(others))
     value = None if design is None else figure_of(side.name, design.account)
@@ -136,7 +136,7 @@ def _conflict(side: Side, sides: Sequence[Side], best: Best) -> Conflict:
 
 
 def _relaxation(
-    conflict: Sequence[Side], conflicts: Sequence[Conflict], sides: Sequence[Side], best: Best
+    conflict: Sequence[Side], conflicts: Sequence[Conflict], sides: Sequence[Side], best: FindBest
 ) -> Relaxation:
     alone = [(side, found) for side, found in zip(conflict, conflicts, strict=True) if found.design]
     if alone:
@@ -175,7 +175,7 @@ def _text(conflicts: tuple[Conflict, ...], relaxation: Relaxation | None) -> str
         )
     names = " and ".join(f"{c.name} {c.limit}" for c in conflicts)
     together = "cannot hold together" if len(conflicts) > 1 else "cannot hold"
-    columns = (Column("Limit"), Column("Best with the others", numeric=True), Column("By"))
+    columns = (Column("Limit"), Column("Best with the others", numeric=True), Column("Network"))
     rows = tuple(
         (
             f"{c.name} {c.limit}",

@@ -16,14 +16,14 @@ class Labels:
     """Partial networks on one level, one per entry of every array."""
 
     state: NDArray[np.int32]
-    worth: Ints
+    value: Ints
     uses: Ints  # of every limit, one row each
-    ties: Ints  # figures that decide between equals and are not part of the worth
+    ties: Ints  # figures that decide between equals and are not part of the value
     peak: Ints
     parent: Ints  # the label of the level before that it continues
     via: Ints  # by which transition
     skeleton: Ints  # a number for all that is not a width
-    bound: Ints  # no completion is worth more
+    bound: Ints  # no completion has a higher value
 
     @classmethod
     def start(cls, limits: int, ties: int) -> Labels:
@@ -53,11 +53,11 @@ def join(parts: Sequence[Labels]) -> Labels:
 def undominated(labels: Labels, uses: Sequence[Ints], top: int) -> Ints:
     """Indices of the labels to keep, so that the best `top` completions remain.
 
-    One label dominates another at its state if it is worth at least as much, comes first among
-    equals, and uses no more of anything. Where several networks are wanted, of different skeletons,
-    a label goes if one of its own skeleton dominates it, or `top` of different ones do.
+    One label dominates another at its state if its value is at least as high, it comes first
+    among equals, and uses no more of anything. If several networks of different skeletons are
+    wanted, a label is dropped if one of its own skeleton dominates it, or `top` of different ones.
     """
-    before = np.lexsort((*labels.ties[::-1], -labels.worth))  # the better first
+    before = np.lexsort((*labels.ties[::-1], -labels.value))  # the better first
     state = labels.state.astype(np.int64)
     if top == 1:
         order = before[np.argsort(state[before], kind="stable")]
@@ -81,8 +81,8 @@ def undominated(labels: Labels, uses: Sequence[Ints], top: int) -> Ints:
 def _dominated(group: Ints, uses: Sequence[Ints]) -> NDArray[np.bool_]:
     """Which entries use no less of anything than an earlier one of their group.
 
-    Where there is more than one use, only the earlier entry with the least of each is looked at:
-    what is found is dominated, though not all that is.
+    With more than one use, only the earlier entry with the least of each is compared: every entry
+    found is dominated, but not every dominated entry is found.
     """
     n = len(group)
     first = np.ones(n, bool)  # of its group

@@ -8,7 +8,7 @@ from ..errors import ArgumentError, explain
 from .graph import COUNTED, Box
 
 
-def canonical(name: str) -> str:
+def counted_figure(name: str) -> str:
     """The figure that a search counts: every parameter of a design trains.
 
     Raises:
@@ -16,8 +16,8 @@ def canonical(name: str) -> str:
     """
     name = "params" if name == "trainable_params" else name
     if name not in COUNTED:
-        numbers = {"it counts": ", ".join(COUNTED)}
-        raise ArgumentError(explain(f"design does not count {name}", numbers=numbers))
+        numbers = {"supported": ", ".join(COUNTED)}
+        raise ArgumentError(explain(f"design cannot limit or optimise {name}", numbers=numbers))
     return name
 
 
@@ -32,11 +32,11 @@ def box_of(budget: Budget) -> Box:
         if not isinstance(limit, Range):
             raise ArgumentError(
                 explain(
-                    f"design takes limits on figures, and {limit!r} is none",
-                    remedy="Say it with the search space, and check the result with the Budget.",
+                    f"design accepts only limits on figures; {limit!r} is not one",
+                    remedy="Express it in the search space, and check the result with the Budget.",
                 )
             )
-        name = canonical(limit.name)
+        name = counted_figure(limit.name)
         lows, highs = zip(box.get(name, (None, None)), (limit.low, limit.high), strict=True)
         low = max((v for v in lows if v is not None), default=None)
         high = min((v for v in highs if v is not None), default=None)

@@ -139,9 +139,9 @@ def marginal_costs(
 
 
 def _widened(spec: Spec, i: int, shape: tuple[int, ...]) -> Account | None:
-    """The plan with one more channel (a group of them) in a stage; None where it has none to add.
+    """The plan with one more channel (a group of them) in a stage; None if it has none to add.
 
-    The width of the output is not the network's to choose.
+    The width of the output is fixed by the task.
     """
     stage = spec.stages[i]
     if stage.width is None or i == output_stage(spec):

@@ -1,4 +1,4 @@
-"""The Goal: what a design is to maximise, as exact weights of figures."""
+"""The Objective: what a design is to maximise, as exact weights of figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from ..accounting.account import Account
 from ..budget.figures import FIGURES, full_name
 from ..errors import ArgumentError, did_you_mean, explain
-from .limits import canonical
+from .limits import counted_figure
 
 _POWER = re.compile(r"[eE]([+-]?\d+)")
 _LONGEST = 40  # characters of a weight, and powers of ten
@@ -21,10 +21,10 @@ _USAGE = "Write 'max macs', 'min params', or weights such as 'macs=1,params=-20'
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class Objective:
     """A weighted sum of figures, of which more is better.
 
-    >>> parse_goal({"macs": 1, "params": "-0.5"}).scaled()
+    >>> parse_objective({"macs": 1, "params": "-0.5"}).scaled()
     (2, {'macs': 2, 'params': -1})
     """
 
@@ -37,7 +37,7 @@ class Goal:
         return factor, {name: int(weight * factor) for name, weight in self.weights}
 
     def value(self, account: Account) -> Fraction:
-        """What an account is worth."""
+        """The value of an account."""
         return sum((w * figure_of(name, account) for name, w in self.weights), Fraction())
 
 
@@ -50,43 +50,45 @@ def figure_of(name: str, account: Account) -> int:
     return value
 
 
-def parse_goal(goal: Any) -> Goal:
-    """A Goal from what a user writes: "max macs", "min params", or weights by figure.
+def parse_objective(objective: Any) -> Objective:
+    """An Objective from what a user writes: "max macs", "min params", or weights by figure.
 
-    >>> parse_goal("macs=1,rf=1000") == parse_goal({"macs": 1, "receptive_field": 1000})
+    >>> parse_objective("macs=1,rf=1000") == parse_objective({"macs": 1, "receptive_field": 1000})
     True
 
     Raises:
-        ArgumentError: it names no figure that a search counts, or no weight can be read.
+        ArgumentError: it names no figure that a search counts, or a weight is not valid.
     """
-    if isinstance(goal, Goal):
-        return goal
-    if isinstance(goal, str) and "=" in goal:
-        parts = [part.partition("=")[::2] for part in goal.split(",")]
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, str) and "=" in objective:
+        parts = [part.partition("=")[::2] for part in objective.split(",")]
         names = [_known(name) for name, _ in parts]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ArgumentError(explain(f"the objective names {twice} twice", remedy=_USAGE))
-        goal = dict(zip(names, (weight for _, weight in parts), strict=True))
-    if isinstance(goal, str):
-        way, _, name = goal.strip().partition(" ")
+        objective = dict(zip(names, (weight for _, weight in parts), strict=True))
+    if isinstance(objective, str):
+        way, _, name = objective.strip().partition(" ")
         if way not in ("max", "min"):
-            what = f"objective {goal!r} does not say whether more or less is better"
+            what = f"objective {objective!r} does not say whether more or less is better"
             raise ArgumentError(explain(what, remedy=_USAGE))
         name = _known(name)
-        return Goal(f"{way} {name}", ((name, Fraction(1 if way == "max" else -1)),))
-    if not isinstance(goal, Mapping) or not goal:
-        raise ArgumentError(explain(f"cannot read the objective {goal!r}", remedy=_USAGE))
-    weights = tuple((_known(name), _weight(name, weight)) for name, weight in goal.items())
+        return Objective(f"{way} {name}", ((name, Fraction(1 if way == "max" else -1)),))
+    if not isinstance(objective, Mapping) or not objective:
+        raise ArgumentError(explain(f"{objective!r} is not a valid objective", remedy=_USAGE))
+    weights = tuple((_known(name), _weight(name, weight)) for name, weight in objective.items())
     if len({name for name, _ in weights}) < len(weights):
-        raise ArgumentError(explain(f"the objective {goal!r} names a figure twice", remedy=_USAGE))
+        raise ArgumentError(
+            explain(f"the objective {objective!r} names a figure twice", remedy=_USAGE)
+        )
     text = " ".join(f"{float(weight):+g} {name}" for name, weight in weights)
-    return Goal(f"max {text}", weights)
+    return Objective(f"max {text}", weights)
 
 
-def parse_goals(names: Any) -> tuple[Goal, ...]:
-    """Goals of a Pareto front; a figure by itself goes the way that people want it to go.
+def parse_objectives(names: Any) -> tuple[Objective, ...]:
+    """The objectives of a Pareto front; a figure by itself goes in its better direction.
 
-    >>> [goal.text for goal in parse_goals("params,receptive_field")]
+    >>> [each.text for each in parse_objectives("params,receptive_field")]
     ['min params', 'max receptive_field']
     """
     try:
@@ -95,13 +97,15 @@ def parse_goals(names: Any) -> tuple[Goal, ...]:
     except TypeError:
         what = f"a Pareto front needs two figures or more, got {names!r}"
         raise ArgumentError(explain(what)) from None
-    goals = tuple(parse_goal(_directed(name)) for name in given)
-    for goal in goals:
-        if len(goal.weights) > 1 or abs(goal.weights[0][1]) != 1:
-            raise ArgumentError(explain(f"a Pareto front takes single figures, not {goal.text!r}"))
-    if len(goals) < 2 or len({goal.weights[0][0] for goal in goals}) < len(goals):
+    objectives = tuple(parse_objective(_directed(name)) for name in given)
+    for objective in objectives:
+        if len(objective.weights) > 1 or abs(objective.weights[0][1]) != 1:
+            raise ArgumentError(
+                explain(f"a Pareto front accepts only single figures, not {objective.text!r}")
+            )
+    if len(objectives) < 2 or len({one.weights[0][0] for one in objectives}) < len(objectives):
         raise ArgumentError(explain(f"a Pareto front needs two figures or more, got {names!r}"))
-    return goals
+    return objectives
 
 
 def _directed(name: Any) -> Any:
@@ -118,7 +122,7 @@ def _known(given: Any) -> str:
     if name not in FIGURES:
         remedy = did_you_mean(name, FIGURES)
         raise ArgumentError(explain(f"{name!r} is not a figure of an account", remedy=remedy))
-    canonical(name)
+    counted_figure(name)
     return name
 
 

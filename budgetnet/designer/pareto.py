@@ -8,28 +8,28 @@ from typing import TypeAlias
 from ..errors import SearchStopped
 from .answers import Design
 from .graph import Box
-from .limits import canonical
-from .objectives import Goal, figure_of
+from .limits import counted_figure
+from .objectives import Objective, figure_of
 
 Corner: TypeAlias = tuple[int | None, ...]  # what each cost must stay below; None: anything
 
 
 def pareto_front(
-    goals: Sequence[Goal], box: Box, best: Callable[[dict[str, int], Box], Design | None]
+    objectives: Sequence[Objective], box: Box, best: Callable[[dict[str, int], Box], Design | None]
 ) -> tuple[list[Design], bool]:
-    """Find a network for every point of the Pareto front of several goals.
+    """Find a network for every point of the Pareto front of several objectives.
 
-    The second of both says whether these are all: a search that is stopped ends the front.
+    The second result says whether these are all: a search that is stopped ends the front.
 
     Every search minimises the sum of all costs below a corner: what it finds is on the front, and
     what is left to search lies below the corners without it (Klamroth, Lacour and Vanderpooten
     2015). A front is finite, and the last corners are empty.
     """
-    names = [canonical(goal.weights[0][0]) for goal in goals]
-    signs = [-int(goal.weights[0][1]) for goal in goals]  # of costs: less is better
+    names = [counted_figure(objective.weights[0][0]) for objective in objectives]
+    signs = [-int(objective.weights[0][1]) for objective in objectives]  # of costs: less is better
     weights = {name: -sign for name, sign in zip(names, signs, strict=True)}
     front: list[Design] = []
-    corners: list[Corner] = [(None,) * len(goals)]
+    corners: list[Corner] = [(None,) * len(objectives)]
     while corners:
         corner = corners.pop(0)
         try:
@@ -65,7 +65,7 @@ def _below(corner: Corner, names: Sequence[str], signs: Sequence[int], box: Box)
 
 
 def _without(costs: tuple[int, ...], corners: Sequence[Corner]) -> list[Corner]:
-    """Corners that together hold what these hold, but for the points that `costs` dominates."""
+    """Corners that together hold what these hold, except the points that `costs` dominates."""
     made: list[Corner] = []
     for corner in corners:
         if all(bound is None or cost < bound for cost, bound in zip(costs, corner, strict=True)):

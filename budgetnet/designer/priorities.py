@@ -1,4 +1,4 @@
-"""The worth of a network: the goal and the tie-breaks, folded into one number."""
+"""The value of a network: the objective and the tie-breaks, folded into one number."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import NamedTuple
 from ..errors import ArgumentError, explain
 from .graph import PEAK, Graph, Ints
 
-RANGE = 1 << 58  # of every worth, so that sums of a few stay far from the end of 64 bits
+RANGE = 1 << 58  # of every value, so that sums of a few stay well within 64 bits
 
 
-class Worth(NamedTuple):
-    """The worth of transitions, which adds up along a network.
+class TransitionValues(NamedTuple):
+    """The values of transitions, which add up along a network.
 
-    Networks are ordered by the goal, then by fewer MACs, then by fewer parameters. As many of these
-    as 64 bits hold are in one number; the others are kept apart as `ties`.
+    Networks are ordered by the objective, then by fewer MACs, then by fewer parameters. As
+    many of these as fit into 64 bits are in one number; the others are kept apart as `ties`.
     """
 
     added: list[Ints]  # of every level
-    peak_weight: int  # what one byte of the peak is worth, which does not add up
-    scale: int  # how often the goal is in it
+    peak_weight: int  # the value of one byte of the peak, which does not add up
+    scale: int  # by which the objective is multiplied in it
     ties: tuple[str, ...]
 
-    def goal_at_most(self, worth: int) -> int:
-        """The largest goal of a network that is worth no more than this."""
-        return -(-worth // self.scale)  # the ties take away less than a goal of one is worth
+    def objective_at_most(self, value: int) -> int:
+        """The largest objective of a network whose value is at most this."""
+        return -(-value // self.scale)  # the ties subtract less than one unit of the objective
 
 
-def weigh(graph: Graph, goal: Mapping[str, int]) -> Worth:
-    """The worth of every transition of a graph.
+def transition_values(graph: Graph, objective: Mapping[str, int]) -> TransitionValues:
+    """The value of every transition of a graph.
 
     Raises:
-        ArgumentError: the weights of the goal leave the 64-bit range.
+        ArgumentError: the weights of the objective exceed the 64-bit range.
     """
-    largest = sum(abs(weight) * _most(graph, name) for name, weight in goal.items())
+    largest = sum(abs(weight) * _most(graph, name) for name, weight in objective.items())
     if largest >= RANGE:
         what = "the weights of the objective are too fine to be exact in 64 bits"
         raise ArgumentError(explain(what, remedy="Round them to fewer digits."))
     added = [0 * level.costs["macs"] for level in graph.levels]
-    for name in goal.keys() - {PEAK}:
+    for name in objective.keys() - {PEAK}:
         for i, level in enumerate(graph.levels):
-            added[i] = added[i] + goal[name] * level.costs[name]
-    peak_weight, scale = goal.get(PEAK, 0), 1
-    ties = [name for name in ("macs", "params") if set(goal) != {name}]
+            added[i] = added[i] + objective[name] * level.costs[name]
+    peak_weight, scale = objective.get(PEAK, 0), 1
+    ties = [name for name in ("macs", "params") if set(objective) != {name}]
     while ties:
         span = _most(graph, ties[0]) + 1
         if largest * span + span >= RANGE:
@@ -51,9 +51,11 @@ def weigh(graph: Graph, goal: Mapping[str, int]) -> Worth:
         name = ties.pop(0)
         added = [a * span - level.costs[name] for a, level in zip(added, graph.levels, strict=True)]
         peak_weight, scale, largest = peak_weight * span, scale * span, largest * span + span
-    # Multipliers are whole numbers, so a larger worth lets them be finer.
+    # Multipliers are whole numbers, so larger values let them be finer.
     fine = 1 << max(0, min(20, RANGE.bit_length() - 1 - largest.bit_length()))
-    return Worth([a * fine for a in added], peak_weight * fine, scale * fine, tuple(ties))
+    return TransitionValues(
+        [a * fine for a in added], peak_weight * fine, scale * fine, tuple(ties)
+    )
 
 
 def _most(graph: Graph, name: str) -> int:

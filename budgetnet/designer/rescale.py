@@ -17,10 +17,10 @@ from ..trace.account import spec_of
 from .answers import Design
 from .graph import COUNTED, FIXED, Box, build, caps_of, survey
 from .infeasible import diagnose
-from .limits import box_of, canonical
+from .limits import box_of, counted_figure
 from .objectives import figure_of
 from .search import Problem, solve, stopped
-from .skeletons import ChainWalk
+from .skeletons import ChainWidths
 
 MOST_WIDTH = 100_000  # of all stages together
 _WIDEST = 4  # times the given width: further than that nobody would call it the same network
@@ -62,14 +62,14 @@ def rescale(
     shape = account.input_shape
     wanted = with_limits(budget, limits)
     box = _sized(wanted, account)
-    goal = next((name for name, (_, high) in box.items() if high is not None), None)
-    if goal is None:
+    objective = next((name for name, (_, high) in box.items() if high is not None), None)
+    if objective is None:
         what = "there is nothing to fill: the budget has no upper limit that depends on widths"
         raise ArgumentError(explain(what, remedy="Limit params, macs or bytes."))
     free = _free_widths(spec)
     if sum(free.values()) > MOST_WIDTH:
-        what = "the widths are more than can be rescaled at once"
-        numbers = {"in all": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
+        what = "the widths are too large to be rescaled at once"
+        numbers = {"sum of widths": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
         raise ArgumentError(explain(what, numbers=numbers, remedy="Use narrower stages."))
     middle = _scaled(spec, free, shape, box)
     reach = Fraction(1, 8)
@@ -78,7 +78,7 @@ def rescale(
             _near(middle[i], free[i], reach, divisor) if i in free else _own(stage)
             for i, stage in enumerate(spec.stages)
         )
-        found = _best(spec, shape, widths, {goal: 1}, box)
+        found = _best(spec, shape, widths, {objective: 1}, box)
         if found is not None:
             return found
         reach *= 2
@@ -88,11 +88,11 @@ def rescale(
         else _own(stage)
         for i, stage in enumerate(spec.stages)
     )
-    raise diagnose(wanted, box, lambda goal, box: _best(spec, shape, whole, goal, box))
+    raise diagnose(wanted, box, lambda objective, box: _best(spec, shape, whole, objective, box))
 
 
 def _sized(budget: Budget, account: Account) -> Box:
-    """The limits on what widths change; those on the rest must hold already."""
+    """The limits on figures that depend on widths; those on the rest must hold already."""
     box = dict(box_of(budget))
     for name in FIXED:
         box.pop(name, None)
@@ -100,7 +100,7 @@ def _sized(budget: Budget, account: Account) -> Box:
         if finding.figure in FIXED and not finding.ok:
             raise ArgumentError(
                 explain(
-                    f"no width changes the {FIGURES[finding.figure].label}",
+                    f"the {FIGURES[finding.figure].label} does not depend on widths",
                     numbers={"got": finding.measured_text, "limit": finding.limit},
                     remedy="Change kernels, strides or the number of layers, or use design.",
                 )
@@ -119,7 +119,7 @@ def _free_widths(spec: Spec) -> dict[int, int]:
 
 
 def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) -> dict[int, int]:
-    """The widths at the largest common factor with which no upper limit is passed."""
+    """The widths at the largest common factor that exceeds no upper limit."""
 
     def widths(factor: Fraction) -> dict[int, int]:
         return {i: max(1, int(factor * width)) for i, width in free.items()}
@@ -154,7 +154,7 @@ def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) 
 
 
 def _own(stage: Stage) -> tuple[int, ...] | None:
-    """The width of the output, which stays; None where a stage has none of its own."""
+    """The width of the output, which stays; None if a stage has none of its own."""
     return None if stage.width is None else (stage.width,)
 
 
@@ -169,13 +169,13 @@ def _best(
     spec: Spec,
     shape: tuple[int, ...],
     widths: Sequence[tuple[int, ...] | None],
-    goal: dict[str, int],
+    objective: dict[str, int],
     box: Box,
 ) -> Design | None:
-    surveyed = survey(ChainWalk(spec, shape, tuple(widths)), caps_of(box))
+    surveyed = survey(ChainWidths(spec, shape, tuple(widths)), caps_of(box))
     graph = build(surveyed, COUNTED)
-    goal = {canonical(name): weight for name, weight in goal.items()}
-    outcome = solve(graph, Problem(goal, box))
+    objective = {counted_figure(name): weight for name, weight in objective.items()}
+    outcome = solve(graph, Problem(objective, box))
     if not outcome.proven:
         raise stopped()
     return Design(outcome.specs[0], plan(outcome.specs[0], shape)) if outcome.specs else None

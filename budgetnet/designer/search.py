@@ -2,7 +2,7 @@
 
 This is a label-setting search for a longest path with resource constraints. A label is a partial
 network. It is dropped only for one of three reasons, each of which proves that it is not needed: no
-completion is within the limits; no completion is worth more than the networks already found; or
+completion is within the limits; no completion is better than the networks already found; or
 other labels at its state are at least as good in every respect. All arithmetic is in 64-bit
 integers, whose range is asserted. The search runs with few labels at a time, then with more,
 until nothing that was set aside can be better than what was found.
@@ -17,12 +17,12 @@ import numpy as np
 
 from ..errors import SearchStopped, explain
 from ..spec.plan import Spec
-from .bounds import Bound, Path, lowest, sides
+from .bounds import Bound, Path, lowest_bounds, one_sided_limits
 from .graph import NEVER, PEAK, Box, Graph, Ints
 from .labels import Labels, join, undominated
-from .priorities import weigh
+from .priorities import transition_values
 
-ROOM = (1_000, 8_000, 64_000, 256_000)  # labels that are gone on with at a time
+ROOM = (1_000, 8_000, 64_000, 256_000)  # labels that are continued at a time
 CHUNK = 1 << 21  # candidates that are made at a time
 MOST_LABELS = 1 << 23  # that are held at a time, some 100 bytes each
 CROWD = 1 << 22  # candidates after which those are dropped that others make superfluous
@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     Several networks differ in more than their widths: each is the best of its skeleton.
     """
 
-    goal: Mapping[str, int]
+    objective: Mapping[str, int]
     box: Box
     top: int = 1
 
@@ -58,15 +58,15 @@ class Outcome(NamedTuple):
 
     specs: tuple[Spec, ...]
     proven: bool  # whether none of the others is better
-    at_most: int | None  # no network's goal is above this; None where there is no network
+    at_most: int | None  # no network's objective is above this; None if there is no network
     evaluated: int  # labels that were looked at
 
 
 class Found(NamedTuple):
-    """A network with what it is ordered by."""
+    """A network with the key that orders it."""
 
     key: tuple[int, ...]
-    worth: int
+    value: int
     skeleton: tuple[int, ...]
     spec: Spec
 
@@ -80,8 +80,8 @@ def solve(
     """Find the best networks of a graph, or prove that there is none.
 
     `KeyboardInterrupt` and `TimeoutError`, raised by `watch` or anywhere else, end the search: what
-    was found by then is the outcome, not proven. Where nothing was, they are raised again. `tick`
-    is called more often than `watch`, and may raise the same.
+    was found by then is the outcome, not proven. If nothing was found, they are raised again.
+    `tick` is called more often than `watch`, and may raise the same.
     """
     box = {name: (_clamped(low), _clamped(high)) for name, (low, high) in problem.box.items()}
     graph = graph.within(box)
@@ -98,13 +98,13 @@ def solve(
 
 
 def _clamped(bound: int | None) -> int | None:
-    """A limit as 64 bits hold it: no figure of a graph comes near to their end."""
+    """A limit that fits into 64 bits; no figure of a graph comes near their end."""
     return bound if bound is None else min(max(bound, -(1 << 62)), 1 << 62)
 
 
 def stopped() -> SearchStopped:
     """The error of a search that ended without an answer."""
-    what = "the search was stopped before it found a network, or a proof that there is none"
+    what = "the search was stopped before it found a network, or proved that there is none"
     return SearchStopped(explain(what, remedy="Give it more time, or a smaller space."))
 
 
@@ -118,11 +118,11 @@ class _Search:
     ) -> None:
         self.graph, self.problem, self.watch, self.tick = graph, problem, watch, tick
         self.held = 0  # labels, of all levels
-        self.worth = weigh(graph, problem.goal)
-        self.limits = sides(graph, problem.box)
+        self.values = transition_values(graph, problem.objective)
+        self.limits = one_sided_limits(graph, problem.box)
         self.bounds: list[Bound] = []
         self.least_peak = problem.box.get(PEAK, (None, None))[0]
-        self.needs_peak = self.least_peak is not None or PEAK in problem.goal
+        self.needs_peak = self.least_peak is not None or PEAK in problem.objective
         if self.needs_peak:
             self.low_peaks, self.high_peaks = graph.peaks(np.minimum), graph.peaks(np.maximum)
         self.starts = [
@@ -131,32 +131,32 @@ class _Search:
         ]
         self.best: list[Found] = []
         self.evaluated = 0
-        self.ceiling = self._ceiling(int(graph.suffixes(self.worth.added)[0][0]))
+        self.ceiling = self._ceiling(int(graph.suffixes(self.values.added)[0][0]))
         self.set_aside = NEVER  # the highest bound of labels that this run set aside
 
     # ------------------------------------------------------------------ what is known
 
     def _ceiling(self, bound: int) -> int:
-        """What no network that is not among the best is worth more than."""
-        if not self.worth.peak_weight:
+        """The highest value that a network outside the best can have."""
+        if not self.values.peak_weight:
             return bound
-        peaks = self.high_peaks if self.worth.peak_weight > 0 else self.low_peaks
-        return bound + self.worth.peak_weight * int(peaks[0][0])
+        peaks = self.high_peaks if self.values.peak_weight > 0 else self.low_peaks
+        return bound + self.values.peak_weight * int(peaks[0][0])
 
     @property
     def threshold(self) -> int:
-        """What a network must be worth more than to be wanted."""
+        """The value that a network must exceed to be wanted."""
         if len(self.best) < self.problem.top:
             return NEVER
-        return self.best[-1].worth - bool(self.worth.ties)  # an equal may still win a tie
+        return self.best[-1].value - bool(self.values.ties)  # an equal may still win a tie
 
     @property
     def outcome(self) -> Outcome:
-        top = max(self.ceiling, self.best[0].worth if self.best else NEVER)
+        top = max(self.ceiling, self.best[0].value if self.best else NEVER)
         return Outcome(
             tuple(found.spec for found in self.best),
             self.ceiling <= self.threshold,
-            self.worth.goal_at_most(top) if self.best else None,
+            self.values.objective_at_most(top) if self.best else None,
             self.evaluated,
         )
 
@@ -167,7 +167,7 @@ class _Search:
 
     def run(self) -> None:
         """Search until the answer is proven."""
-        self.bounds = lowest(self.graph, self.worth.added, self.limits, self._see)
+        self.bounds = lowest_bounds(self.graph, self.values.added, self.limits, self._see)
         self.ceiling = min(self.ceiling, self._ceiling(self.bounds[0].value))
         if self.ceiling <= self.threshold:
             return
@@ -180,11 +180,11 @@ class _Search:
     def _sweep(self, room: int, whole: bool) -> None:
         """One pass from the input to complete networks.
 
-        Of more labels than there is room for, the most promising are gone on with, or in the
-        `whole` pass all of them in turns.
+        If there are more labels than `room`, only the most promising are continued; the `whole`
+        pass continues all of them in turns.
         """
         self.set_aside = NEVER
-        start = Labels.start(len(self.limits), len(self.worth.ties))
+        start = Labels.start(len(self.limits), len(self.values.ties))
         self._go_on(0, start, [], room, whole)
         self.ceiling = min(self.ceiling, max(self.set_aside, self.threshold))
         self._tell(room, 1.0)
@@ -214,8 +214,8 @@ class _Search:
         """Count the labels that are held, and stop before they fill memory."""
         self.held += more
         if self.held > MOST_LABELS:
-            what = f"the search has more than {MOST_LABELS:,} beginnings of networks open at once"
-            remedy = "Take a smaller space, or limits that leave fewer of them."
+            what = f"the search has more than {MOST_LABELS:,} partial networks open at once"
+            remedy = "Use a smaller space or stricter limits."
             raise SearchStopped(explain(what, remedy=remedy))
 
     # ------------------------------------------------------------------ labels
@@ -254,10 +254,10 @@ class _Search:
         return found.take(undominated(found, self._compared(found), self.problem.top))
 
     def _base(self, labels: Labels, bound: Bound) -> Ints:
-        """What labels contribute to a bound: their worth, and the credit for what they left."""
+        """What labels contribute to a bound: their value, and the credit for what they left."""
         credit = sum(int(m) * limit.bound
                      for m, limit in zip(bound.multipliers, self.limits, strict=True))  # fmt: skip
-        return labels.worth - bound.multipliers @ labels.uses + credit
+        return labels.value - bound.multipliers @ labels.uses + credit
 
     def _candidates(
         self, i: int, labels: Labels, rows: Ints, via: Ints, bases: list[Ints]
@@ -267,8 +267,8 @@ class _Search:
         bound = np.full(len(rows), -NEVER, np.int64)
         for base, relaxed in zip(bases, self.bounds, strict=True):
             more = base[rows] + relaxed.ahead[i][via]
-            if self.worth.peak_weight:
-                more += self._peak_worth(i, labels, rows, via)
+            if self.values.peak_weight:
+                more += self._peak_value(i, labels, rows, via)
             bound = np.minimum(bound, more)
             keep = bound > self.threshold
             rows, via, bound = rows[keep], via[keep], bound[keep]
@@ -285,25 +285,25 @@ class _Search:
         uses, ties = labels.uses[:, rows], labels.ties[:, rows]
         for j, limit in enumerate(self.limits):
             uses[j] += limit.costs[i][via]
-        for j, name in enumerate(self.worth.ties):
+        for j, name in enumerate(self.values.ties):
             ties[j] += level.costs[name][via]
         skeleton = labels.skeleton[rows] * len(self.graph.stages) + level.stage[via]
-        worth = labels.worth[rows] + self.worth.added[i][via]
-        return Labels(level.target[via], worth, uses, ties, peak, rows, via, skeleton, bound)
+        value = labels.value[rows] + self.values.added[i][via]
+        return Labels(level.target[via], value, uses, ties, peak, rows, via, skeleton, bound)
 
-    def _peak_worth(self, i: int, labels: Labels, rows: Ints, via: Ints) -> Ints:
-        """The most that the peak of a completed network can add to its worth."""
+    def _peak_value(self, i: int, labels: Labels, rows: Ints, via: Ints) -> Ints:
+        """The most that the peak of a completed network can add to its value."""
         level = self.graph.levels[i]
-        ahead = (self.high_peaks if self.worth.peak_weight > 0 else self.low_peaks)[i + 1]
+        ahead = (self.high_peaks if self.values.peak_weight > 0 else self.low_peaks)[i + 1]
         peak = np.maximum(labels.peak[rows], level.costs[PEAK][via])
-        return np.maximum(peak, ahead[level.target[via]]) * self.worth.peak_weight
+        return np.maximum(peak, ahead[level.target[via]]) * self.values.peak_weight
 
     def _compared(self, labels: Labels) -> list[Ints]:
-        """What less is better of, beside the worth that adds up."""
+        """Amounts of which less is better, beside the value that adds up."""
         rows = list(labels.uses)
-        if self.worth.peak_weight < 0:
+        if self.values.peak_weight < 0:
             rows.append(labels.peak)
-        if self.worth.peak_weight > 0 or self.least_peak is not None:
+        if self.values.peak_weight > 0 or self.least_peak is not None:
             rows.append(-labels.peak)
         return rows
 
@@ -311,17 +311,17 @@ class _Search:
 
     def _collect(self, i: int, labels: Labels, history: list[tuple[Ints, Ints]]) -> None:
         """Keep the complete networks that are wanted."""
-        worth = labels.worth + self.worth.peak_weight * labels.peak
+        value = labels.value + self.values.peak_weight * labels.peak
         ended = np.flatnonzero(self.graph.ends[i + 1][labels.state])
-        for k in ended[np.argsort(-worth[ended], kind="stable")]:
-            if worth[k] <= self.threshold:
+        for k in ended[np.argsort(-value[ended], kind="stable")]:
+            if value[k] <= self.threshold:
                 break
             steps, at = [], int(k)
             for j in range(i, -1, -1):
                 parents, vias = history[j]
                 steps.append((j, int(vias[at])))
                 at = int(parents[at])
-            self._keep(int(worth[k]), steps[::-1])
+            self._keep(int(value[k]), steps[::-1])
 
     def _see(self, path: Path) -> int:
         """Keep a network met on the way to the bounds, if it is within the limits."""
@@ -331,16 +331,16 @@ class _Search:
         if self.needs_peak:
             peak = max(int(self.graph.levels[i].costs[PEAK][t]) for i, t in path.steps)
         if within and peak >= (self.least_peak or 0):
-            self._keep(path.worth + self.worth.peak_weight * peak, path.steps)
-        return self.best[0].worth if self.best else NEVER
+            self._keep(path.value + self.values.peak_weight * peak, path.steps)
+        return self.best[0].value if self.best else NEVER
 
-    def _keep(self, worth: int, path: list[tuple[int, int]]) -> None:
-        """Put a network within the limits among the best, where it is one of them."""
+    def _keep(self, value: int, path: list[tuple[int, int]]) -> None:
+        """Add a network within the limits to the best, if it is one of them."""
         levels = self.graph.levels
         steps = [(int(levels[i].stage[t]), int(levels[i].width[t])) for i, t in path]
-        ties = [sum(int(levels[i].costs[name][t]) for i, t in path) for name in self.worth.ties]
+        ties = [sum(int(levels[i].costs[name][t]) for i, t in path) for name in self.values.ties]
         skeleton = tuple(stage for stage, _ in steps) if self.problem.top > 1 else ()
-        new = Found((-worth, *ties), worth, skeleton, self.graph.spec(steps))
+        new = Found((-value, *ties), value, skeleton, self.graph.spec(steps))
         rivals = [found for found in self.best if found.skeleton == skeleton]
         if not any(found.key <= new.key for found in rivals):
             kept = [found for found in self.best if found.skeleton != skeleton]
@@ -348,7 +348,7 @@ class _Search:
 
 
 def _by_promise(bound: Ints, room: int) -> Ints:
-    """Labels in the order of their bounds, but for half of the first turn.
+    """Labels in the order of their bounds, except for half of the first turn.
 
     That half lies at even distances among the rest: the best by their bounds are all alike, and
     none of them may fill a limit to the last unit.

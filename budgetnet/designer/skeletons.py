@@ -1,4 +1,4 @@
-"""Walks: the chains of a search space, or the widths of one given chain, for building a graph."""
+"""The chains of a search space, or the widths of one given chain, for building a graph."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class End(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A place, and as much of depth and receptive field as limits on them ask for."""
+    """A place in a chain, and as much of depth and receptive field as their limits require."""
 
     place: Place
     depth: int = 0
@@ -39,11 +39,11 @@ class Link(NamedTuple):
     size: tuple[int, ...]
 
 
-class SpaceWalk:
+class SpaceChains:
     """All chains of a search space whose depth and receptive field are within limits.
 
-    Both depend on nothing but kinds, kernels and strides, so whole skeletons fall here, before any
-    width is looked at.
+    Both depend on nothing but kinds, kernels and strides, so whole skeletons are excluded
+    here, before any width is tried.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ def count_networks(
 ) -> int:
     """Count the networks of a space, including every combination of widths.
 
-    `tick` is called again and again, and may raise to stop the count.
+    `tick` is called repeatedly, and may raise to stop the count.
 
     >>> space = SearchSpace(widths=(4, 8), convs=2, downsamples=0, paddings="valid")
     >>> count_networks(space, (1, 28, 28), 10)  # 4-4, 4-8, 8-8: widths never shrink
@@ -105,13 +105,13 @@ def count_networks(
     return completions(start)[0]
 
 
-class ChainWalk:
+class ChainWidths:
     """One chain of stages, some of which have several widths to choose from."""
 
     def __init__(
         self, spec: Spec, input_shape: tuple[int, ...], widths: tuple[tuple[int, ...] | None, ...]
     ) -> None:
-        """`widths` are those of every stage, of one alone too; None where it has none."""
+        """`widths` are those of every stage, even if it has only one; None if it has none."""
         self.stages = spec.stages
         self.in_channels, self.start = input_shape[0], Link(0, input_shape[1:])
         self.widths = widths
@@ -129,7 +129,7 @@ class ChainWalk:
 
 
 def _tracked(value: int, limits: tuple[int | None, int | None], untracked: int = 0) -> int | None:
-    """The value as far as its limits tell values apart; None above the highest."""
+    """The value as far as its limits distinguish values; None above the highest."""
     low, high = limits
     if high is not None:
         return value if value <= high else None

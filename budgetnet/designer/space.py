@@ -24,7 +24,7 @@ _CHOICES = {
 
 
 class Place(NamedTuple):
-    """Where a chain has got to, as far as it decides what may follow."""
+    """The state of a chain that decides which stages may follow."""
 
     size: Pair
     padding: str = ""  # open until the first kernel above 1
@@ -96,15 +96,15 @@ class SearchSpace:
         put = object.__setattr__
         divisors = _counts("divisor", self.divisor)
         if len(divisors) > 1:
-            raise _meaningless("divisor", self.divisor, "write one number")
+            raise _invalid("divisor", self.divisor, "write one number")
         put(self, "divisor", divisors[0])
         for name in ("transitions", "monotone", "uniform"):
             if type(getattr(self, name)) is not bool:
-                raise _meaningless(name, getattr(self, name), "write True or False")
+                raise _invalid(name, getattr(self, name), "write True or False")
         widths = sorted(set(_counts("widths", self.widths)))
         kept = tuple(width for width in widths if width % self.divisor == 0)
         if not kept:
-            raise _meaningless("widths", self.widths, f"none is a multiple of {self.divisor}")
+            raise _invalid("widths", self.widths, f"none is a multiple of {self.divisor}")
         put(self, "widths", kept)
         put(self, "kernels", tuple(sorted(set(_counts("kernels", self.kernels)))))
         if self.positions != ():
@@ -113,15 +113,15 @@ class SearchSpace:
             given = getattr(self, name)
             names = (given,) if isinstance(given, str) else _listed(name, given)
             if not names or any(one not in known for one in names):
-                raise _meaningless(name, given, f"known are {', '.join(known)}")
+                raise _invalid(name, given, f"expected some of {', '.join(known)}")
             put(self, name, tuple(name for name in known if name in names))
         if "same" in self.paddings and any(k % 2 == 0 for k in self.kernels):
-            raise _meaningless("kernels", self.kernels, "same padding needs odd ones")
+            raise _invalid("kernels", self.kernels, "same padding needs odd kernels")
         for name, least in (("convs", 1), ("stage_convs", 0), ("downsamples", 0)):
             pair = _counts(name, getattr(self, name), least)
             low, high = pair if len(pair) == 2 else (pair[0], pair[-1])
             if len(pair) > 2 or low > high:
-                raise _meaningless(name, pair, "write one number, or the least and the most")
+                raise _invalid(name, pair, "write one number, or the minimum and the maximum")
             put(self, name, (low, high))
 
     @classmethod
@@ -192,28 +192,28 @@ class SearchSpace:
 def _counts(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
     values = (value,) if isinstance(value, int) else _listed(name, value)
     if not values or any(type(v) is not int or v < least for v in values):
-        raise _meaningless(name, value, f"write whole numbers of at least {least}")
+        raise _invalid(name, value, f"write whole numbers of at least {least}")
     most = MOST.get(name, _LARGEST)
     if max(values) > most:
-        raise _meaningless(name, value, f"the largest may be {most:,}")
+        raise _invalid(name, value, f"the largest may be {most:,}")
     return values
 
 
 def _listed(name: str, value: Any) -> tuple[Any, ...]:
-    """What can be listed, however long it claims to be."""
+    """The values of a list, of limited length."""
     try:
         values = tuple(islice(value, MOST_VALUES + 1))
     except TypeError:
-        raise _meaningless(name, value, "write one value, or several") from None
+        raise _invalid(name, value, "write one value, or several") from None
     if len(values) > MOST_VALUES:
         remedy = f"a list may have {MOST_VALUES:,} values; take some of them, with a step"
-        raise _meaningless(name, value, remedy)
+        raise _invalid(name, value, remedy)
     return values
 
 
-def _meaningless(name: str, value: Any, remedy: str) -> ArgumentError:
+def _invalid(name: str, value: Any, remedy: str) -> ArgumentError:
     text = repr(value)
     shown = text if len(text) <= 80 else f"{text[:60]}..."
     return ArgumentError(
-        explain(f"{name}={shown} does not describe a search space", numbers={"reason:": remedy})
+        explain(f"{name}={shown} is not valid for a search space", numbers={"reason:": remedy})
     )

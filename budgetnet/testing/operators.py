@@ -25,7 +25,7 @@ from torch.utils.flop_counter import flop_registry
 from ..accounting.receptive_field import ReceptiveField
 from ..accounting.window import Window
 from ..errors import BudgetnetError, ForwardError
-from ..trace.modules import Census
+from ..trace.modules import ModuleIndex
 from ..trace.rules import Activation
 from ..trace.rules.core import NOTHING
 from ..trace.rules.readings import CHANNEL, Reading
@@ -315,7 +315,7 @@ class _Operator(nn.Module):
 
 
 class _Run:
-    """A call with some tensors tracked; its slots keep copies of it from copying what is in it."""
+    """A call with some tensors tracked; its slots keep the tracer from copying what is in it."""
 
     __slots__ = ("beside", "call", "layout", "leaves", "place", "tracer")
     tracer: Tracer
@@ -353,7 +353,7 @@ def trace_operator(call: Call, place: int, layout: str) -> Predicted:
     x: Tensor = call.leaves[place]
     run = _Run(call, place, layout)
     model = _Operator(run)
-    tracer = Tracer(model, Census(model), strict=True, shortcuts=False)
+    tracer = Tracer(model, ModuleIndex(model), strict=True, shortcuts=False)
     if x.is_floating_point():
         tracer.dtype = x.dtype
     run.tracer = tracer

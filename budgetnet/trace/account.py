@@ -1,4 +1,4 @@
-"""`account`: the account of whatever stands for a network. torch is imported for modules alone."""
+"""`account`: the account of any network. torch is imported only for modules."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def account(
 
     Args:
         model: any `nn.Module`, on any device, the meta device included. A `Spec`, its text form and
-            the name of a reference network are planned; an `Account`, and whatever holds one, such
-            as a `Design`, is answered with it.
+            the name of a reference network are planned; an `Account`, and any value that holds one,
+            such as a `Design`, returns it.
         input_shape: `(C, H, W)` without the batch, `(C, L)` or `(C, D, H, W)`, or text such as
             "3x224x224"; for several inputs a tuple of shapes. An example tensor, batch included,
             stands for one input of its shape and type. Reference networks and accounts know theirs.
         inputs: in place of `input_shape`, an example of what `forward` takes, batch included: a
             tensor, a tuple of arguments, or a dict of keyword arguments. The shapes and types of
             its tensors count, and the values of integers and booleans beside the input `wrt`, such
-            as a mask, where `forward` decides by them; anything else is passed on as it is. The
+            as a mask, if `forward` decides by them; anything else is passed on as it is. The
             figures are those of the whole batch. Integer tensors `(N, L)`, such as token ids, have
             positions along `L`.
         name: title of the account; the class name or the text of the spec by default.
@@ -91,7 +91,7 @@ def account(
 
 
 def spec_of(model: Any, input_shape: Any = None) -> tuple[Spec, Account]:
-    """The spec that a network is made of, and its plan; raises `SpecError` where there is none."""
+    """The spec that a network is made of, and its plan; raises `SpecError` if there is none."""
     found = account(model, input_shape)
     if isinstance(model, Spec):
         return model, found
@@ -99,7 +99,7 @@ def spec_of(model: Any, input_shape: Any = None) -> tuple[Spec, Account]:
     if chain is None:
         raise SpecError(
             explain(
-                f"{found.name} is not a chain that a spec describes",
+                f"{found.name} is not a chain of stages, so it has no spec",
                 remedy='Pass a Spec, or its text such as "c16 p gap10".',
             )
         )
@@ -107,13 +107,13 @@ def spec_of(model: Any, input_shape: Any = None) -> tuple[Spec, Account]:
 
 
 def is_module(value: Any) -> TypeGuard[nn.Module]:
-    """Whether a value is an `nn.Module`; where torch has not been imported, nothing is."""
+    """Whether a value is an `nn.Module`; never true before torch is imported."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def check_module(value: Any, use: str) -> nn.Module:
-    """Return a module as it is, or raise `ArgumentError` that says how to come by one."""
+    """Return a module as it is, or raise an `ArgumentError` that says how to get one."""
     if is_module(value):
         return value
     known = value if isinstance(value, Account) else getattr(value, "account", None)
@@ -133,12 +133,12 @@ def _of_its_input(known: Account, shape: Any) -> Account:
     if shape is not None:
         from .run import parse_inputs
 
-        told = parse_inputs(shape).told
-        if told != known.input_shape:
+        asked = parse_inputs(shape).shapes
+        if asked != known.input_shape:
             raise ArgumentError(
                 explain(
-                    f"the account of {known.name} is for an input of another shape",
-                    numbers={"it has": known.input_text, "asked for": shape_text(told)},
+                    f"the account of {known.name} is for a different input shape",
+                    numbers={"it has": known.input_text, "asked for": shape_text(asked)},
                     remedy="Pass the module or the spec, or leave the shape out.",
                 )
             )
@@ -146,12 +146,12 @@ def _of_its_input(known: Account, shape: Any) -> Account:
 
 
 def not_a_network(value: Any) -> ArgumentError:
-    """The error for what no account can be made of: what it is, and what to pass."""
+    """The error for a value that is not a network: what it is, and what to pass."""
     remedy = "Pass an nn.Module, a Spec or its text, the name of a reference network or an Account."
     if inspect.isclass(value):
         remedy = f"Pass an instance: {value.__name__}(...)."
     elif callable(value) and not hasattr(value, "state_dict"):
-        remedy = "Pass the nn.Module that it belongs to, or what it returns if it makes one."
+        remedy = "Pass the nn.Module that it belongs to, or its result if it returns one."
     elif isinstance(value, Mapping):
         remedy = "Weights alone are not a network: load them into its module, and pass that."
     elif callable(getattr(value, "module", None)):  # torch.export's programs

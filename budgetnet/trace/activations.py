@@ -17,10 +17,10 @@ from ..accounting.rows import Row
 from ..accounting.window import Window
 from ..errors import ArgumentError, BudgetnetError, UnsupportedOp, explain, with_place
 from .constants import Constants
-from .copies import Twins
-from .frames import Frame, gather, idle_role, kind_of, row_of, tell_facts
+from .copies import ModuleCopies
+from .frames import Frame, describe_leaf, gather, kind_of, role_without_operations, row_of
 from .memory import Ledger, Storage
-from .modules import Census
+from .modules import ModuleIndex
 from .rules import Activation, Effect
 from .rules.core import NOTHING, REMEDY, ROLE_OF, seen
 from .rules.readings import Reading, Unreadable
@@ -31,13 +31,15 @@ from .writes import Layout, Root
 class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
     """Makes activations, keeps what they have read up to date, and writes the rows."""
 
-    def __init__(self, model: nn.Module, census: Census, twins: Twins, strict: bool) -> None:
-        """Start with nothing run and nothing claimed."""
+    def __init__(
+        self, model: nn.Module, module_index: ModuleIndex, copies: ModuleCopies, strict: bool
+    ) -> None:
+        """Start with no operation run and no parameter counted."""
         super().__init__()  # type: ignore[no-untyped-call]  # torch's is
-        self.census, self.twins, self.strict = census, twins, strict
+        self.module_index, self.copies, self.strict = module_index, copies, strict
         self.ledger = Ledger()
-        self.constants = Constants(census, twins, self.ledger)
-        sample = census.sample
+        self.constants = Constants(module_index, copies, self.ledger)
+        sample = module_index.sample
         # Models on the meta device are accounted for as on the CPU, which real runs may take.
         self.device = torch.device("cpu") if sample.is_meta else sample.device
         self.dtype = sample.dtype
@@ -87,7 +89,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     def _imprint(
         self, out: Activation, effect: Effect, origins: Sequence[Activation], unknown: str
     ) -> Activation:
-        """Write on an activation what is known of it."""
+        """Set on an activation what is known about it."""
         out.field, out.reading, out.is_global = effect.field, effect.reading, effect.is_global
         out.unknown, out.source = unknown, len(self.rows)
         if unknown:
@@ -103,7 +105,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         return out
 
     def _stand_in(self, out: Activation) -> None:
-        """A plain map in place of what is unknown, for shapes and costs; no row shows it."""
+        """A plain map in place of an unknown one, for shapes and costs; no row shows it."""
         axes = len(out.field.axes)
         out.field, out.reading = ReceptiveField((Window(),) * axes), None
         out.is_global = out.dim() != axes + 2
@@ -120,10 +122,12 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             try:
                 reading = root.read(x.shape, x.stride(), offset_of(x))
             except Unreadable as error:
-                told = self._located(unfollowed("a tensor written to elsewhere", error, [x]))
+                refused = self._located(
+                    untracked_error("a tensor written to elsewhere", error, [x])
+                )
                 if self.strict:
-                    raise told from None
-                x.unknown = str(told).removesuffix(f". {REMEDY}")
+                    raise refused from None
+                x.unknown = str(refused).removesuffix(f". {REMEDY}")
                 self._stand_in(x)
                 return x
             effect = seen(
@@ -189,8 +193,10 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         effect.role = effect.role or ROLE_OF.get(name, "")
         facts = (effect.role, effect.has_bias, effect.weight_shape)
         if reason := contradiction(*facts, max(effect.macs, 0), effect.sliding):
-            raise self._located(ArgumentError(explain(f"the rule of {name} cannot be: {reason}")))
-        params = self.constants.of_arguments(args)
+            raise self._located(
+                ArgumentError(explain(f"the rule of {name} is not valid: {reason}"))
+            )
+        params = self.constants.new_in_arguments(args)
         if frame.is_leaf:
             frame.effects.append(effect)
             frame.reads += reads
@@ -206,10 +212,10 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             if isinstance(out, Activation) and not unknown:  # a split has made other parts later
                 seen = (tuple(out.shape), out.field, out.reading, out.is_global)
                 effect.shape, effect.field, effect.reading, effect.is_global = seen
-            tell_facts(effect, frame, out.numel() if isinstance(out, Activation) else -1)
+            describe_leaf(effect, frame, out.numel() if isinstance(out, Activation) else -1)
         elif isinstance(out, Activation):
             effect = Effect(tuple(out.shape), out.field, out.reading, is_global=out.is_global)
-            effect.role, unknown = idle_role(frame.module), out.unknown
+            effect.role, unknown = role_without_operations(frame.module), out.unknown
             frame.reads += sources((out,))
             self._hand_on(out)
         else:
@@ -238,8 +244,8 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         return with_place(error, self.frames[-1].where)
 
 
-def unfollowed(what: str, error: Exception, tracked: Sequence[Activation]) -> UnsupportedOp:
-    """Error of what a rule, or a write, cannot say exactly."""
+def untracked_error(what: str, error: Exception, tracked: Sequence[Activation]) -> UnsupportedOp:
+    """The error for an operation whose result a rule or a write cannot state exactly."""
     return UnsupportedOp(
         explain(
             f"{what} cannot be followed exactly: {error}",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..accounting.geometry import compact
 from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, with_place
-from .activations import Activations, unfollowed
+from .activations import Activations, untracked_error
 from .constants import SMALL, targets_of
 from .decompositions import decomposition_of
 from .frames import Frame, place_of
@@ -40,7 +40,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
     """Answers operations while a model runs."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Answer one operation, and note what is refused: `forward` may catch the error."""
+        """Answer one operation, and note a refusal, as `forward` may catch the error."""
         try:
             return self._dispatched(func, args, kwargs or {})
         except (UnsupportedOp, StrideMismatch) as error:
@@ -76,23 +76,23 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
                 if decomposed is not NotImplemented:
                     return decomposed
                 raise _no_rule(func, args)
-            _check_spoken(operation, found, keys, args)
+            _check_named(operation, found, keys, args)
             effect = found(*args, **kwargs)
             self._check_written(operation, effect, given, args)
         except (UnsupportedOp, StrideMismatch, Unreadable) as error:
-            return self._unruled(operation, given, args, kwargs, error, tracked, reads)
+            return self._without_rule(operation, given, args, kwargs, error, tracked, reads)
         except BudgetnetError as error:
             raise self._located(error) from None
         except _UNEXPECTED as error:  # of an overload, or arguments, that the rule does not know
-            told = Unreadable(f"its rule raised {type(error).__name__}: {error}")
-            told.__cause__ = error
-            return self._unruled(operation, given, args, kwargs, told, tracked, reads)
+            reason = Unreadable(f"its rule raised {type(error).__name__}: {error}")
+            reason.__cause__ = error
+            return self._without_rule(operation, given, args, kwargs, reason, tracked, reads)
         try:
             return self._answer(
                 operation, given, args, kwargs, effect, tracked, others, reads, unknown
             )
         except (StrideMismatch, Unreadable) as error:  # of a write to a part of a tensor
-            return self._unruled(operation, given, args, kwargs, error, tracked, reads)
+            return self._without_rule(operation, given, args, kwargs, error, tracked, reads)
 
     def _answer(
         self,
@@ -175,25 +175,27 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         """The results of an operation on activations without elements: they have read nothing."""
         x, reads = tracked[0], sources(tracked)
         try:
-            twin = on_meta(operation.func, args, kwargs)
+            on_shapes = on_meta(operation.func, args, kwargs)
         except Exception:  # whatever the kernel says, the rules say it better
             return NotImplemented
-        several = isinstance(twin, list | tuple)
-        twins = list(twin) if several else [twin]
-        if operation.is_inplace or not all(isinstance(t, Tensor) for t in twins):
-            same = tuple(given[0].shape) == tuple(twins[0].shape) if operation.is_inplace else False
+        several = isinstance(on_shapes, list | tuple)
+        results = list(on_shapes) if several else [on_shapes]
+        if operation.is_inplace or not all(isinstance(t, Tensor) for t in results):
+            same = (
+                tuple(given[0].shape) == tuple(results[0].shape) if operation.is_inplace else False
+            )
             return given[0] if same and isinstance(given[0], Activation) else NotImplemented
-        effects = [nothing(x, tuple(t.shape)) for t in twins]
+        effects = [nothing(x, tuple(t.shape)) for t in results]
         if operation.is_view:
             return self._views(operation, args, kwargs, effects, tracked, unknown)
-        outs = [self._allocate(tuple(t.shape), t.stride(), t.dtype) for t in twins]
+        outs = [self._allocate(tuple(t.shape), t.stride(), t.dtype) for t in results]
         for out, effect in zip(outs, effects, strict=True):
             self._imprint(out, effect, tracked, unknown)
         self._record(operation.base, effects[0], args, reads, unknown)
-        return type(twin)(outs) if several else outs[0]
+        return type(on_shapes)(outs) if several else outs[0]
 
     def _constant(self, operation: Operation, args: Any, kwargs: Any) -> Any:
-        """A constant made in the shape of an activation; with values, where it is small."""
+        """A constant made in the shape of an activation; with values if it is small."""
 
         size = prod(args[1]) if operation.base.startswith("new_") else args[0].numel()
         device = "meta" if size > SMALL else self.device
@@ -226,7 +228,9 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         if [view.shape for view in views] != [effect.shape for effect in effects]:
             shapes = ", ".join(compact(effect.shape) for effect in effects)
             reason = Unreadable(f"its rule gives the shape {shapes}")
-            return self._unruled(operation, args, args, kwargs, reason, [x], sources([x]), False)
+            return self._without_rule(
+                operation, args, args, kwargs, reason, [x], sources([x]), False
+            )
         self._share(x)
         outs, reads, start = [], sources(tracked), offset_of(x)
         for effect, (shape, strides, offset, dtype) in zip(effects, views, strict=True):
@@ -241,7 +245,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
     ) -> None:
         """A write in place, which all other views of the memory see."""
         memory = x.memory
-        if memory.shared and (unknown or not _is_said(effect, x)):
+        if memory.shared and (unknown or not _keeps_reading(effect, x)):
             root = memory.root
             if unknown or root.unknown:
                 root.unknown = unknown = unknown or root.unknown
@@ -254,7 +258,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         memory.written = x.source
 
     def _check_written(self, operation: Operation, effect: Any, given: Any, args: Any) -> None:
-        """Raise where an operation writes in a way that is not followed."""
+        """Raise if an operation writes in a way that cannot be tracked."""
         if operation.is_inplace:
             x = given[0]
             if isinstance(effect, list) or tuple(x.shape) != effect.shape:
@@ -267,7 +271,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
             raise Unreadable("it writes into a tensor passed as `out`")
 
     def _decomposed(self, operation: Operation, args: Any, kwargs: Any) -> Any:
-        """The operation in terms of others, as one row; `NotImplemented` where that fails."""
+        """The operation in terms of others, as one row; `NotImplemented` if that fails."""
         if operation.is_composite:
             with self:
                 return operation.func.decompose(*args, **kwargs)
@@ -301,7 +305,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
             self._close(frame, out[0] if isinstance(out, tuple) else out)
         return out
 
-    def _unruled(
+    def _without_rule(
         self,
         operation: Operation,
         given: Any,
@@ -312,21 +316,21 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         reads: tuple[int, ...],
         rule_fits: bool = True,
     ) -> Any:
-        """Raise, or go on with what follows from the shapes alone."""
+        """Raise, or continue with what follows from the shapes alone."""
         cause = error.__cause__
         if operation.base not in RULES and not _DECIDING.isdisjoint(operation.func.tags):
             error = _of_values(operation, tracked)
         if isinstance(error, RunEnded):
             raise self._ended(error, operation, reads) from cause
         if isinstance(error, Unreadable):
-            error = unfollowed(str(operation.func), error, tracked)
+            error = untracked_error(str(operation.func), error, tracked)
         assert isinstance(error, BudgetnetError)
         error = self._located(error)
         if self.strict:
             raise error from cause
         reason = str(error).removesuffix(f". {REMEDY}")
         if operation.is_mutable:
-            return self._tainted(operation, given, args, kwargs, reads, reason)
+            return self._unknown_targets(operation, given, args, kwargs, reads, reason)
         effect = self._from_shapes(operation, args, kwargs) if rule_fits else None
         if effect is not None and not isinstance(effect, list):
             if effect.is_view or operation.is_view:
@@ -336,23 +340,23 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
                 operation, given, args, kwargs, effect, tracked, others, reads, reason
             )
         try:
-            twin = on_meta(operation.func, args, kwargs)
+            on_shapes = on_meta(operation.func, args, kwargs)
         except Exception:  # whatever a kernel says of shapes, the missing rule is the reason
             raise _shapeless(operation, reason, reads) from None
-        several = isinstance(twin, list | tuple)
+        several = isinstance(on_shapes, list | tuple)
         outs = [
             self._blank(operation, value, tracked, reason)
-            for value in (twin if several else [twin])
+            for value in (on_shapes if several else [on_shapes])
         ]
         if outs and isinstance(outs[0], Activation):
             effect = Effect(tuple(outs[0].shape), outs[0].field, macs=-1)
             self._record(operation.name, effect, args, reads, reason)
-        return type(twin)(outs) if several else outs[0]
+        return type(on_shapes)(outs) if several else outs[0]
 
     def _ended(
         self, error: RunEnded, operation: Operation, reads: tuple[int, ...]
     ) -> BudgetnetError:
-        """The error of a run that cannot go on, with the operation and the line of code."""
+        """The error of a run that cannot continue, with the operation and the line of code."""
         error.operation, error.reads = operation.name, reads
         return with_place(error, self.frames[-1].where + place_of(walk_stack(None)))
 
@@ -373,7 +377,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         except (BudgetnetError, Unreadable, *_UNEXPECTED):
             return None
 
-    def _tainted(
+    def _unknown_targets(
         self,
         operation: Operation,
         given: Any,
@@ -451,15 +455,15 @@ def _keeps_shapes(operation: Operation, args: Any, kwargs: Any, targets: Sequenc
     return [x.shape for x in found] == [x.shape for x in targets]
 
 
-def _check_spoken(operation: Operation, rule: Any, keys: list[int | str], args: Any) -> None:
-    """Raise where an argument carries an activation that the rule does not speak of."""
+def _check_named(operation: Operation, rule: Any, keys: list[int | str], args: Any) -> None:
+    """Raise if an argument carries an activation that the rule does not name."""
     spoken = spoken_of(rule)
     for key in keys:
         if not spoken.covers(key):
-            raise Unreadable(f"its rule does not say what becomes of {operation.argument(key)}")
+            raise Unreadable(f"its rule does not accept an activation as {operation.argument(key)}")
 
 
-def _is_said(effect: Effect, x: Activation) -> bool:
+def _keeps_reading(effect: Effect, x: Activation) -> bool:
     """Whether an operation in place leaves what its target has read as it was."""
     if effect.reading is None or x.reading is None:
         return effect.reading is x.reading and effect.field == x.field
@@ -467,10 +471,10 @@ def _is_said(effect: Effect, x: Activation) -> bool:
 
 
 def _shapeless(operation: Operation, reason: str, reads: tuple[int, ...]) -> RunEnded:
-    """Error of an operation without a rule of which torch cannot tell even the shape."""
+    """Error of an operation without a rule, if torch does not know even its output's shape."""
     return RunEnded(
-        f"{reason}. Not even the shape of its output is known: register a rule with "
-        "budgetnet.rule, or tell torch its shape with register_fake.",
+        f"{reason}. Even the shape of its output is unknown: register a rule with "
+        "budgetnet.rule, or give torch its shape with register_fake.",
         operation=operation.name,
         reads=reads,
     )
@@ -482,12 +486,12 @@ def depends_on_values() -> RunEnded:
 
 
 def _of_values(operation: Operation, tracked: Sequence[Activation]) -> RunEnded:
-    """Error of an operation whose results only values tell."""
+    """Error of an operation whose results depend on values."""
     if _SIZED not in operation.func.tags:
         return depends_on_values()
     return RunEnded(
         explain(
-            f"the size of what {operation.func} gives depends on values of the input",
+            f"the size of the output of {operation.func} depends on values of the input",
             numbers={"input shapes": ", ".join(compact(x.shape) for x in tracked)},
         )
     )

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ..errors import UnsupportedOp, explain
-from .copies import Twins
+from .copies import ModuleCopies
 from .memory import Ledger, Storage
-from .modules import Census, Held
+from .modules import ModuleIndex, OwnedTensor
 from .operations import Operation
 from .tensors import map_tensors, on_meta, tensors
 
@@ -24,15 +24,15 @@ HUGE = 1 << 24  # not even new ones of more elements are filled
 class Constants:
     """Runs what is done to constants, without a write to a tensor that was there before.
 
-    Which parameters have been read is told here too: each belongs to the first row that reads it,
+    It also records which parameters have been read: each belongs to the first row that reads it,
     tied ones once.
     """
 
-    def __init__(self, census: Census, twins: Twins, ledger: Ledger) -> None:
-        """Start with nothing made and nothing claimed."""
-        self.census, self.ledger = census, ledger
-        self.left: dict[int, Held] = dict(census.parameters)
-        self.origin = twins.tensors
+    def __init__(self, module_index: ModuleIndex, copies: ModuleCopies, ledger: Ledger) -> None:
+        """Start with no tensor made and no parameter counted."""
+        self.module_index, self.ledger = module_index, ledger
+        self.left: dict[int, OwnedTensor] = dict(module_index.parameters)
+        self.origin = copies.tensors
         # Storages by their identity: those made in the run, each with its size and whether what it
         # holds is what a real run would have put there; copies of those
         # that the run would write to, and what has been written into others by activations.
@@ -101,10 +101,10 @@ class Constants:
         except (RuntimeError, NotImplementedError) as error:
             raise UnsupportedOp(
                 explain(
-                    f"{operation.func} needs the values of a tensor that has none here: it is on "
+                    f"{operation.func} needs the values of a tensor without values: it is on "
                     f"the meta device, or larger than {SMALL:,} elements",
                     numbers={"reason": str(error).partition("\n")[0]},
-                    remedy="Take it out of forward, or compute it once, when the model is made.",
+                    remedy="Move it out of forward, or compute it once when the model is created.",
                 )
             ) from None
 
@@ -172,7 +172,7 @@ class Constants:
         self.ledger.constants = self if self._made else None
 
     def count(self) -> None:
-        """Give back the memory of constants that nobody holds any more."""
+        """Release the memory of constants that nobody holds any more."""
         gone = [key for key, (ref, *_) in self._made.items() if _is_gone(ref)]
         for key in gone:
             self.ledger.live -= self._made.pop(key)[1]
@@ -193,26 +193,26 @@ class Constants:
 
     # ---- parameters
 
-    def of_module(self, module: nn.Module) -> int:
-        """Claim a module's own parameters; returns how many elements were free."""
+    def new_in_module(self, module: nn.Module) -> int:
+        """Elements of a module's own parameters that no earlier row has counted."""
         count, origin = 0, self.origin
         for parameter in dict.values(module._parameters):
             key = id(parameter)
-            count += self._claim(origin.get(key, key))
+            count += self._count_once(origin.get(key, key))
         return count
 
-    def of_arguments(self, args: Any) -> int:
-        """Claim the parameters that an operation's arguments are or were made of."""
-        return sum(self._claim(key) for t in tensors(args) for key in self._parameters_in(t))
+    def new_in_arguments(self, args: Any) -> int:
+        """Elements of the parameters behind these arguments that no earlier row has counted."""
+        return sum(self._count_once(key) for t in tensors(args) for key in self._parameters_in(t))
 
     def _parameters_in(self, tensor: Tensor) -> list[int]:
         derived = self._derived.get(id(tensor))
         if derived is not None and derived[0]() is tensor:
             return derived[1]
         key = self.origin.get(id(tensor), id(tensor))
-        return [key] if key in self.census.parameters else []
+        return [key] if key in self.module_index.parameters else []
 
-    def _claim(self, key: int) -> int:
+    def _count_once(self, key: int) -> int:
         found = self.left.pop(key, None)
         return found.numel if found else 0
 

@@ -1,6 +1,6 @@
-"""Twins: a structural copy of a model, so that a run leaves the model itself alone.
+"""A structural copy of a model, so that a run leaves the model itself alone.
 
-A twin has its own attributes, containers, hooks and flags; parameters and buffers are aliases that
+A copy has its own attributes, containers, hooks and flags; parameters and buffers are aliases that
 share the storage, which no operation of a run writes to. So a run needs no restoring, and the model
 may train or run elsewhere meanwhile.
 """
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from .modules import Census, check_module, check_tensor
+from .modules import ModuleIndex, check_module, check_tensor
 
 _ATOMS = {
     int, float, complex, bool, str, bytes, type(None), type(...), slice, range, type,
@@ -47,7 +47,7 @@ _PLAIN_DISPATCH = Tensor.__torch_dispatch__
 
 
 class HookAdded(BaseException):
-    """A forward adds a hook while it runs, which twins that share their tables of hooks cannot.
+    """A forward adds a hook while it runs, which copies that share their tables of hooks cannot do.
 
     No `except Exception` of a forward's may catch it.
     """
@@ -68,40 +68,40 @@ _FIXED = {
 
 
 class _Table(dict[str, Any]):
-    """A layer's parameters or buffers: aliases of them once anybody looks."""
+    """A layer's parameters or buffers: replaced by aliases on first access."""
 
-    __slots__ = ("twins",)
-    twins: Twins | None
+    __slots__ = ("copies",)
+    copies: ModuleCopies | None
 
-    def _look(self) -> None:
-        twins, self.twins = self.twins, None
-        if twins is not None:
+    def _make_aliases(self) -> None:
+        copies, self.copies = self.copies, None
+        if copies is not None:
             with _disable_current_modes():
                 for key, value in list(dict.items(self)):
-                    dict.__setitem__(self, key, twins.copied(value))
+                    dict.__setitem__(self, key, copies.copied(value))
 
     def __getitem__(self, key: str) -> Any:
-        self._look()
+        self._make_aliases()
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        self._look()
+        self._make_aliases()
         return super().get(key, default)
 
     def items(self) -> Any:
-        self._look()
+        self._make_aliases()
         return super().items()
 
     def values(self) -> Any:
-        self._look()
+        self._make_aliases()
         return super().values()
 
     def copy(self) -> Any:
-        self._look()
+        self._make_aliases()
         return super().copy()
 
     def pop(self, *args: Any) -> Any:
-        self._look()
+        self._make_aliases()
         return super().pop(*args)
 
 
@@ -118,30 +118,30 @@ def _attributes_of(cls: Any) -> int:
         return len(cls(*[1 for _ in wanted]).__dict__)
 
 
-class Twins:
-    """Every module of a model with a twin of its own, at inference.
+class ModuleCopies:
+    """Every module of a model with a copy of its own, at inference.
 
     Attributes:
-        model: the twin of the model.
-        originals: the module that a twin, or the module itself, stands for, by id.
-        modules: path, module and twin, by the id of the twin.
+        model: the copy of the model.
+        originals: the module that a copy, or the module itself, stands for, by id.
+        modules: path, module and copy, by the id of the copy.
         tensors: ids of parameters and buffers, by the ids of their aliases.
     """
 
     def __init__(
         self,
-        census: Census,
+        module_index: ModuleIndex,
         call: Callable[..., Any],
         layers: Collection[type[nn.Module]] = (),
         *,
         fixed: bool = False,
     ) -> None:
-        """Copy what the census found, and what its modules refer to.
+        """Copy the modules of the index, and the values that they refer to.
 
-        Every call of a twin runs `call(reference to the twin, ...)`: `__call__` looks `_call_impl`
-        up on the instance, so that neither class nor process change. Twins of a class in `layers`
-        are copied the quick way. `fixed` shares tables of hooks, so that one which is added raises
-        `HookAdded`.
+        Every call of a copy runs `call(reference to the copy, ...)`: `__call__` looks `_call_impl`
+        up on the instance, so that neither class nor process change. Modules of a class in
+        `layers` are copied the quick way. `fixed` shares tables of hooks, so that adding a hook
+        raises `HookAdded`.
         """
         self.tensors: dict[int, int] = {}
         self.modules: dict[int, tuple[str, nn.Module, nn.Module]] = {}
@@ -151,21 +151,21 @@ class Twins:
         self._depth = 0
         self._fixed = fixed
         with torch.inference_mode(False):
-            for path, module in census.modules.values():
-                twin = object.__new__(type(module))
-                self._memo[id(module)] = twin
-                self.modules[id(twin)] = path, module, twin
-            for _, module, twin in self.modules.values():
+            for path, module in module_index.modules.values():
+                duplicate = object.__new__(type(module))
+                self._memo[id(module)] = duplicate
+                self.modules[id(duplicate)] = path, module, duplicate
+            for _, module, duplicate in self.modules.values():
                 quick = fixed and type(module) in layers
                 attributes = (quick and self._of_layer(module)) or self._of_module(module)
                 attributes["training"] = False
-                attributes["_call_impl"] = partial(call, weakref.ref(twin))
-                object.__setattr__(twin, "__dict__", attributes)
-        self.model: nn.Module = self._memo[id(next(iter(census.modules.values()))[1])]
+                attributes["_call_impl"] = partial(call, weakref.ref(duplicate))
+                object.__setattr__(duplicate, "__dict__", attributes)
+        self.model: nn.Module = self._memo[id(next(iter(module_index.modules.values()))[1])]
 
     @contextmanager
-    def shared_as_they_were(self) -> Iterator[None]:
-        """Put back the attributes of plain objects that twins share with their modules."""
+    def restoring_shared(self) -> Iterator[None]:
+        """Put back the attributes of plain objects that copies share with their modules."""
         before = [(attributes, dict(attributes)) for _, attributes in self._plain]
         inside = [
             (value, copy.copy(value))
@@ -181,8 +181,8 @@ class Twins:
                     now.clear()
                     now.extend(then) if isinstance(now, list) else now.update(then)
 
-    def let_go(self) -> None:
-        """Give up all copies, so that what they hold goes as well."""
+    def release(self) -> None:
+        """Drop all copies, so that the memory that they hold is freed."""
         self._held, self._plain = [], []
         self.modules.clear()
         self._memo.clear()
@@ -217,9 +217,9 @@ class Twins:
         return attributes
 
     def _of_layer(self, module: nn.Module) -> dict[str, Any] | None:
-        """The quick way for a plain layer of torch's, whose tables change only when looked at.
+        """The quick way for a plain layer of torch's, whose tables change only on access.
 
-        None where it has more than its class gives it, such as hooks.
+        None if it has more than its class gives it, such as hooks.
         """
         attributes, cls = module.__dict__.copy(), type(module)
         if (
@@ -235,13 +235,13 @@ class Twins:
             table = attributes[name]
             if table:
                 attributes[name] = made = _Table(table)
-                made.twins = self
+                made.copies = self
             else:
                 attributes[name] = {}
         return attributes
 
     def copied(self, value: Any) -> Any:
-        """The copy of a value: itself where nothing in it can change."""
+        """The copy of a value; the value itself if nothing in it can change."""
         kind = type(value)
         if kind in _ATOMS:
             return value
@@ -251,7 +251,8 @@ class Twins:
         copier = _COPIERS.get(kind)
         if copier is None:
             copier = next(
-                (c for base, c in _BASES.items() if isinstance(value, base)), Twins._plain_object
+                (c for base, c in _BASES.items() if isinstance(value, base)),
+                ModuleCopies._plain_object,
             )
         made = copier(self, value)
         if made is not value:
@@ -348,13 +349,13 @@ class Twins:
     def _module(self, value: nn.Module) -> nn.Module:
         """A module that no parent has registered; its mode stays, as `eval()` does not reach it."""
         check_module(type(value).__name__, value)
-        twin: nn.Module = object.__new__(type(value))
-        self._memo[id(value)] = twin
-        object.__setattr__(twin, "__dict__", self._of_module(value))
-        return twin
+        duplicate: nn.Module = object.__new__(type(value))
+        self._memo[id(value)] = duplicate
+        object.__setattr__(duplicate, "__dict__", self._of_module(value))
+        return duplicate
 
     def _plain_object(self, value: Any) -> Any:
-        """An object of some other class: a copy, or shared where it cannot be made or lies deep."""
+        """An object of some other class: a copy, or shared if it cannot be copied or lies deep."""
         attributes = getattr(value, "__dict__", None)
         if type(attributes) is not dict or isinstance(value, type | Enum):
             return value
@@ -403,27 +404,27 @@ def _alike(one: Any, two: Any) -> bool:
     return all(mine is theirs for mine, theirs in zip(one, two, strict=True))
 
 
-_COPIERS: dict[type, Callable[[Twins, Any], Any]] = {
-    dict: Twins._dict,
-    OrderedDict: Twins._dict,
-    defaultdict: Twins._dict,
-    list: Twins._list,
-    deque: Twins._list,
-    tuple: Twins._tuple,
-    set: Twins._set,
-    frozenset: Twins._set,
-    MethodType: Twins._method,
-    partial: Twins._partial,
-    FunctionType: Twins._function,
-    weakref.ref: Twins._reference,
-    nn.Parameter: Twins._tensor,
-    Tensor: Twins._tensor,
+_COPIERS: dict[type, Callable[[ModuleCopies, Any], Any]] = {
+    dict: ModuleCopies._dict,
+    OrderedDict: ModuleCopies._dict,
+    defaultdict: ModuleCopies._dict,
+    list: ModuleCopies._list,
+    deque: ModuleCopies._list,
+    tuple: ModuleCopies._tuple,
+    set: ModuleCopies._set,
+    frozenset: ModuleCopies._set,
+    MethodType: ModuleCopies._method,
+    partial: ModuleCopies._partial,
+    FunctionType: ModuleCopies._function,
+    weakref.ref: ModuleCopies._reference,
+    nn.Parameter: ModuleCopies._tensor,
+    Tensor: ModuleCopies._tensor,
 }
-_BASES: dict[type, Callable[[Twins, Any], Any]] = {
-    Tensor: Twins._tensor,
-    nn.Module: Twins._module,
-    dict: Twins._dict,
-    list: Twins._list,
-    tuple: Twins._tuple,
-    set: Twins._set,
+_BASES: dict[type, Callable[[ModuleCopies, Any], Any]] = {
+    Tensor: ModuleCopies._tensor,
+    nn.Module: ModuleCopies._module,
+    dict: ModuleCopies._dict,
+    list: ModuleCopies._list,
+    tuple: ModuleCopies._tuple,
+    set: ModuleCopies._set,
 }

@@ -13,7 +13,7 @@ from .operations import Operation
 
 
 def decomposition_of(operation: Operation) -> Callable[..., Any] | None:
-    """The operation in terms of others: ours where torch has none, else PyTorch's own table."""
+    """The operation in terms of others: ours if torch has none, else PyTorch's own."""
     own = _OWN.get(operation.base)
     if own is not None:
         return own

@@ -44,12 +44,12 @@ _OWN = f"{Path(__file__).parents[1]}{os.sep}"
 _TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 
 
-def place_of(walk: Iterable[tuple[FrameType, int]]) -> str:
-    """The line of a model's own code that runs, as " at file:line"; `walk` begins at the innermost.
+def place_of(stack: Iterable[tuple[FrameType, int]]) -> str:
+    """The line of a model's own code that runs, as " at file:line"; the innermost is first.
 
-    "" where a module of torch's is called by none but torch.
+    "" if a module of torch's is called only by torch.
     """
-    for frame, line in walk:
+    for frame, line in stack:
         file = frame.f_code.co_filename
         if frame.f_code.co_name == "running" and file.startswith(_OWN):
             return ""
@@ -128,15 +128,17 @@ _LINEAR = nn.Linear.forward
 _NORMS = {cls.forward for cls in (nn.RMSNorm, nn.LocalResponseNorm, _InstanceNorm)}
 
 
-def tell_facts(effect: Effect, frame: Frame, size: int) -> None:
-    """Say of a leaf, whose output has so many elements, what it is.
+def describe_leaf(effect: Effect, frame: Frame, size: int) -> None:
+    """Set the role of a leaf whose output has `size` elements.
 
-    That is what its only operation is, or its only one beside those that move elements.
+    It is the role of its only operation, or of its only one beside those that move elements.
     """
     found = [other for other in frame.effects if other.role not in _MOVING]
     if not found:
         effect.role = (
-            idle_role(frame.module) if isinstance(frame.module, _DropoutNd) else effect.role
+            role_without_operations(frame.module)
+            if isinstance(frame.module, _DropoutNd)
+            else effect.role
         )
         return
     first, forward = found[0], type(frame.module).forward
@@ -153,8 +155,8 @@ def tell_facts(effect: Effect, frame: Frame, size: int) -> None:
     effect.role, effect.has_bias, effect.weight_shape = facts
 
 
-def idle_role(module: nn.Module) -> str:
-    """What a module is that has run no operation and gives its input back."""
+def role_without_operations(module: nn.Module) -> str:
+    """The role of a module that has run no operation and returns its input."""
     if isinstance(module, nn.Identity):
         return "identity"
     return "dropout" if isinstance(module, _DropoutNd) else "reshape"

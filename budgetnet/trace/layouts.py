@@ -71,7 +71,7 @@ def strides_of(
     kwargs: Any,
     shape: tuple[int, ...],
 ) -> Any:
-    """Strides of an operation's result; `None` where it lies row by row."""
+    """Strides of an operation's result; `None` if it lies row by row."""
     base = operation.base
     if base in _ROW_BY_ROW:
         return None
@@ -93,8 +93,8 @@ def strides_of(
     return found.stride() if tuple(found.shape) == shape else None
 
 
-def laid_out(layer: nn.Module, x: Tensor, shape: tuple[int, ...]) -> Any:
-    """Strides of what one of torch's plain layers gives."""
+def layer_strides(layer: nn.Module, x: Tensor, shape: tuple[int, ...]) -> Any:
+    """Strides of the output of one of torch's plain layers."""
     weight = dict.get(layer._parameters, "weight")  # only looked at: no alias is needed
     if weight is not None and weight.dim() > 2:
         if x.is_contiguous() and weight.is_contiguous():
@@ -108,7 +108,7 @@ def laid_out(layer: nn.Module, x: Tensor, shape: tuple[int, ...]) -> Any:
 
 
 def further_results(operation: Operation, args: Any, kwargs: Any) -> Any:
-    """Shapes and types of all results but the first, where the rule does not tell."""
+    """Shapes and types of all results but the first, if the rule does not give them."""
     if _OF_NORMS in operation.base:
         return ()
     try:
@@ -119,7 +119,7 @@ def further_results(operation: Operation, args: Any, kwargs: Any) -> Any:
 
 
 def _of_convolution(x: Tensor, weight: Tensor, shape: tuple[int, ...]) -> Any:
-    """Channels last where the input or the weight is, as the kernels prefer it."""
+    """Channels last if the input or the weight is, as the kernels prefer."""
     return _channels_last(shape) if _is_last(x) or _is_last(weight) else None
 
 
@@ -150,6 +150,6 @@ def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...] | None:
 
 @lru_cache(maxsize=1 << 12)
 def _laid_out_like(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of what `empty_like` makes; the tracer must not see it, and count its memory."""
+    """Strides of the result of `empty_like`; the tracer must not see it, and count its memory."""
     with _disable_current_modes():
         return torch.empty_like(torch.empty_strided(shape, strides, device="meta")).stride()

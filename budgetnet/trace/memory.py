@@ -16,7 +16,7 @@ class Ledger:
 
     Attributes:
         paused: inside one operation, whose workspace does not count.
-        constants: who counts those that are still held, where there are some.
+        constants: the counter of those that are still held, if there are any.
     """
 
     def __init__(self) -> None:

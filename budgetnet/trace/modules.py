@@ -15,7 +15,7 @@ from ..errors import UnsupportedOp, explain
 _USUAL = {nn.Parameter, Tensor}
 
 
-class Held(NamedTuple):
+class OwnedTensor(NamedTuple):
     """A parameter or buffer with its path and its number of elements."""
 
     path: str
@@ -28,8 +28,8 @@ def check_module(path: str, module: nn.Module) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedOp(
             explain(
-                f"{path or 'the model'} is a scripted or traced module, whose operations run "
-                "where rules cannot see them",
+                f"{path or 'the model'} is a scripted or traced module, whose operations "
+                "rules cannot see",
                 remedy="Account for the nn.Module that it was made from.",
             )
         )
@@ -40,20 +40,20 @@ def check_tensor(tensor: Tensor) -> None:
     if isinstance(tensor, UninitializedTensorMixin):
         raise UnsupportedOp(
             explain(
-                "a lazy module has parameters whose shape is not known before it has run",
+                "a lazy module has parameters whose shape is unknown until it has run",
                 remedy="Run the model once on an input, then account for it.",
             )
         )
 
 
-class Census:
-    """Every module, parameter and buffer with its path, each once, in one walk."""
+class ModuleIndex:
+    """Every module, parameter and buffer with its path, each once."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Walk the model."""
+        """Find all modules and tensors of the model."""
         self.modules: dict[int, tuple[str, nn.Module]] = {}
-        self.parameters: dict[int, Held] = {}
-        self.buffers: dict[int, Held] = {}
+        self.parameters: dict[int, OwnedTensor] = {}
+        self.buffers: dict[int, OwnedTensor] = {}
         self._walk("", "", model)
 
     def _walk(self, path: str, prefix: str, module: nn.Module) -> None:
@@ -70,12 +70,12 @@ class Census:
                 self._walk(inner, inner + ".", child)
 
     @staticmethod
-    def _hold(prefix: str, table: dict[str, Any], found: dict[int, Held]) -> None:
+    def _hold(prefix: str, table: dict[str, Any], found: dict[int, OwnedTensor]) -> None:
         for name, tensor in table.items():
             if tensor is not None and id(tensor) not in found:
                 if type(tensor) not in _USUAL:
                     check_tensor(tensor)
-                found[id(tensor)] = Held(prefix + name, tensor, tensor.numel())
+                found[id(tensor)] = OwnedTensor(prefix + name, tensor, tensor.numel())
 
     @property
     def sample(self) -> Tensor:
@@ -108,6 +108,6 @@ class Census:
 
 
 def _tables_of(module: nn.Module) -> Iterator[dict[str, Any]]:
-    """All that a module keeps its state in."""
+    """The tables in which a module keeps its state."""
     own = module.__dict__
     yield from (own, own["_parameters"], own["_buffers"], own["_modules"])

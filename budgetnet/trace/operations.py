@@ -21,8 +21,7 @@ class Operation:
         is_view: its results share the memory of an argument.
         makes: its results have memory of their own.
         is_random: it draws from the generator of the process.
-        is_composite: torch itself breaks it up wherever autograd is on; in inference mode it
-            does not.
+        is_composite: torch itself breaks it up if autograd is on, but not in inference mode.
         results: how many it has.
         names: of its arguments in order.
     """

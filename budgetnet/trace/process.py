@@ -50,12 +50,12 @@ def _device() -> torch.device | None:
 
 
 @contextmanager
-def as_it_was() -> Iterator[None]:
+def restoring_process() -> Iterator[None]:
     """Put back settings and random states that a run has changed.
 
     Random operations on tensors draw from a generator of the run's own, so torch's state changes
-    only where `forward` seeds it. Python's and NumPy's, and torch's where its seed is the same as
-    before, cannot be told apart by thread: they are put back where no other thread runs.
+    only if `forward` seeds it. Python's and NumPy's, and torch's where its seed is the same as
+    before, cannot be distinguished by thread: they are put back if no other thread runs.
     """
     settings = [read() for read, _ in _SETTINGS]
     alone = threading.active_count() == 1
@@ -87,8 +87,8 @@ _numpy: tuple[bytes, Any] | None = None  # the memory of NumPy's generator, and 
 def _read_numpy(numpy: Any) -> Any:
     """NumPy's random state; it takes long to make, so it is kept while its memory is as it was.
 
-    That memory does not tell whether half of a pair of normal numbers is left to be given out.
-    Where it was, the state is made anew.
+    That memory does not show whether half of a pair of normal numbers is still to be returned.
+    If it was, the state is made anew.
     """
     global _numpy
     generator = numpy.get_bit_generator()

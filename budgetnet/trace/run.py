@@ -1,4 +1,4 @@
-"""Run a module once without weights, data or kernels, and write down what happens.
+"""Run a module once without weights, data or kernels, and record what happens.
 
 The module's own `forward` runs on activations that have a shape but no storage, and on a structural
 copy of the module. Every tensor operation is answered by its rule in `rules`, so that nothing is
@@ -38,13 +38,13 @@ from .answers import depends_on_values
 from .attention import REFUSED, MixedAttention, MixedDevices
 from .copies import HookAdded
 from .frames import place_of
-from .modules import Census
-from .process import as_it_was
+from .modules import ModuleIndex
+from .process import restoring_process
 from .rules.core import NOTHING
 from .rules.readings import Reading
 from .tensors import map_tensors, tensors
 from .tracer import Tracer
-from .values import Valued, can_be_kept
+from .values import ValueTracer, can_be_kept
 
 _BATCH = 11  # no layer's channels, for which one that runs without a batch could take it
 
@@ -66,7 +66,7 @@ def account_of_module(
     """
     given = parse_inputs(input_shape, inputs, wrt)
     options = {"strict": strict, "shortcuts": shortcuts}
-    with naming_other_shapes(model, given):
+    with suggesting_other_shapes(model, given):
         try:
             return _accounted(model, given, name, fixed_hooks=True, **options)
         except HookAdded:
@@ -74,8 +74,8 @@ def account_of_module(
 
 
 @contextmanager
-def naming_other_shapes(model: nn.Module, given: Inputs) -> Iterator[None]:
-    """Where a model fails on a shape, and runs on one that people often mean by it, say so."""
+def suggesting_other_shapes(model: nn.Module, given: Inputs) -> Iterator[None]:
+    """If a model fails on a shape but runs on one that people often mean by it, suggest that."""
     try:
         yield
     except (ForwardError, ShapeError) as error:
@@ -86,7 +86,7 @@ def naming_other_shapes(model: nn.Module, given: Inputs) -> Iterator[None]:
 
 
 def _other_shape(model: nn.Module, given: Inputs, error: Exception) -> ShapeError | None:
-    shape = given.told
+    shape = given.shapes
     if given.typed or len(given.args) > 1:
         return None
     likely = {
@@ -97,13 +97,13 @@ def _other_shape(model: nn.Module, given: Inputs, error: Exception) -> ShapeErro
         likely["with the channels first"] = (shape[-1], *shape[:-1])
     for how, other in likely.items():
         example = torch.empty((_BATCH, *other), device="meta")
-        like = given._replace(args=(example,), told=other)
+        like = given._replace(args=(example,), shapes=other)
         with suppress(BudgetnetError):
             _accounted(model, like, "", strict=True, shortcuts=True)
             return ShapeError(
                 explain(
                     f"the model does not run on {shape_text(shape)}",
-                    numbers={"it says": one_line(error).rstrip(".")},
+                    numbers={"error": one_line(error).rstrip(".")},
                     remedy=f"Pass the shape {how}: did you mean {other}?",
                 )
             )
@@ -119,17 +119,17 @@ def _accounted(
     mixed: bool = False,
     **options: bool,
 ) -> Account:
-    tracer = (Valued if given.kept else Tracer)(model, Census(model), **options)
+    tracer = (ValueTracer if given.kept else Tracer)(model, ModuleIndex(model), **options)
     title = name or type(model).__name__
     try:
         with running(tracer, given, mixed=mixed) as outputs:
-            result = tracer.account(title, given.told, outputs)
+            result = tracer.account(title, given.shapes, outputs)
         del outputs
     except RunEnded as error:
         if tracer.strict:
             error.args = (f"{error} Pass strict=False for the figures up to there.",)
             raise
-        result = tracer.account_until(error, title, given.told)
+        result = tracer.account_until(error, title, given.shapes)
     except MixedDevices:
         return _accounted(model, given, name, mixed=True, **options)
     _check_left(tracer, result.name)
@@ -139,28 +139,28 @@ def _accounted(
 
 
 class Inputs(NamedTuple):
-    """What a model is run on.
+    """The inputs that a model is run on.
 
     Attributes:
         args: arguments by position; tensors stand for their shapes and types.
         kwargs: arguments by name.
-        wrt: the place, among the tensors, of the one that fields are measured in.
-        told: their shapes without the batch, as an account tells them.
-        kept: the places of those whose values `forward` may ask for, as of a mask.
+        wrt: the place, among the tensors, of the one in which fields are measured.
+        shapes: their shapes without the batch, as an account gives them.
+        kept: the places of those whose values `forward` may ask for, such as a mask.
         typed: whether the tensors say what type the inputs have; else it is the model's.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     wrt: int
-    told: tuple[Any, ...]
+    shapes: tuple[Any, ...]
     typed: bool = True
     kept: frozenset[int] = frozenset()
 
     @property
     def text(self) -> str:
         """The shapes, as people write them."""
-        return " + ".join(map(shape_text, shapes_of(self.told)))
+        return " + ".join(map(shape_text, shapes_of(self.shapes)))
 
 
 @contextmanager
@@ -170,8 +170,8 @@ def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[An
     `mixed` lets activations attend to constants without values; else these are `MixedDevices`.
     """
     with (
-        as_it_was(),
-        tracer.twins.shared_as_they_were(),
+        restoring_process(),
+        tracer.copies.restoring_shared(),
         torch.inference_mode(False),
         torch.no_grad(),
         tracer,
@@ -180,7 +180,7 @@ def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[An
         try:
             args, kwargs = _activations(tracer, given)
             # A name of its own keeps the outputs for as long as the block runs.
-            outputs = tracer.twins.model(*args, **kwargs)
+            outputs = tracer.copies.model(*args, **kwargs)
             del args, kwargs
             if tracer.refused is not None:  # forward has caught it, and done something else
                 raise copy(tracer.refused)
@@ -190,7 +190,7 @@ def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[An
         except Exception as error:  # whatever forward may raise
             raise tracer.refused or _forward_failed(tracer, given, error) from error
         finally:
-            tracer.twins.let_go()
+            tracer.copies.release()
 
 
 # What torch says where Python asks for the values of a tensor, or passes it whole programs.
@@ -199,35 +199,35 @@ _PROGRAM = "rule registered for HigherOrderOperator"
 
 
 def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> Exception:
-    told = str(error).partition("\n")[0]
-    if told.startswith(REFUSED) and "meta" in told:  # cannot be where they are taken
+    message = str(error).partition("\n")[0]
+    if message.startswith(REFUSED) and "meta" in message:  # cannot be where they are taken
         return MixedDevices()
     where = (tracer.failed or tracer.frames[-1]).where
-    if any(text in told for text in _OF_VALUES):
-        walk = reversed([*walk_tb(error.__traceback__)])
-        return with_place(depends_on_values(), where + place_of(walk))
-    if _PROGRAM in told:
-        name = told.partition(_PROGRAM)[2].split()[0]
+    if any(text in message for text in _OF_VALUES):
+        stack = reversed([*walk_tb(error.__traceback__)])
+        return with_place(depends_on_values(), where + place_of(stack))
+    if _PROGRAM in message:
+        name = message.partition(_PROGRAM)[2].split()[0]
         return UnsupportedOp(
             explain(
-                f"no accounting rule covers torch.{name}, which runs parts of a program",
+                f"no accounting rule covers torch.{name}, which runs functions of its own",
                 where=where,
-                remedy="Call the part that you mean.",
+                remedy="Call the function directly.",
             )
         )
     return ForwardError(
         explain(
             f"forward raised {type(error).__name__}",
             where=where,
-            numbers={"message": told or "none", "input without the batch": given.text},
-            remedy="Run the model on an input of this shape: what fails there as well is the "
-            "model's.",
+            numbers={"message": message or "none", "input without the batch": given.text},
+            remedy="Run the model on an input of this shape: if it fails there too, the error is "
+            "in the model.",
         )
     )
 
 
 def _check_left(tracer: Tracer, name: str) -> None:
-    """Raise where something outside the model still holds what no real run would leave there.
+    """Raise if something outside the model still holds a tensor that no real run would leave there.
 
     Constants may stay, as in a cache of positions.
     """
@@ -242,7 +242,7 @@ def _check_left(tracer: Tracer, name: str) -> None:
     if left:
         raise LeftBehind(
             explain(
-                "forward or a hook keeps tensors in something that is not part of the model",
+                "forward or a hook keeps tensors outside the model",
                 where=name,
                 numbers={"bytes still held": f"{left:,}"},
                 remedy="Remove the hook, or keep them in an attribute of a module.",
@@ -258,11 +258,11 @@ def _shapes(given: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def parse_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> Inputs:
-    """What to run a model on, of shapes or of an example; raises `ArgumentError` on else."""
+    """The inputs from shapes or from an example; raises `ArgumentError` for anything else."""
     if input_shape is not None and inputs is not None:
         raise ArgumentError(
             explain(
-                "input_shape and inputs were both given",
+                "input_shape and inputs cannot be used together",
                 remedy="Pass one of them; inputs is an example, batch included.",
             )
         )
@@ -280,8 +280,8 @@ def parse_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> In
             )
         shapes = _shapes(input_shape)
         args: tuple[Any, ...] = tuple(torch.empty((1, *s), device="meta") for s in shapes)
-        told: tuple[Any, ...] = shapes[0] if len(shapes) == 1 else shapes
-        return Inputs(args, {}, _place(args, {}, wrt), told, typed=False)
+        sizes: tuple[Any, ...] = shapes[0] if len(shapes) == 1 else shapes
+        return Inputs(args, {}, _place(args, {}, wrt), sizes, typed=False)
     kwargs: Mapping[str, Any] = {}
     if isinstance(inputs, Mapping):
         args, kwargs = (), dict(inputs)
@@ -291,15 +291,15 @@ def parse_inputs(input_shape: Any, inputs: Any = None, wrt: int | str = 0) -> In
     if not every:
         raise ArgumentError(
             explain(
-                f"inputs={shown(inputs)} holds no tensor",
+                f"inputs={shown(inputs)} contains no tensor",
                 remedy="Pass an example with the batch, or a shape as input_shape.",
             )
         )
     found = [tuple(tensor.shape[1:]) for tensor in every]
     place = _place(args, kwargs, wrt)
     kept = frozenset(i for i, x in enumerate(every) if i != place and can_be_kept(x))
-    told = found[0] if len(found) == 1 else tuple(found)
-    return Inputs(args, kwargs, place, told, kept=kept)
+    sizes = found[0] if len(found) == 1 else tuple(found)
+    return Inputs(args, kwargs, place, sizes, kept=kept)
 
 
 def _place(args: Any, kwargs: Mapping[str, Any], wrt: int | str) -> int:
@@ -332,7 +332,7 @@ def _activations(tracer: Tracer, given: Inputs) -> tuple[tuple[Any, ...], dict[s
         else:
             reads = ReceptiveField((NOTHING,) * axes)
         out = tracer.input(shape, reads, place, tensor.dtype if given.typed else None)
-        if place in given.kept and isinstance(tracer, Valued):
+        if place in given.kept and isinstance(tracer, ValueTracer):
             tracer.keep(out, tensor.detach().to(tracer.device, copy=True))
         return out
 

@@ -29,7 +29,7 @@ def _pair(value: Any) -> bool:
     return type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int
 
 
-_get = dict.get  # of a table itself: a twin's would make aliases of what is only looked at
+_get = dict.get  # of a plain dict: a copy's own would make aliases on mere access
 
 
 def _weight(layer: nn.Module, x: Activation, dim: int) -> Any:
@@ -64,7 +64,7 @@ def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:
 
 
 def _fit(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: Any) -> Fit | None:
-    """How a layer lies on its map; `None` where its numbers are not plainly so."""
+    """How a layer lies on its map; `None` if its arguments are not of the usual types."""
     try:
         return _checked_fit(size, kernel, stride, padding, dilation, ceil)
     except TypeError:  # a list, say, which torch takes as well
@@ -229,7 +229,7 @@ _AS_MADE = _now(_METHODS), _now(_FUNCTIONS)
 
 
 def live_shortcuts() -> dict[type[nn.Module], Shortcut]:
-    """The shortcuts that hold now: not those of classes and functions that somebody has changed."""
+    """The shortcuts that hold now: not those of changed classes and functions."""
     methods, functions = _now(_METHODS), _now(_FUNCTIONS)
     if (methods, functions) == _AS_MADE:
         return SHORTCUTS
@@ -241,7 +241,7 @@ def live_shortcuts() -> dict[type[nn.Module], Shortcut]:
 
 
 def returns_input(layer: nn.Module) -> bool:
-    """Whether one of these layers gives its input back, at inference."""
+    """Whether one of these layers returns its input at inference."""
     cls = type(layer)
     if cls in _DROPS:
         return True

@@ -75,7 +75,7 @@ def map_tensors(change: Callable[[Tensor], Any], value: Any) -> Any:
     return value
 
 
-def _twin(tensor: Tensor) -> Tensor:
+def _meta_copy(tensor: Tensor) -> Tensor:
     if tensor.is_meta and not isinstance(tensor, Activation):
         return tensor  # itself, so that views of it stay views
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
@@ -83,7 +83,9 @@ def _twin(tensor: Tensor) -> Tensor:
 
 def on_meta(func: Any, args: Any, kwargs: Any) -> Any:
     """Run an operation on shapes alone."""
-    options = {key: map_tensors(_twin, value) for key, value in kwargs.items() if key != "device"}
+    options = {
+        key: map_tensors(_meta_copy, value) for key, value in kwargs.items() if key != "device"
+    }
     if "device" in kwargs:
         options["device"] = "meta"
-    return func(*map_tensors(_twin, tuple(args)), **options)
+    return func(*map_tensors(_meta_copy, tuple(args)), **options)

@@ -17,10 +17,10 @@ from ..accounting.rows import Row
 from ..accounting.saved import unexplained_output
 from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, with_place
 from .answers import Answers
-from .copies import Twins
+from .copies import ModuleCopies
 from .frames import Frame, is_parametrized, kind_of, row_of
-from .layouts import laid_out
-from .modules import Census
+from .layouts import layer_strides
+from .modules import ModuleIndex
 from .recurrent import KINDS as RECURRENT
 from .recurrent import Recurrent
 from .rules import Activation, Effect
@@ -36,7 +36,7 @@ def _as_composite(row: Row) -> Row:
 
 
 def _run(module: Any, *args: Any, **kwargs: Any) -> Any:
-    """What a module's call does where nobody watches it."""
+    """What a module's call does outside a run."""
     return type(module)._call_impl(module, *args, **kwargs)
 
 
@@ -46,27 +46,27 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
     def __init__(
         self,
         model: nn.Module,
-        census: Census,
+        module_index: ModuleIndex,
         *,
         strict: bool,
         shortcuts: bool,
         fixed_hooks: bool = False,
     ) -> None:
-        """Start with nothing run; `fixed_hooks` is as in `Twins`."""
+        """Start with nothing run; `fixed_hooks` is as in `ModuleCopies`."""
         self.shortcuts = live_shortcuts() if shortcuts else {}
-        twins = Twins(census, self._called, self.shortcuts, fixed=fixed_hooks)
-        self.modules = twins.modules
-        super().__init__(model, census, twins, strict)
+        copies = ModuleCopies(module_index, self._called, self.shortcuts, fixed=fixed_hooks)
+        self.modules = copies.modules
+        super().__init__(model, module_index, copies, strict)
         self.failed: Frame | None = None  # where an exception arose
 
     def _called(self, reference: weakref.ref[nn.Module], *args: Any, **kwargs: Any) -> Any:
-        """Answer the call of a twin, unless the run is over."""
+        """Answer the call of a copy, unless the run is over."""
         module: Any = reference()
         answer = self.call if id(module) in self.modules else _run
         return answer(module, *args, **kwargs)
 
     def call(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """Answer the call of a twin: by a shortcut, or by running its `forward` in a frame."""
+        """Answer the call of a copy: by a shortcut, or by running its `forward` in a frame."""
         cls = type(module)
         if self.frames[-1].is_leaf:
             return _run(module, *args, **kwargs)
@@ -107,7 +107,7 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
         return out
 
     def _run_sequence(self, module: nn.Module, x: Any) -> Any:
-        """What `nn.Sequential.forward` does, without the way through `__call__`."""
+        """What `nn.Sequential.forward` does, without going through `__call__`."""
         for child in module._modules.values():
             if type(child).__call__ is nn.Module.__call__ and id(child) in self.modules:
                 x = self.call(child, x)  # type: ignore[arg-type]  # never None here
@@ -132,12 +132,12 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
             raise with_place(error, Frame(path, module, is_leaf=True).where) from None
         if effect is None:
             return None
-        params = self.constants.of_module(module)
+        params = self.constants.new_in_module(module)
         reads = sources((x,))
         if returns_input(module):
             out = self._hand_on(x)
         else:
-            strides = laid_out(module, x, effect.shape)
+            strides = layer_strides(module, x, effect.shape)
             out = self._allocate(effect.shape, strides, dtype)
             self._imprint(out, effect, (x,), x.unknown)
             for shape, kind in effect.extra:
@@ -172,7 +172,7 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
         return found
 
     def _hiding(self, outs: list[Activation]) -> set[int]:
-        """The places of rows that gave an output, or the last map, and show another.
+        """The places of rows that gave an output, or the last map, but show a different one.
 
         An operation may have several results, and a leaf several maps.
         """
@@ -202,13 +202,13 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
 
     def _account(self, **figures: Any) -> Account:
         """An account with what the model owns, which no run changes."""
-        parameters = self.census.parameters.values()
-        by_type = self.census.weight_bytes()
+        parameters = self.module_index.parameters.values()
+        by_type = self.module_index.weight_bytes()
         return Account(
             rows=tuple(self.rows),
             params=sum(held.numel for held in parameters),
             trainable_params=sum(held.numel for held in parameters if held.tensor.requires_grad),
-            buffers=sum(held.numel for held in self.census.buffers.values()),
+            buffers=sum(held.numel for held in self.module_index.buffers.values()),
             weight_bytes_by_type=tuple(sorted(by_type.items())),
             **figures,
         )

@@ -27,11 +27,11 @@ class _Unknown(Exception):
     """Some operand has no known value."""
 
 
-class Valued(Tracer):  # type: ignore[no-untyped-call]  # torch's is
-    """A tracer that answers what `forward` asks of such values, as `mask.all()`.
+class ValueTracer(Tracer):  # type: ignore[no-untyped-call]  # torch's is
+    """A tracer that answers questions of `forward` about such values, such as `mask.all()`.
 
-    Their activations stay activations: what is computed of them costs what it costs. Beside them
-    integers and booleans made of nothing else are computed for real.
+    Their activations stay activations: computing with them has its usual cost. In addition,
+    integers and booleans that depend on nothing else are computed for real.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -57,7 +57,7 @@ class Valued(Tracer):  # type: ignore[no-untyped-call]  # torch's is
         return found
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Answer an operation, and compute it beside where all values are known."""
+        """Answer an operation, and also compute it if all values are known."""
         kwargs = kwargs or {}
         if not any(isinstance(x, Activation) for x in tensors((args, kwargs))):
             return super().__torch_dispatch__(func, types, args, kwargs)

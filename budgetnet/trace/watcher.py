@@ -9,15 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from .modules import Census
+from .modules import ModuleIndex
 from .rules import Activation
 from .tensors import tensors
 from .tracer import Tracer
 
 
 @dataclass(slots=True, eq=False)
-class Made:
-    """The result of one call of a watched module, and what became of it.
+class CallResult:
+    """The result of one call of a watched module, and who read it.
 
     Attributes:
         by: the module.
@@ -48,9 +48,9 @@ class Watcher(Tracer):  # type: ignore[no-untyped-call]  # torch's is
 
     def __init__(self, model: nn.Module, watched: tuple[type[nn.Module], ...]) -> None:
         """Watch the results of all modules of the given kinds."""
-        super().__init__(model, Census(model), strict=False, shortcuts=False)
+        super().__init__(model, ModuleIndex(model), strict=False, shortcuts=False)
         self.watched = watched
-        self.calls: dict[int, list[Made | None]] = {}
+        self.calls: dict[int, list[CallResult | None]] = {}
         self.readers: dict[int, set[int]] = {}
         self._running = [id(model)]
 
@@ -62,8 +62,8 @@ class Watcher(Tracer):  # type: ignore[no-untyped-call]  # torch's is
             if made is not None:
                 made.readers.add(reader)
             else:
-                key = self.twins.tensors.get(id(tensor), id(tensor))
-                if key in self.census.parameters or key in self.census.buffers:
+                key = self.copies.tensors.get(id(tensor), id(tensor))
+                if key in self.module_index.parameters or key in self.module_index.buffers:
                     self.readers.setdefault(key, set()).add(reader)
         return super().__torch_dispatch__(func, types, args, kwargs)
 
@@ -78,5 +78,5 @@ class Watcher(Tracer):  # type: ignore[no-untyped-call]  # torch's is
         finally:
             self._running.pop()
         if isinstance(module, self.watched) and isinstance(out, Activation):
-            out.made = Made(original, out.dim(), weakref.ref(out))  # type: ignore[attr-defined]  # a note of ours
+            out.made = CallResult(original, out.dim(), weakref.ref(out))  # type: ignore[attr-defined]  # a note of ours
         return out

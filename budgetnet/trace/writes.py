@@ -19,7 +19,7 @@ _MANY = 64  # parts that a write with a step may cut a memory into
 class Part(NamedTuple):
     """What a view takes of one dimension: `number` positions from `start`, every `step`-th.
 
-    `to` is the view's dimension; -1 where it has none, or one of size 1.
+    `to` is the view's dimension; -1 if it has none, or one of size 1.
     """
 
     start: int
@@ -56,7 +56,7 @@ class Root:
     others: list[Layout] = field(default_factory=list)
 
     def see(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
-        """Note the frame of a view, where it shows all elements in order."""
+        """Note the frame of a view, if it shows all elements in order."""
         other = Layout(shape, strides)
         whole = prod(shape) == prod(self.frame.shape)
         known = other.shape == self.frame.shape or other in self.others
@@ -101,12 +101,12 @@ class Root:
     def _place(
         self, shape: Sequence[int], strides: Sequence[int], offset: int
     ) -> tuple[Layout, list[Part]]:
-        """The frame in which a view is a box, and that box; `Unreadable` where there is none."""
+        """The frame in which a view is a box, and that box; `Unreadable` if there is none."""
         for frame in (self.frame, *self.others):
             parts = _box(frame, shape, strides, offset - self.offset)
             if parts is not None:
                 return frame, parts
-        raise Unreadable("a view that is no box of the tensor that it looks at")
+        raise Unreadable("a view that is not a box of the tensor that it looks at")
 
 
 def _is_row_by_row(frame: Layout) -> bool:
@@ -155,7 +155,7 @@ def _put(whole: Reading, value: Reading, parts: Sequence[Part], dim: int) -> Rea
         return _put(whole, value, parts, dim + 1)
     if step > 1:
         if count > _MANY:
-            raise Unreadable(f"a write with a step to more than {_MANY} places")
+            raise Unreadable(f"a strided write to more than {_MANY} places")
         pieces = []
         for i in range(size):
             k, off = divmod(i - start, step)

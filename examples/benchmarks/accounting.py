@@ -154,7 +154,7 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
 
 
 PARTS = {  # of an account, by the files whose functions run
-    "copying the model's structure": ("census.py", "twins.py", "process.py"),
+    "copying the model's structure": ("modules.py", "copies.py", "process.py"),
     "answering module calls and operations": (
         "tracer.py", "trace.py", "tensors.py", "memory.py", "constants.py", "operations.py",
         "layouts.py", "writes.py", "decompositions.py",

@@ -28,7 +28,7 @@ import budgetnet
 import run_folder
 from budgetnet import Budget, SearchSpace, Spec, plan
 from budgetnet.accounting.table import Column, Table
-from budgetnet.designer.objectives import read_goal
+from budgetnet.designer.objectives import parse_objective
 from budgetnet.designer.space import Place
 from budgetnet.spec.stages import with_width
 
@@ -116,7 +116,7 @@ def measure(case: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
         times.append(time.perf_counter() - started)
     shape, classes = case["image"]
     space = case.get("space") or SearchSpace.for_input(shape)
-    goal = read_goal(found.goal)
+    goal = parse_objective(found.goal)
     networks = drawn(space, classes, shape)
     rate = brute_force(networks, shape, args.seconds / 4)
     value = goal.value(found[0].account)

@@ -30,12 +30,12 @@ def places_of(index: Tensor, size: int) -> Tensor:
         raise Unreadable("its indices are on the meta device, or too many: their values are needed")
     if index.numel() and not (-size <= int(index.min()) and int(index.max()) < size):
         numbers = {"size": size, "index": f"{int(index.min())} to {int(index.max())}"}
-        raise ShapeError(explain("an index lies beyond the map", numbers=numbers))
+        raise ShapeError(explain("an index lies outside the map", numbers=numbers))
     return index.long() % size
 
 
 def flattened(reading: Reading, dim: int, count: int) -> Reading:
-    """So many dimensions from `dim` on as one, every place a class of its own."""
+    """`count` dimensions from `dim` on as one, every place a class of its own."""
     shape = reading.shape
     if prod(shape[dim : dim + count]) > _MOST:
         raise Unreadable(f"a table that looks up more than {_MOST:,} places one by one")
@@ -46,7 +46,7 @@ def flattened(reading: Reading, dim: int, count: int) -> Reading:
 
 @rule("index_select")
 def index_select(x: Operand, dim: int, index: Operand) -> Effect:
-    """Positions along a dimension: those that a constant names, or any, as values decide."""
+    """Positions along a dimension: those that a constant names, or any if values decide."""
     dim = at(x, dim)
     if isinstance(index, Activation):
         if not x.dim():
@@ -62,9 +62,9 @@ def index_select(x: Operand, dim: int, index: Operand) -> Effect:
 
 @rule("index", "_unsafe_index")
 def index(x: Operand, indices: Sequence[Operand]) -> Effect:
-    """Indexing by tensors, whose dimensions take the place of those that they index.
+    """Indexing by tensors, whose dimensions replace those that they index.
 
-    Constants name places. Where values of the input decide, every place may be read.
+    Constants name places. If values of the input decide, every place may be read.
     """
     return index_by(indices, x)
 
@@ -108,7 +108,7 @@ def expanded(indices: Sequence[Operand], x: Tensor) -> tuple[list[tuple[int, Ten
             if isinstance(value, Activation):
                 raise RunEnded(
                     explain(
-                        "a choice whose size depends on values of the input",
+                        "a selection whose size depends on values of the input",
                         numbers={"input": compact(x.shape)},
                     )
                 )
@@ -276,7 +276,7 @@ def bucketize(x: Activation, boundaries: Tensor, *, out_int32: bool = False, **_
 
 @rule("searchsorted")
 def searchsorted(bounds: Operand, values: Operand, *, out_int32: bool = False, **_: Any) -> Effect:
-    """The place of every value in a sorted sequence, of which it may read all."""
+    """The place of every value in a sorted sequence; it may read the whole sequence."""
     kind = torch.int32 if out_int32 else torch.int64
     if not isinstance(bounds, Activation):
         return replace(same(values), dtype=kind)

@@ -34,14 +34,14 @@ class Effect:
         sliding: kernel, stride, padding and dilation, to be shown.
         is_global: no spatial positions are left: the whole map was read.
         global_context: the output also depends on the whole map, beside what `field` says.
-        context: what it depends on beside that, where it may be less than the whole map; as
+        context: what it depends on beside that, if it may be less than the whole map; as
             `has_context` says it.
         pads: set by padding operations, so that a layer that pads and slides is shown as one.
         is_view: the output shares its input's storage.
-        dtype: of the output, where it is not what torch promotes the operands to.
-        extra: further results: effects of their own, or shape and type of those which have read
-            what the first one has.
-        role: what the operation is, where that is not the role of its rule.
+        dtype: of the output, if it is not what torch promotes the operands to.
+        extra: further results: effects of their own, or shape and type if they have read what
+            the first one has.
+        role: what the operation is, if that is not the role of its rule.
         has_bias: whether a convolution or linear layer adds a bias; `None` of others.
         weight_shape: of a convolution or linear layer, as in `Row`.
     """
@@ -83,7 +83,7 @@ class Activation(Tensor):
 
     @data.setter
     def data(self, value: Any) -> None:
-        """Become what another activation is, which torch tells nobody of."""
+        """Take over the data of another activation, of which torch gives no notice."""
         if not isinstance(value, Activation):
             raise UnsupportedOp(explain("forward sets the data of an activation", remedy=REMEDY))
         Tensor.data.__set__(self, value)  # type: ignore[attr-defined]  # as above
@@ -94,7 +94,7 @@ class Activation(Tensor):
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Refuse to run outside `account`, where no rules apply."""
-        raise UnsupportedOp(explain(f"{func} met an activation outside budgetnet.account"))
+        raise UnsupportedOp(explain(f"{func} was called on an activation outside account"))
 
 
 Operand: TypeAlias = Any  # an activation, a constant tensor, or a number
@@ -105,23 +105,23 @@ ROLE_OF: dict[str, str] = {}  # of the operations that have a rule
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """Which of an operation's arguments its rule speaks of: only these may carry activations.
+class RuleArguments:
+    """The arguments of an operation that its rule names: only these may carry activations.
 
     Attributes:
         keys: their positions, and their names.
-        rest: every position from this one on as well; `None` where no further one is.
+        rest: every position from this one on as well; `None` if no further one is.
     """
 
     keys: frozenset[int | str]
     rest: int | None
 
     @classmethod
-    def of(cls, function: Rule) -> Spoken:
+    def of(cls, function: Rule) -> RuleArguments:
         """Read it off a rule's signature.
 
-        A named parameter is spoken of unless its annotation says that it is no activation, such as
-        `Tensor` or `int`; what `*_` and `**_` swallow is not, unless annotated as `Operand`.
+        A named parameter counts unless its annotation says that it is not an activation, such as
+        `Tensor` or `int`; arguments in `*_` and `**_` count only if annotated as `Operand`.
         """
         keys: set[int | str] = set()
         rest = None
@@ -143,7 +143,7 @@ class Spoken:
         return self.rest is not None and isinstance(key, int) and key >= self.rest
 
 
-spoken_of = cache(Spoken.of)
+spoken_of = cache(RuleArguments.of)
 
 
 def rule(*names: str, role: str = "other") -> Callable[[R], R]:
@@ -158,16 +158,16 @@ def rule(*names: str, role: str = "other") -> Callable[[R], R]:
     refused: nothing that may reach the output is dropped.
 
     Raises:
-        ArgumentError: the operation has a rule already, or there is no such role.
+        ArgumentError: the operation already has a rule, or the role does not exist.
     """
     if role not in ROLES:
         numbers = {"got": shown(role), "allowed": ", ".join(ROLES)}
-        raise ArgumentError(explain("the role of a rule is not a role of rows", numbers=numbers))
+        raise ArgumentError(explain("the role of a rule is not valid", numbers=numbers))
 
     def register(function: R) -> R:
         for name in names:
             if name in RULES:
-                raise ArgumentError(explain(f"the operation {name} has a rule already"))
+                raise ArgumentError(explain(f"the operation {name} already has a rule"))
             RULES[name] = function
             ROLE_OF[name] = role
         return function
@@ -200,9 +200,9 @@ def seen(reading: Reading, *sources: Activation, **more: Any) -> Effect:
 
 
 def _places(reading: Reading) -> tuple[int, ...]:
-    """Where the axes of a map lie that are in another order than the input's, else ().
+    """The places of a map's axes if their order differs from the input's, else ().
 
-    -1 where some lie in the batch.
+    -1 if some lie in the batch.
     """
     axes = len(reading.fields[0].axes)
     if len(reading.dims) != 2 + axes:
@@ -254,7 +254,7 @@ def at(x: Tensor, dim: int) -> int:
     count = x.dim() or 1
     if not -count <= dim < count:
         raise ShapeError(
-            explain(f"there is no dimension {dim}", numbers={"shape": compact(x.shape) or "()"})
+            explain(f"dimension {dim} does not exist", numbers={"shape": compact(x.shape) or "()"})
         )
     return dim % count
 
@@ -302,13 +302,13 @@ def whole(x: Activation, dims: Sequence[int], keepdim: bool = True) -> Effect:
 
 
 def same_channels(x: Activation, expected: int, dim: int = 1) -> None:
-    """Raise a `ShapeError` where a layer's width is not what it receives."""
+    """Raise a `ShapeError` if a layer expects a different width than it receives."""
     if x.shape[dim] != expected:
         raise ShapeError(
             explain(
-                "the layer expects other channels than it receives",
+                "the layer expects a different number of channels than it receives",
                 numbers={"expected": expected, "got": x.shape[dim]},
-                remedy="Set its in_channels (or num_features) to what the layer before it gives.",
+                remedy="Set its in_channels (or num_features) to what the previous layer outputs.",
             )
         )
 
@@ -322,4 +322,4 @@ def no_rule(what: str, x: Tensor) -> UnsupportedOp:
     )
 
 
-REMEDY = "Register one with budgetnet.rule, or pass strict=False to go on with unknown figures."
+REMEDY = "Register one with budgetnet.rule, or pass strict=False to continue with unknown figures."

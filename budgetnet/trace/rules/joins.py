@@ -1,4 +1,4 @@
-"""Joins of readings: what elements have read that came from several branches."""
+"""Joins of readings: what elements from several branches have read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def join(readings: Sequence[Reading], dim: int) -> Reading:
 
 
 def _beside(arrays: Sequence[Classes], place: int) -> Classes:
-    """Arrays one behind the other, repeated along the other axes where some have length 1."""
+    """Arrays one behind the other, repeated along the other axes if some have length 1."""
     rest = np.broadcast_shapes(*(a.take([0], place).shape for a in arrays))
     wide = [np.broadcast_to(a, (*rest[:place], a.shape[place], *rest[place + 1 :])) for a in arrays]
     return np.concatenate(wide, axis=place)

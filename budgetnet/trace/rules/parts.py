@@ -25,7 +25,7 @@ class Part:
     Attributes:
         fields: those in use; `distinct` makes one of equal ones.
         classes: index into `fields`, one axis per channel factor. Along an axis of length 1 nothing
-            varies, however long the factor: what holds for all channels is kept once.
+            varies, whatever the length of the factor: values shared by all channels are kept once.
     """
 
     fields: tuple[ReceptiveField, ...]
@@ -69,13 +69,13 @@ class Part:
         return Part(self.fields, self.classes.transpose(order))
 
     def split(self, place: int, outer: int, inner: int) -> Part:
-        """Make two factors of one."""
+        """Split a factor into two."""
         shape = list(self.classes.shape)
         shape[place : place + 1] = [outer, inner] if self.varies(place) else [1, 1]
         return Part(self.fields, self.classes.reshape(shape))
 
     def fuse(self, place: int, outer: int, inner: int) -> Part:
-        """Make one factor of two neighbours."""
+        """Merge two neighbouring factors."""
         shape, classes = list(self.classes.shape), self.classes
         if shape[place] == shape[place + 1] == 1:
             return Part(self.fields, classes.squeeze(place))
@@ -89,7 +89,7 @@ class Part:
         return Part(self.fields, np.expand_dims(self.classes, place))
 
     def drop(self, place: int) -> Part:
-        """Give up a factor along which nothing varies."""
+        """Drop a factor along which nothing varies."""
         return Part(self.fields, self.classes.squeeze(place))
 
     def spread(self, axis: int, place: int, picks: Sequence[Window]) -> Part:
@@ -152,7 +152,7 @@ class Part:
         return Part(tuple(map(union_of, read)), classes).distinct(), any(map(has_context, read))
 
     def weave(self, axis: int, place: int, count: int) -> Part | None:
-        """Turn a factor into phases of an axis; `None` where no window per axis says that."""
+        """Turn a factor into phases of an axis; `None` if no window per axis describes that."""
         full = list(self.classes.shape)
         full[place] = count
         keys = np.moveaxis(np.broadcast_to(self.classes, full), place, -1).reshape(-1, count)
@@ -181,7 +181,7 @@ class Part:
         return Part(tuple(fields), inverse.reshape(full)).distinct()
 
     def regrid(self, axis: int, place: int) -> Part | None:
-        """Turn a factor into positions of an axis that has none; `None` where it does not move so.
+        """Turn a factor into positions of an axis that has none; `None` if it does not move so.
 
         Every index reads in one place only; those of neighbours must lie evenly apart.
         """
@@ -261,9 +261,9 @@ class Part:
         )
 
     def is_apart(self, other: Part) -> bool:
-        """Whether uniting these would make more classes than both have: rows and columns, say.
+        """Whether uniting these would make more classes than both have, such as rows and columns.
 
-        Where both step over the input alike, nothing is lost by leaving them apart.
+        If both step over the input alike, nothing is lost by keeping them separate.
         """
         mine, theirs = self.varying, other.varying
         if mine <= theirs or theirs <= mine:
@@ -308,7 +308,7 @@ def _is_even(windows: Iterable[Window]) -> bool:
 
 
 def _even_steps(windows: Sequence[Window]) -> Window | None:
-    """One window for places that each read one of these, alike but for even steps."""
+    """One window for places that each read one of these, which differ only by even steps."""
     starts = [window.at(0)[0] for window in windows]
     step = starts[1] - starts[0] if len(starts) > 1 else 0
     first, bits = windows[0].phases[0]

@@ -56,7 +56,7 @@ def hardtanh(x: Activation, min_val: float = -1, max_val: float = 1) -> Effect:
 def gelu(x: Activation, *, approximate: str = "none") -> Effect:
     """GELU, of which there are two forms."""
     if approximate not in ("none", "tanh"):
-        raise ArgumentError(explain(f"GELU has no form approximate={approximate!r}"))
+        raise ArgumentError(explain(f"approximate={approximate!r} is not a valid form of GELU"))
     return same(x)
 
 
@@ -86,7 +86,7 @@ def log_sigmoid(x: Activation) -> Effect:
 
 @rule("zero", "uniform", "random", "exponential", "geometric", "log_normal", "cauchy")
 def overwritten(x: Activation, *_: Any, **__: Any) -> Effect:
-    """New values, whatever the elements were."""
+    """New values that do not depend on the elements."""
     return nothing(x)
 
 
@@ -173,7 +173,7 @@ def _broadcast(*values: Tensor) -> tuple[int, ...]:
 def _gate(tracked: Sequence[Activation], shape: tuple[int, ...]) -> Effect:
     """Join of branches with and without positions of their own.
 
-    Where one still has positions and another has read the whole map, as in squeeze-excite, the
+    If one still has positions and another has read the whole map, as in squeeze-excite, the
     local window stands and the whole map is its context.
     """
     local = [value for value in tracked if not value.is_global]
@@ -189,7 +189,7 @@ def _gate(tracked: Sequence[Activation], shape: tuple[int, ...]) -> Effect:
 
 
 def aligned(parts: Sequence[Reading], skip: int = -1) -> list[Reading]:
-    """Readings in one layout, where some repeat along what others move; `skip` may differ."""
+    """Readings in one layout, if some repeat along axes on which others move; `skip` may differ."""
     parts = [part.resolved() for part in parts]
     for i in range(len(parts[0].dims)):
         moving = [p.dims[i] for p in parts if p.dims[i] and p.dims[i][0][0] != CHANNEL]
@@ -247,9 +247,9 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Effect:
     dim %= first.dim()
     shapes = [tuple(value.shape) for value in kept]
     if len({shape[:dim] + shape[dim + 1 :] for shape in shapes}) > 1:
-        told = ", ".join(compact(shape[1:]) for shape in shapes)
+        listed = ", ".join(compact(shape[1:]) for shape in shapes)
         raise ShapeError(
-            explain("branches of different size are concatenated", numbers={"shapes": told})
+            explain("branches of different size are concatenated", numbers={"shapes": listed})
         )
     if dim == 1 and len(tracked) == len(kept) and not any(v.reading for v in tracked):
         fields = [value.field for value in tracked]
@@ -270,7 +270,7 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Effect:
 
 
 def _cat_of_nothing(tensors: Sequence[Operand], dim: int) -> Effect:
-    """Concatenation of parts none of which carries an element of an activation."""
+    """Concatenation of parts without any element of an activation."""
     first = next(value for value in tensors if isinstance(value, Activation))
     full = [value for value in tensors if value.numel()] or [first]
     dim %= full[0].dim()

@@ -65,9 +65,9 @@ def _product(x: Any, y: Any, macs: int) -> Effect:
     if x.shape[-1] != y.shape[-2]:
         raise ShapeError(
             explain(
-                "the layer expects other features than it receives",
+                "the layer expects a different number of features than it receives",
                 numbers={"expected": y.shape[-2], "got": x.shape[-1]},
-                remedy="Set its in_features to what the layer before it gives.",
+                remedy="Set its in_features to what the previous layer outputs.",
             )
         )
     if not isinstance(y, Activation):
@@ -118,7 +118,7 @@ def _attend(x: Activation, y: Activation, macs: int) -> Effect:
     """Product of two activations, `(..., M, K) @ (..., K, N)`.
 
     An element reads its row of `x` and its column of `y`. What is summed over is read whole; so
-    are the columns, where both rows and columns are positions of the map. Where positions remain,
+    are the columns, if both rows and columns are positions of the map. If positions remain,
     a whole read is their context: the local window stands.
     """
     shape = (*x.shape[:-1], y.shape[-1])

@@ -28,7 +28,7 @@ Dim: TypeAlias = tuple[Factor, ...]  # row-major: the last factor runs fastest
 
 
 class Unreadable(Exception):
-    """A step that this bookkeeping cannot follow exactly; the message says which."""
+    """A step that this bookkeeping cannot track exactly; the message says which."""
 
 
 M = TypeVar("M", bound=Callable[..., Any])
@@ -37,7 +37,7 @@ _MISSING, _SELF = object(), object()  # a reading that held itself would live fo
 
 
 def _remembered(method: M) -> M:
-    """A method of a reading, which never changes: what it gave is kept with the reading.
+    """A method of an immutable reading: its result is kept with the reading.
 
     Blocks of a network repeat each other, and queries, keys and values are viewed alike.
     """
@@ -67,7 +67,7 @@ class Reading:
         fields: those in use; `distinct` makes one of equal ones. The window of an axis that has
             no factor holds for one place only.
         classes: index into `fields`, one axis per channel factor in the order of `dims`; of length
-            1 where nothing varies along the factor.
+            1 if nothing varies along the factor.
         context: what a join has just left out, as `has_context` says it.
         also: further fields and classes over the same `dims`; an element has read what every part
             says. The scores of attention have read their row's and their column's: M + N classes,
@@ -151,7 +151,7 @@ class Reading:
         return _of_one(dims, field, 0)
 
     def canonical(self) -> Reading:
-        """The same as one object for all that are equal, where all elements have read alike."""
+        """One shared object for all equal readings, if all elements have read alike."""
         if len(self.fields) > 1 or self.also:
             return self
         return _of_one(self.dims, self.fields[0], self.context)
@@ -195,7 +195,7 @@ class Reading:
 
     @_remembered
     def map_like(self) -> Reading:
-        """The same, with every axis in its place, where the tensor has the dimensions of a map.
+        """The same, with every axis in its place, if the tensor has the dimensions of a map.
 
         A view to size 1 may leave positions of an axis among the channels: they become classes.
         Channels that lie in an axis' place become positions, if they have read like these.
@@ -245,7 +245,7 @@ class Reading:
 
     @_remembered
     def as_map(self) -> ReceptiveField | None:
-        """The field, where the tensor is a plain map of one class; else `None`."""
+        """The field if the tensor is a plain map of one class, else `None`."""
         if len(self.fields) > 1 or self.also:
             return None
         field = self.fields[0]
@@ -274,7 +274,7 @@ class Reading:
 
     @_remembered
     def reshape(self, shape: Sequence[int]) -> Reading:
-        """Group the factors into new dimensions, splitting them where a boundary demands it."""
+        """Group the factors into new dimensions, splitting them at new boundaries."""
         if not shape:
             return self.reshape((1,)).select(0, 0)
         reading, factors = self, [factor for dim in self.dims for factor in dim]
@@ -345,7 +345,7 @@ class Reading:
         return reading.in_dims(dims)
 
     def _settle(self, axis: int) -> Reading:
-        """Give up an axis of one position."""
+        """Drop an axis of one position."""
         return self.slide({axis: Window.reading({0}, advance=0)})
 
     def _weave(self, axis: int, place: int, count: int) -> Reading | None:
@@ -374,7 +374,7 @@ class Reading:
     def choose(self, dim: int, chosen: Sequence[int]) -> Reading:
         """These positions along a dimension, in any order."""
         if not chosen:
-            raise Unreadable("an empty choice of positions")
+            raise Unreadable("an empty selection of positions")
         reading = self.enumerated(dim) if len(self.dims[dim]) > 1 else self
         if not reading.dims[dim]:  # one position, again and again
             return reading.expand(
@@ -394,8 +394,8 @@ class Reading:
         return reading._each(lambda part: part.take(place, chosen), dims)
 
     def slid(self, dim: int, window: Window, count: int) -> Reading:
-        """Put a window on a dimension, of which `count` positions come: on the axis that lies
-        there, or on channels, each of which then reads what several have read."""
+        """Put a window with `count` outputs on a dimension: on the axis that lies there, or on
+        channels, each of which then reads what several have read."""
         reading = self.enumerated(dim) if len(self.dims[dim]) > 1 else self
         if reading.dims[dim] and reading.dims[dim][0][0] != CHANNEL:
             axis = reading.dims[dim][0][0]
@@ -475,7 +475,7 @@ class Reading:
         return reading
 
     def like(self, other: Reading) -> Reading:
-        """The same in another's layout, wherever all along a dimension have read alike."""
+        """The same in another's layout, if all along a dimension have read alike."""
         reading = self
         for i, (dim, wanted) in enumerate(zip(self.dims, other.dims, strict=True)):
             place, count = reading.place_of(i), len(_channels(dim))
@@ -524,7 +524,7 @@ def _channels(dim: Dim) -> list[int]:
 
 
 def _none(dims: Iterable[Dim]) -> Classes:
-    """Classes of which there is one."""
+    """Classes with a single entry."""
     return np.zeros([1 for dim in dims for _ in _channels(dim)], np.intp)
 
 

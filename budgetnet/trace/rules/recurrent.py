@@ -29,7 +29,7 @@ def _sequence(
     state nothing but the sequence's own start bounds it. Each weight is used once per step.
     """
     if x.dim() != 3:
-        raise no_rule("a recurrent layer over what is no batch of sequences", x)
+        raise no_rule("a recurrent layer on an input that is not a batch of sequences", x)
     time = 1 if batch_first else 0
     directions = 2 if bidirectional else 1
     # A projection makes the state that is handed on narrower than the cells.
@@ -73,7 +73,7 @@ def _check_weights(
     params: Sequence[Tensor],
     layout: tuple[int, bool, int, bool],
 ) -> None:
-    """Raise where weights do not fit the layer; `layout` is gates, biases, layers, both ways."""
+    """Raise if weights do not fit the layer; `layout` is gates, biases, layers, both ways."""
     gates, has_biases, layers, bidirectional = layout
     directions = 2 if bidirectional else 1
     hidden, given = states[-1].shape[-1], states[0].shape[-1]
@@ -90,9 +90,9 @@ def _check_weights(
         wanted, have = (", ".join(map(compact, shapes)) for shapes in (expected, got))
         raise ShapeError(
             explain(
-                "the weights of a recurrent layer are not those that its sizes ask for",
+                "the weights of a recurrent layer do not match its sizes",
                 numbers={"expected": wanted, "got": have},
-                remedy="Make the layer anew with these sizes.",
+                remedy="Create the layer again with these sizes.",
             )
         )
 

@@ -90,7 +90,7 @@ def layer_norm(
     if any(shape != given for shape in (tuple(x.shape[kept:]), *held)):
         raise ShapeError(
             explain(
-                "a LayerNorm expects other features than it receives",
+                "a LayerNorm expects a different number of features than it receives",
                 numbers={"expected": compact(given), "got": compact(x.shape[kept:])},
             )
         )
@@ -127,7 +127,7 @@ def _over(x: Activation, dims: Sequence[int]) -> Effect:
 
 
 def _dims(x: Activation, dim: Sequence[int] | int | None) -> list[int]:
-    """Dimensions as torch takes them: none given are all."""
+    """Dimensions as torch takes them: none means all."""
     given = [dim] if isinstance(dim, int) else list(dim or ())
     if not x.dim():
         return []
@@ -140,7 +140,7 @@ def reduce(
 ) -> Effect:
     """Reductions: every output reads all along the dimensions.
 
-    Where torch gives the places as well, they have read the same.
+    If torch returns the places as well, they have read the same.
     """
     if isinstance(dim, Tensor):
         return join(x, dim)
@@ -151,7 +151,7 @@ def reduce(
 def pool(
     x: Activation, dim: Sequence[int] | int | Operand = None, keepdim: bool = False, **more: Any
 ) -> Effect:
-    """Reductions that are a pooling where every channel stays by itself."""
+    """Reductions that are a pooling if every channel stays by itself."""
     effect = reduce(x, dim, keepdim, **more)
     if not effect.role and not _are_positions(x, _dims(x, more.get("dim", dim))):
         effect.role = "reduction"
@@ -163,7 +163,7 @@ rule("amax", "max", role="max pooling")(pool)
 
 
 def _are_positions(x: Activation, dims: Sequence[int]) -> bool:
-    """Whether what lies along these dimensions are positions of the map, and no channels."""
+    """Whether these dimensions hold positions of the map and no channels."""
     if x.reading is None:
         return min(dims, default=0) >= 2
     found = [axis for dim in dims for axis, _ in x.reading.dims[dim]]
@@ -192,7 +192,7 @@ def extremes(x: Activation, *, dim: int | None = None, keepdim: bool = False) ->
 
 @rule("mode", role="reduction")
 def mode(x: Activation, dim: int = -1, keepdim: bool = False) -> Effect:
-    """What is found most often along a dimension, and where."""
+    """The most frequent value along a dimension, and its place."""
     return reduce(x, dim, keepdim)
 
 
@@ -228,7 +228,7 @@ def vector_norm(
 
 @rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "_cummax_helper", "sort", "msort")
 def along(x: Activation, dim: int = -1, *_: Any, **more: Any) -> Effect:
-    """Elements that each depend on others along a dimension, on which ones values decide."""
+    """Elements that each depend on others along a dimension, selected by values."""
     if not x.dim():
         return replace(same(x), extra=(((), torch.int64),))
     along = at(x, more.get("dim", dim))
@@ -238,7 +238,7 @@ def along(x: Activation, dim: int = -1, *_: Any, **more: Any) -> Effect:
 
 @rule("argsort")
 def argsort(x: Activation, dim: int = -1, *_: Any, **more: Any) -> Effect:
-    """Where the elements along a dimension would go."""
+    """The sorted order of the elements along a dimension."""
     return replace(along(x, more.get("dim", dim)), dtype=torch.int64)
 
 

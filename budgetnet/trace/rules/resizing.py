@@ -33,7 +33,7 @@ def _resize(x: Activation, size: tuple[int, ...], windows: tuple[Window, ...]) -
 
 
 def _sampled(n: int, m: int, sets: Any) -> Window:
-    """Window of `m` outputs given as sets of inputs; periodic where the size is."""
+    """Window of `m` outputs given as sets of inputs; periodic if the size is."""
     common = gcd(n, m)
     period, advance = m // common, n // common
     listed = [sets(i) for i in range(m)]
@@ -101,7 +101,7 @@ def upsample_cubic(
 def upsample_linear_wide(
     x: Activation, output_size: Sequence[int] | None, align_corners: bool, *scales: Any
 ) -> Effect:
-    """Linear resizing whose filter widens where the map shrinks."""
+    """Linear resizing whose filter widens if the map shrinks."""
     return _resampled(x, output_size, align_corners, scales, _triangle_reads)
 
 
@@ -109,7 +109,7 @@ def upsample_linear_wide(
 def upsample_cubic_wide(
     x: Activation, output_size: Sequence[int] | None, align_corners: bool, *scales: Any
 ) -> Effect:
-    """Cubic resizing whose filter widens where the map shrinks."""
+    """Cubic resizing whose filter widens if the map shrinks."""
     return _resampled(x, output_size, align_corners, scales, _bell_reads)
 
 

@@ -68,7 +68,7 @@ def deform_conv(
         readings.append(of(x).gather([1, 2, 3]).expand(shape))
         sources.append(x)
     macs = weight.numel() * shape[0] * prod(shape[2:])
-    # Without a bias torchvision passes one of zeros, so that none can be told.
+    # Without a bias torchvision passes one of zeros, which cannot be distinguished.
     return replace(all_of(readings, sources, shape), macs=macs, weight_shape=tuple(weight.shape))
 
 
@@ -108,7 +108,7 @@ def nms(boxes: Operand, scores: Operand, *_: Any) -> Effect:
     """Refused: how many boxes are kept depends on their values."""
     raise RunEnded(
         explain(
-            "torchvision.ops.nms keeps as many boxes as values of the input decide",
+            "the number of boxes that torchvision.ops.nms keeps depends on values of the input",
             numbers={"boxes": compact(boxes.shape)},
         )
     )

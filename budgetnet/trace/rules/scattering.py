@@ -110,7 +110,7 @@ def _put(
 
 
 def _put_anywhere(x: Operand, others: Sequence[Activation]) -> Effect:
-    """Writes whose places values decide: each element may hold any of the values."""
+    """Writes at places decided by values: each element may hold any of the values."""
     shape = tuple(x.shape)
     readings, sources = [], []
     if isinstance(x, Activation):
@@ -125,7 +125,7 @@ def _put_anywhere(x: Operand, others: Sequence[Activation]) -> Effect:
 
 @rule("masked_scatter")
 def masked_scatter(x: Operand, mask: Operand, source: Operand) -> Effect:
-    """Values in order at the places of a mask: how many came before, the whole mask decides."""
+    """Values in order at the places of a mask: the whole mask decides how many came before."""
     shape = broadcast([x, mask])
     if tuple(x.shape) != shape:  # repeated first, and then any of it
         tracked = [v for v in (x, mask, source) if isinstance(v, Activation)]

@@ -32,7 +32,10 @@ def _per_axis(values: Sequence[int] | int, axes: int) -> tuple[int, ...]:
         return values * axes
     if values and len(values) != axes:
         raise ShapeError(
-            explain("a size is not given per axis", numbers={"sizes": values, "axes": axes})
+            explain(
+                "the number of sizes does not match the number of axes",
+                numbers={"sizes": values, "axes": axes},
+            )
         )
     return values
 
@@ -70,16 +73,16 @@ _MOST = 1 << 14  # channels that a window is put on one by one
 
 
 def _check_slides(x: Activation, reading: Reading, i: int, count: int) -> None:
-    """Raise where a window on a dimension cannot be followed.
+    """Raise if a window on a dimension cannot be tracked.
 
-    Flattened positions would lose that they are positions. Where fewer are left, as in a pooling
-    before attention, that is what happens to them anyway.
+    Flattened positions would lose that they are positions. If fewer are left, as in a pooling
+    before attention, that happens to them anyway.
     """
     axes = [axis for axis, _ in reading.dims[i] if axis != CHANNEL]
     if len(reading.dims[i]) == 1 and axes:
         return
     if reading.shape[i] > _MOST or (axes and count >= reading.shape[i]):
-        raise no_rule("sliding along a dimension that is no axis of the map", x)
+        raise no_rule("sliding along a dimension that is not an axis of the map", x)
 
 
 def windowed(
@@ -157,7 +160,7 @@ def convolution(
     if bias is not None and tuple(bias.shape) != (channels,):
         raise ShapeError(
             explain(
-                "a convolution's bias is not one number for each of its channels",
+                "the bias of a convolution does not have one number per channel",
                 numbers={"bias": compact(bias.shape), "channels": channels},
             )
         )
@@ -191,7 +194,7 @@ def _transposed(
         for n, (k, s, p, d), extra in zip(spatial(x), each, more, strict=True)
     )
     if min(size) < 1:
-        raise ShapeError(explain("nothing is left of the map", numbers={"size": compact(size)}))
+        raise ShapeError(explain("the output map would be empty", numbers={"size": compact(size)}))
     if any(extra >= max(s, d) for (_, s, _, d), extra in zip(each, more, strict=True)):
         raise ShapeError(
             explain(
@@ -217,7 +220,7 @@ def unfold(
 ) -> Effect:
     """Patches: `(N, C, H, W)` to `(N, C * prod(kernel), positions)`, a channel for every tap."""
     if x.dim() != 4 or x.reading is not None or x.is_global:
-        raise no_rule("unfold of what is no plain map", x)
+        raise no_rule("unfold of a tensor that is not a plain map", x)
     pads = tuple((p, p) for p in padding)
     size = fitted(spatial(x), tuple(kernel_size), tuple(stride), pads, tuple(dilation)).size
     taps = product(*(range(k) for k in kernel_size))
@@ -255,11 +258,11 @@ class Batched:
 
 
 def batched(effect_of: Callable[[Any], Effect], x: Any, axes: int | None) -> Effect:
-    """The effect on `(N, C, *spatial)`; also on `(C, *spatial)`, where `axes` says so."""
+    """The effect on `(N, C, *spatial)`; also on `(C, *spatial)`, if `axes` says so."""
     if axes is None or x.dim() == axes + 2:
         return effect_of(x)
     if x.dim() != axes + 1:
-        raise no_rule("sliding over a tensor of so many dimensions", x)
+        raise no_rule("sliding over a tensor with this number of dimensions", x)
     reading = of(x).insert(0)
     effect = effect_of(Batched((1, *x.shape), x.field, reading, x.is_global, x.dtype))
     shape = effect.shape[1:]
@@ -401,7 +404,7 @@ def _padded(
 
 
 def _pad_dim(reading: Reading, dim: int, low: int, high: int) -> Reading:
-    """Padding of one dimension, whatever it is made of."""
+    """Padding of one dimension, of any factors."""
     if len(reading.dims[dim]) == 1 and reading.dims[dim][0][0] != CHANNEL:
         ((axis, size),) = reading.dims[dim]
         dims = (*reading.dims[:dim], ((axis, size + low + high),), *reading.dims[dim + 1 :])

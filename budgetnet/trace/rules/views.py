@@ -168,7 +168,7 @@ def flip(x: Activation, dims: Sequence[int]) -> Effect:
 
 @rule("roll", role="reshape")
 def roll(x: Activation, shifts: Sequence[int] | int, dims: Sequence[int] | int = ()) -> Effect:
-    """Move cyclically along dimensions, or the elements in order where none are given."""
+    """Move cyclically along dimensions, or the elements in order if none are given."""
     moves = [shifts] if isinstance(shifts, int) else shifts
     along = [dims] if isinstance(dims, int) else dims
     if not x.dim():
