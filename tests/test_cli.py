@@ -198,4 +198,4 @@ def test_targets_that_cannot_be_made(target, more, message, net, capsys):
 
 def test_a_shape_that_does_not_fit_the_model(net, capsys):
     assert 2 == main(["account", f"{net}:small", "--input", "1x16x16"])
-    assert "0 (Conv2d): the layer expects other channels" in capsys.readouterr().err
+    assert "0 (Conv2d): the layer expects a different number of channels" in capsys.readouterr().err
