@@ -389,8 +389,12 @@ def test_where_windows_lie_in_the_batch_no_unit_has_a_region():
     model = Runs(lambda conv, x: conv(windows(x)), nn.Conv2d(3, 2, 1))
     field = account(model, (3, 8, 8)).rows[-1].receptive_field
     assert ((4, 4), (4, 4)) == (field.size, field.stride)
-    with pytest.raises(ArgumentError, match="the index of a unit does not give its place along an axis"):
+    with pytest.raises(
+        ArgumentError, match="the index of a unit does not give its place along an axis"
+    ):
         field.region(0, 0)
-    with pytest.raises(ArgumentError, match="the index of a unit does not give its place along an axis"):
+    with pytest.raises(
+        ArgumentError, match="the index of a unit does not give its place along an axis"
+    ):
         field.reads(0, 0)
     assert type(field).from_dict(field.to_dict()) == field

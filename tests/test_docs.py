@@ -62,7 +62,9 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
 @every_page
-def test_snippets_print_what_the_page_says(page, monkeypatch, tmp_path):
+def test_snippets_print_what_the_page_says(page, request, monkeypatch, tmp_path):
+    if page == TRAINS and not request.config.getoption("deep"):
+        pytest.skip("needs --deep")
     if page == TRAINS and not has_mnist():
         pytest.skip("MNIST is neither in $BUDGETNET_DATA nor in ./data")
     monkeypatch.chdir(ROOT)

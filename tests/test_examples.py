@@ -113,6 +113,7 @@ def test_the_weights_load_into_the_model(digits_run):
     model.load_state_dict(load_file(folder / "weights.safetensors"))
 
 
+@pytest.mark.deep
 def test_the_same_seed_gives_the_same_numbers(tmp_path):
     for name in ("one", "two"):
         arguments = ("--dataset", "digits", "--epochs", 2, "--model", "c8 p c8 gap10")
@@ -295,6 +296,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, uninterrupted
     assert_equal_runs(uninterrupted, folder)
 
 
+@pytest.mark.deep
 def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path, uninterrupted):
     folder = tmp_path / "run"
     folder.mkdir()
@@ -303,6 +305,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path, uninterr
     assert_equal_runs(uninterrupted, folder)
 
 
+@pytest.mark.deep
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_kept(tmp_path, uninterrupted, refuse):
     folder = tmp_path / "run"
     kill_after("checkpoint-00003.safetensors", folder)
@@ -387,6 +390,7 @@ def test_two_processes_reach_the_accuracy_of_one(tmp_path, uninterrupted):
 # ---------------------------------------------------------------------------- teachers, evaluation
 
 
+@pytest.mark.deep
 def test_a_finished_run_teaches_another(digits_run, tmp_path):
     folder, _ = digits_run
     arguments = (*SMALL, "--epochs", 1, "--teacher", folder, "--out", tmp_path / "run")

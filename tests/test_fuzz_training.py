@@ -239,6 +239,7 @@ def fuzz(count, seed, runs, place):
     return fell
 
 
+@pytest.mark.deep
 def test_some_damage(runs, tmp_path):
     report(8, in_a_fresh_process(fuzz, 8, "some", runs, tmp_path))
 

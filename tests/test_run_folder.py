@@ -179,6 +179,7 @@ def test_a_changed_model_or_metric_of_a_finished_run_is_refused(done):
     assert "model is 'c4 p c7 gap10'" in refusal("--evaluate", done, "--dataset", "digits")
 
 
+@pytest.mark.deep
 def test_a_teacher_that_became_another_is_refused_and_may_move(done, tmp_path, monkeypatch):
     student = tmp_path / "student"
     with monkeypatch.context() as patch:
@@ -298,6 +299,7 @@ def wait_for(path, run):
         time.sleep(0.01)
 
 
+@pytest.mark.deep
 def test_two_processes_do_not_share_a_folder_and_a_killed_one_holds_nothing(tmp_path):
     folder = tmp_path / "run"
     long = (*TINY[:-1], "60")
@@ -369,7 +371,9 @@ def test_files_have_the_permissions_that_the_umask_leaves(mask, tmp_path):
 
 
 @posix
-@pytest.mark.parametrize("mode", [0o555, 0o333, 0o000])
+@pytest.mark.parametrize(
+    "mode", [0o555, *(pytest.param(mode, marks=pytest.mark.deep) for mode in (0o333, 0o000))]
+)
 def test_a_folder_that_may_not_be_written_is_one_line(mode, shared_folder):
     folder = shared_folder / "mine"
     folder.mkdir()
@@ -420,6 +424,7 @@ def test_help_says_what_every_recipe_does():
 # ---------------------------------------------------------------------------- no room
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on files")
 def test_a_full_disk_is_one_line_and_the_run_goes_on_after(tmp_path, runs):
     """Files of 4,096 bytes hold the configuration and no checkpoint."""

@@ -386,7 +386,9 @@ def test_the_longest_spaces_are_searched():
     assert found.proven
     assert found[0].account == plan(found[0].spec, (1, 4, 4))
     strided = SearchSpace(**same, stage_convs=(0, 200), downsamples=30)
-    with pytest.raises(ArgumentError, match=r"more inputs than can be tracked .* at most 16,777,216"):
+    with pytest.raises(
+        ArgumentError, match=r"more inputs than can be tracked .* at most 16,777,216"
+    ):
         design((1, 4, 4), 2, space=strided, params="60k", objective="max params")
     with pytest.raises(ArgumentError, match="more inputs than can be tracked"):
         design((1, 1 << 25, 8), 2, space=SearchSpace(convs=1, downsamples=0))

@@ -13,7 +13,7 @@ from ..spec.plan import Spec, plan
 from .answers import Design, Designs
 from .graph import COUNTED, FIXED, LARGEST_WIDTH, Box, Graph, Survey, build, caps_of, survey
 from .infeasible import diagnose
-from .limits import box_of, counted_figure
+from .limits import box_of, counted_figure, most_allowed
 from .objectives import parse_objective, parse_objectives
 from .pareto import pareto_front
 from .search import Outcome, Problem, Progress, solve, stopped
@@ -105,7 +105,7 @@ def design(
         designs = [searches.plan(spec) for spec in outcome.specs]
         proven = outcome.proven
         if outcome.at_most is not None:
-            at_most = outcome.at_most / factor
+            at_most = min(outcome.at_most, most_allowed(weights, box)) / factor
     if not designs:
         raise diagnose(wanted, box, searches.best)
     for found in designs:  # the search and the plan count by themselves

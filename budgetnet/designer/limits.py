@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import inf
+
 from ..budget.budget import Budget
 from ..budget.limits import Range
 from ..errors import ArgumentError, explain
@@ -42,3 +45,18 @@ def box_of(budget: Budget) -> Box:
         high = min((v for v in highs if v is not None), default=None)
         box[name] = (low, high)
     return box
+
+
+def most_allowed(weights: Mapping[str, int], box: Box) -> float:
+    """The largest objective that the limits alone allow; infinite if they do not bound it.
+
+    >>> most_allowed({"macs": 1, "params": -2}, {"macs": (None, 90), "params": (5, None)})
+    80
+    """
+    total: float = 0
+    for name, weight in weights.items():
+        low, high = box.get(counted_figure(name), (None, None))
+        if weight > 0 and high is None:
+            return inf
+        total += weight * ((high if weight > 0 else low) or 0)
+    return total
