@@ -428,7 +428,7 @@ def test_odd_networks_have_a_report(show):
         tab = show(render_html(account, budget=Budget(macs="1k", receptive_field=3)))
         words = tab.inner_text("body")
         assert account.name in words, name
-        assert ("An earlier release saved this account" in words) == (name == "no edges")
+        assert ("saved by an earlier release" in words) == (name == "no edges")
         if name == "unknown":
             assert "unknown MACs" in words
             assert 2 == tab.locator('[data-verdict="unknown"]').count()
