@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+_LISTED = 8  # names of a list that a message shows
+
+
 def explain(
     what: str, *, where: str = "", numbers: Mapping[str, object] | None = None, remedy: str = ""
 ) -> str:
@@ -74,6 +77,16 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     known = list(known)
     hint = "".join(f"Did you mean {near!r}? " for near in near_names(name, known))
     return f"{hint}Known: {', '.join(known)}."
+
+
+def names_text(names: list[str]) -> str:
+    """Names as a message lists them: whole ones, and how many more there are.
+
+    >>> names_text(["a", "b"]), names_text([*"abcdefghij"])
+    ('a, b', 'a, b, c, d, e, f, g, h and 2 more')
+    """
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 class BudgetnetError(Exception):

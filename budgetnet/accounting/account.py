@@ -11,10 +11,10 @@ from ..errors import FormatError, explain, near_names, shown
 from . import rows as folding
 from . import saved
 from .files import parse_json
-from .geometry import compact, shape_text, shapes_of
+from .geometry import shapes_of
 from .receptive_field import ReceptiveField
 from .rows import Row
-from .table import Column, Table
+from .table import Column, Table, compact, shape_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ search can evaluate many networks at once with the same functions that account f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -14,6 +14,7 @@ from operator import index
 from typing import Any, TypeAlias
 
 from ..errors import ArgumentError, ShapeError, explain, shown
+from .table import compact, shape_text
 from .window import Pair, Window
 
 __all__ = [
@@ -141,25 +142,6 @@ def parse_shape(text: str) -> tuple[Any, ...]:
             )
         )
     return tuple(map(int, parts))
-
-
-def compact(values: Iterable[object]) -> str:
-    """One value if all axes agree, otherwise all of them joined by x.
-
-    >>> compact((3, 3)), compact((3, 5))
-    ('3', '3x5')
-    """
-    texts = [str(value) for value in values]
-    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
-
-
-def shape_text(shape: Iterable[object]) -> str:
-    """A shape as text.
-
-    >>> shape_text((3, 224, 224))
-    '3x224x224'
-    """
-    return "x".join(map(str, shape))
 
 
 def shapes_of(shape: Sequence[Any]) -> tuple[tuple[int, ...], ...]:

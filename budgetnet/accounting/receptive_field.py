@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import ArgumentError, explain
-from .geometry import compact
 from .parsing import Fields
+from .table import compact
 from .window import LARGEST, Pair, Window
 
 

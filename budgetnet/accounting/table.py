@@ -1,15 +1,13 @@
-"""A grid of named columns, as terminal text, Markdown or CSV. Independent of networks."""
+"""A grid of named columns, as terminal text, Markdown or CSV; and shapes as text."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
-
-from markupsafe import escape
 
 __all__ = ["Column", "Table"]
 
@@ -22,6 +20,25 @@ _OBEYED = re.compile(
 _COMMANDS = re.compile(r"(?<!\S)::|(?<=#)#(?=\w*\[)")
 # With what a spreadsheet takes a cell for a formula; tabs and ends of lines are escaped before.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def compact(values: Iterable[object]) -> str:
+    """One value if all axes agree, otherwise all of them joined by x.
+
+    >>> compact((3, 3)), compact((3, 5))
+    ('3', '3x5')
+    """
+    texts = [str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def shape_text(shape: Iterable[object]) -> str:
+    """A shape as text.
+
+    >>> shape_text((3, 224, 224))
+    '3x224x224'
+    """
+    return "x".join(map(str, shape))
 
 
 def visible(text: str) -> str:
@@ -184,6 +201,8 @@ class Table:
 
     def to_html(self) -> str:
         """An HTML table for notebooks."""
+        from markupsafe import escape  # on use: only notebooks and reports need it
+
         sides = ["right" if column.numeric else "left" for column in self.columns]
 
         def line(cells: Sequence[str], tag: str) -> str:

@@ -10,8 +10,8 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ..accounting.account import Account
-from ..accounting.geometry import shape_text
 from ..accounting.rows import Row
+from ..accounting.table import shape_text
 from ..errors import BudgetnetError
 from ..spec.chains import chain_of
 from ..spec.plan import Spec, plan

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
-from ..trace.account import account
 from .figures import FIGURES
 from .findings import check
 from .limits import Finding, Forbid, Limit, Require, parse_limit
@@ -98,11 +97,11 @@ class Budget:
 
     def check(self, model: Any, input_shape: Any = None) -> tuple[Finding, ...]:
         """Every limit's finding, in the order of the limits; `model` is as for `assert_budget`."""
-        return check(self.limits, account(model, input_shape, strict=False))
+        return check(self.limits, _account_of(model, input_shape))
 
     def enforce(self, model: Any, input_shape: Any = None) -> None:
         """Raise `BudgetExceeded` with all violations at once; an unknown figure is one."""
-        found = account(model, input_shape, strict=False)
+        found = _account_of(model, input_shape)
         findings = check(self.limits, found)
         if not all(finding.ok for finding in findings):
             from .advice import explain_findings
@@ -135,9 +134,17 @@ def assert_budget(
     7524
     """
     wanted = with_limits(budget, limits)
-    found = account(model, input_shape, strict=False)  # what is unknown is a finding
+    found = _account_of(model, input_shape)
     wanted.enforce(found)
     return found
+
+
+def _account_of(model: Any, input_shape: Any) -> Account:
+    if isinstance(model, Account) and input_shape is None:
+        return model
+    from ..trace.account import account  # on use: a saved account needs no specs
+
+    return account(model, input_shape, strict=False)  # what is unknown is a finding
 
 
 def with_limits(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:

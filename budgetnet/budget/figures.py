@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..accounting.geometry import shape_text
+from ..accounting.table import shape_text
 
 if TYPE_CHECKING:  # the parser of the command line reads this, and is to start at once
     from ..accounting.account import Account

@@ -8,9 +8,9 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ..accounting.account import Account
-from ..accounting.geometry import shape_text
 from ..accounting.roles import POOLING
 from ..accounting.rows import Row
+from ..accounting.table import shape_text
 from ..trace.account import account
 from .advice import coverage
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.files import read_text
-from ..accounting.geometry import parse_shape, shape_text
+from ..accounting.geometry import parse_shape
+from ..accounting.table import shape_text
 from ..budget.budget import LIMITS, Budget
 from ..budget.figures import GROWING
 from ..budget.limits import parse_growth

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.account import Account
-from ..errors import ArgumentError, explain, near_names, one_line
-from .suggestions import names_text
+from ..errors import ArgumentError, explain, names_text, near_names, one_line
 
 
 def account_here(

@@ -7,10 +7,9 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import near_names
+from ..errors import names_text, near_names
 from ..spec.references import list_models
 
-SHOWN = 8  # names of a list
 _REGISTERED = re.compile(r"^@register_model\(.*?^def (\w+)", re.DOTALL | re.MULTILINE)
 
 
@@ -34,16 +33,6 @@ def suggest_target(target: str, base: Path = Path()) -> str:
     if package.isidentifier() and find_spec(package):
         return f"It is a module: name a callable in it, as {target}:NAME."
     return ""
-
-
-def names_text(names: list[str]) -> str:
-    """Names as a message lists them: whole ones, and how many more there are.
-
-    >>> names_text(["a", "b"]), names_text([*"abcdefghij"])
-    ('a, b', 'a, b, c, d, e, f, g, h and 2 more')
-    """
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _suggest_callable(target: str, path: Path) -> str:

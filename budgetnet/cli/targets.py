@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..accounting.account import Account
 from ..accounting.files import read_text
-from ..accounting.geometry import shape_text, shapes_of
+from ..accounting.geometry import shapes_of
+from ..accounting.table import shape_text
 from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, one_line, shown
-from .isolation import account_isolated
 from .loading import load
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def account_target(
     if ":" in target:
         if shape is None:
             raise _needs_input(target)
+        from .isolation import account_isolated
+
         return account_isolated(target, shape, options, strict=strict, base=base)
     spec, shape = _chain(target, shape, options, base)
     from ..spec.plan import plan  # on use: a saved account needs no specs

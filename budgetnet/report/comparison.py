@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from ..accounting.account import Account
-from ..accounting.geometry import shape_text
 from ..accounting.rows import Row
+from ..accounting.table import shape_text
 from ..budget.figures import FIGURES, Figure, figure_text
 from .markup import Markup, join, tag
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..accounting.account import Account
-from ..accounting.geometry import compact, shape_text
 from ..accounting.rows import Row
+from ..accounting.table import compact, shape_text
 from ..trace.account import account as account_of
 from .grid import GAP, HEAD, WIDTH, Grid
 from .layout import Edge, layout

@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from ..accounting.account import Account
-from ..accounting.geometry import shape_text
 from ..accounting.rows import Row
+from ..accounting.table import shape_text
 from .markup import Markup, join, tag
 
 MANY = 60  # layers above which modules start folded

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..accounting.account import Account
-from ..accounting.geometry import shape_text
+from ..accounting.table import shape_text
 from ..errors import ArgumentError, SpecError, explain, shown
 from ..spec.chains import chain_of
 from ..spec.plan import plan

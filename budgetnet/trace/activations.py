@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..accounting.geometry import compact
 from ..accounting.receptive_field import ReceptiveField
 from ..accounting.roles import contradiction
 from ..accounting.rows import Row
+from ..accounting.table import compact
 from ..accounting.window import Window
 from ..errors import ArgumentError, BudgetnetError, UnsupportedOp, explain, with_place
 from .constants import Constants

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..accounting.geometry import compact
+from ..accounting.table import compact
 from ..errors import BudgetnetError, RunEnded, StrideMismatch, UnsupportedOp, explain, with_place
 from .activations import Activations, untracked_error
 from .constants import SMALL, targets_of

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ..accounting.account import Account
-from ..accounting.geometry import check_shape, parse_shape, shape_text, shapes_of
+from ..accounting.geometry import check_shape, parse_shape, shapes_of
 from ..accounting.receptive_field import ReceptiveField
+from ..accounting.table import shape_text
 from ..accounting.window import Window
 from ..errors import (
     ArgumentError,

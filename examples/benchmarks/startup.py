@@ -25,12 +25,12 @@ RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "startup.js
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
     "python -c 'import torch'": ["-c", "import torch"],
-    "budgetnet --help": ["-m", "budgetnet.cli", "--help"],
+    "budgetnet --help": ["-m", "budgetnet", "--help"],
     "budgetnet check saved.json --params 20k": [
-        *("-m", "budgetnet.cli", "check", "saved.json", "--params", "20k"),
+        *("-m", "budgetnet", "check", "saved.json", "--params", "20k"),
     ],
     "budgetnet check s6 --params 20k --why": [
-        *("-m", "budgetnet.cli", "check", "s6", "--params", "20k", "--why"),
+        *("-m", "budgetnet", "check", "s6", "--params", "20k", "--why"),
     ],
 }
 

@@ -12,9 +12,10 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from ...accounting.geometry import Sliding, compact
+from ...accounting.geometry import Sliding
 from ...accounting.receptive_field import ReceptiveField, union_of
 from ...accounting.roles import ROLES
+from ...accounting.table import compact
 from ...accounting.window import Pair, Window
 from ...errors import ArgumentError, ShapeError, UnsupportedOp, explain, shown
 from .readings import CHANNEL, Reading, Unreadable

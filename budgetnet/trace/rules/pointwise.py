@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...accounting.geometry import compact
 from ...accounting.receptive_field import has_context, union_of
+from ...accounting.table import compact
 from ...errors import ArgumentError, ShapeError, explain
 from .core import Activation, Effect, Operand, nothing, of, rule, same, seen
 from .joins import join as join_readings

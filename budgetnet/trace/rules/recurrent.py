@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...accounting.geometry import compact
+from ...accounting.table import compact
 from ...errors import ShapeError, explain
 from .choices import all_of
 from .core import Activation, Effect, Operand, no_rule, of, rule, spread

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...accounting.geometry import compact
+from ...accounting.table import compact
 from ...errors import ShapeError, explain
 from .core import (
     Activation,

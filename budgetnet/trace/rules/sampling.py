@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...accounting.geometry import compact
+from ...accounting.table import compact
 from ...accounting.window import Window
 from ...errors import RunEnded, explain
 from .choices import all_of

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...accounting.geometry import Sliding, compact, conv_macs
+from ...accounting.geometry import Sliding, conv_macs
 from ...accounting.receptive_field import ReceptiveField, has_context
+from ...accounting.table import compact
 from ...accounting.window import Window
 from ...errors import ShapeError, explain
 from .core import Activation, Effect, no_rule, nothing, of, rule, same_channels, seen
