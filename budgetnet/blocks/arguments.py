@@ -70,9 +70,9 @@ def strides_of(block: str, stride: Size, kernel_size: Size, dilation: Size) -> P
     return as_pair(block, "stride", stride)
 
 
-def check_groups(block: str, in_channels: int, out_channels: int, groups: int) -> None:
-    """Raise `ArgumentError` unless the groups divide both numbers of channels."""
-    for argument, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+def check_groups(block: str, groups: int, **widths: int) -> None:
+    """Raise `ArgumentError` unless the groups divide each number of channels."""
+    for argument, channels in widths.items():
         if channels % groups:
             raise invalid(
                 block, "groups", groups, f"It must divide {argument}={channels} without remainder."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import nn
@@ -75,7 +77,7 @@ class ConvBNReLU(nn.Sequential):
         kernel = as_pair(name, "kernel_size", kernel_size)
         strides = as_pair(name, "stride", stride)
         dilations = as_pair(name, "dilation", dilation)
-        check_groups(name, in_channels, out_channels, groups)
+        check_groups(name, groups, in_channels=in_channels, out_channels=out_channels)
         layers: dict[str, nn.Module] = {}
         layers["conv"] = nn.Conv2d(
             in_channels,
@@ -97,6 +99,20 @@ class ConvBNReLU(nn.Sequential):
         if check_probability(name, dropout=dropout):
             layers["drop"] = nn.Dropout2d(dropout)
         super().__init__(OrderedDict((n, layers[n]) for n in self._order if n in layers))
+
+
+def conv_and_linear(
+    norm_layer: NormLayer, activation_layer: ActivationLayer, device: Any, dtype: Any
+) -> tuple[Callable[..., ConvBNReLU], Callable[..., ConvBNReLU]]:
+    """`ConvBNReLU` with the layers that a block is given, and the same without activation."""
+    conv = partial(
+        ConvBNReLU,
+        norm_layer=norm_layer,
+        activation_layer=activation_layer,
+        device=device,
+        dtype=dtype,
+    )
+    return conv, partial(conv, activation_layer=None)
 
 
 class BNReLUConv(ConvBNReLU):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from .arguments import (
     strides_of,
 )
 from .concat import join
-from .convolution import ConvBNReLU
+from .convolution import conv_and_linear
 
 MODES = ("nearest", "bilinear", "transposed")
 
@@ -89,13 +88,7 @@ class UpBlock(nn.Module):
         else:
             self.up = nn.Upsample(scale_factor=scale, mode=mode)
         width = (out_channels if mode == "transposed" else in_channels) + skip_channels
-        conv = partial(
-            ConvBNReLU,
-            norm_layer=norm_layer,
-            activation_layer=activation_layer,
-            device=device,
-            dtype=dtype,
-        )
+        conv, _ = conv_and_linear(norm_layer, activation_layer, device, dtype)
         self.conv1 = conv(width, out_channels, kernel_size)
         self.conv2 = conv(out_channels, out_channels, kernel_size)
 

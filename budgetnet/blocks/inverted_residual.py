@@ -19,7 +19,7 @@ from .arguments import (
     check_probability,
     strides_of,
 )
-from .convolution import ConvBNReLU
+from .convolution import conv_and_linear
 from .drop_path import DropPath
 
 
@@ -106,10 +106,7 @@ class InvertedResidual(_Inverted):
         """Check the arguments and make the children."""
         hidden = _hidden("InvertedResidual", in_channels, out_channels, expansion, hidden_channels)
         strides = strides_of("InvertedResidual", stride, kernel_size, dilation)
-        linear = partial(
-            ConvBNReLU, norm_layer=norm_layer, activation_layer=None, device=device, dtype=dtype
-        )
-        conv = partial(linear, activation_layer=activation_layer)
+        conv, linear = conv_and_linear(norm_layer, activation_layer, device, dtype)
         layers: dict[str, nn.Module] = {}
         if hidden != in_channels:
             layers["expand"] = conv(in_channels, hidden, 1)
@@ -182,21 +179,15 @@ class FusedInvertedResidual(_Inverted):
         name = "FusedInvertedResidual"
         hidden = _hidden(name, in_channels, out_channels, expansion, hidden_channels)
         strides = strides_of(name, stride, kernel_size, dilation)
-        conv = partial(ConvBNReLU, norm_layer=norm_layer, device=device, dtype=dtype)
-        full = partial(
-            conv,
-            kernel_size=kernel_size,
-            stride=strides,
-            dilation=dilation,
-            activation_layer=activation_layer,
-        )
+        conv, linear = conv_and_linear(norm_layer, activation_layer, device, dtype)
+        full = partial(conv, kernel_size=kernel_size, stride=strides, dilation=dilation)
         layers: dict[str, nn.Module] = {}
         if hidden != in_channels:
             layers["expand"] = full(in_channels, hidden)
         if se_layer is not None:
             layers["se"] = se_layer(hidden).to(device=device, dtype=dtype)
         if hidden != in_channels:
-            layers["project"] = conv(hidden, out_channels, 1, activation_layer=None)
+            layers["project"] = linear(hidden, out_channels, 1)
         else:
             layers["project"] = full(in_channels, out_channels)
         super().__init__(layers, strides == (1, 1) and in_channels == out_channels, drop_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -14,11 +13,12 @@ from .arguments import (
     Size,
     SqueezeLayer,
     check_at_least,
+    check_groups,
     check_probability,
     invalid,
     strides_of,
 )
-from .convolution import ConvBNReLU
+from .convolution import conv_and_linear
 from .drop_path import DropPath
 from .residual import Residual
 
@@ -71,20 +71,15 @@ class BasicBlock(Residual):
         """Check the arguments and make the children."""
         check_at_least("BasicBlock", 1, in_channels=in_channels, out_channels=out_channels)
         strides = strides_of("BasicBlock", stride, kernel_size, dilation)
-        linear = partial(
-            ConvBNReLU, norm_layer=norm_layer, activation_layer=None, device=device, dtype=dtype
-        )
-        conv = partial(linear, activation_layer=activation_layer, dilation=dilation)
+        conv, linear = conv_and_linear(norm_layer, activation_layer, device, dtype)
         body: dict[str, nn.Module] = {
-            "conv1": conv(in_channels, out_channels, kernel_size, strides),
-            "conv2": conv(out_channels, out_channels, kernel_size, activation_layer=None),
+            "conv1": conv(in_channels, out_channels, kernel_size, strides, dilation=dilation),
+            "conv2": linear(out_channels, out_channels, kernel_size, dilation=dilation),
         }
-        if check_probability("BasicBlock", drop_path=drop_path):
-            body["drop"] = DropPath(drop_path)
         fits = strides == (1, 1) and in_channels == out_channels
         shortcut = None if fits else linear(in_channels, out_channels, 1, strides)
         super().__init__(
-            nn.Sequential(OrderedDict(body)), shortcut, activation_layer=activation_layer
+            _body("BasicBlock", body, drop_path), shortcut, activation_layer=activation_layer
         )
 
 
@@ -161,26 +156,26 @@ class Bottleneck(Residual):
         if hidden is None:
             hidden = _hidden(out_channels, expansion, base_width, groups)
         check_at_least("Bottleneck", 1, hidden_channels=hidden)
-        if hidden % groups:
-            remedy = f"It must divide hidden_channels={hidden} without remainder."
-            raise invalid("Bottleneck", "groups", groups, remedy)
+        check_groups("Bottleneck", groups, hidden_channels=hidden)
         strides = strides_of("Bottleneck", stride, kernel_size, dilation)
-        linear = partial(
-            ConvBNReLU, norm_layer=norm_layer, activation_layer=None, device=device, dtype=dtype
-        )
-        conv = partial(linear, activation_layer=activation_layer)
+        conv, linear = conv_and_linear(norm_layer, activation_layer, device, dtype)
         body: dict[str, nn.Module] = {"conv1": conv(in_channels, hidden, 1)}
         body["conv2"] = conv(hidden, hidden, kernel_size, strides, dilation=dilation, groups=groups)
         if se_layer is not None:
             body["se"] = se_layer(hidden).to(device=device, dtype=dtype)
         body["conv3"] = linear(hidden, out_channels, 1)
-        if check_probability("Bottleneck", drop_path=drop_path):
-            body["drop"] = DropPath(drop_path)
         fits = strides == (1, 1) and in_channels == out_channels
         shortcut = None if fits else linear(in_channels, out_channels, 1, strides)
         super().__init__(
-            nn.Sequential(OrderedDict(body)), shortcut, activation_layer=activation_layer
+            _body("Bottleneck", body, drop_path), shortcut, activation_layer=activation_layer
         )
+
+
+def _body(block: str, layers: dict[str, nn.Module], drop_path: float) -> nn.Sequential:
+    """The layers in a row, with a `DropPath` behind them if it ever drops any."""
+    if check_probability(block, drop_path=drop_path):
+        layers["drop"] = DropPath(drop_path)
+    return nn.Sequential(OrderedDict(layers))
 
 
 def _hidden(out_channels: int, expansion: int, base_width: int, groups: int) -> int:

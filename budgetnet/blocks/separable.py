@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from .arguments import ActivationLayer, NormLayer, Size, check_at_least
-from .convolution import ConvBNReLU
+from .convolution import conv_and_linear
 
 
 class DepthwiseSeparable(nn.Sequential):
@@ -44,13 +44,8 @@ class DepthwiseSeparable(nn.Sequential):
     ) -> None:
         """Check the arguments and make the children."""
         check_at_least(type(self).__name__, 1, in_channels=in_channels, out_channels=out_channels)
-        common: dict[str, Any] = {
-            "norm_layer": norm_layer,
-            "activation_layer": activation_layer,
-            "device": device,
-            "dtype": dtype,
-        }
-        depthwise = ConvBNReLU(
+        conv, _ = conv_and_linear(norm_layer, activation_layer, device, dtype)
+        depthwise = conv(
             in_channels,
             in_channels,
             kernel_size,
@@ -58,7 +53,6 @@ class DepthwiseSeparable(nn.Sequential):
             padding=padding,
             dilation=dilation,
             groups=in_channels,
-            **common,
         )
-        pointwise = ConvBNReLU(in_channels, out_channels, 1, dropout=dropout, **common)
+        pointwise = conv(in_channels, out_channels, 1, dropout=dropout)
         super().__init__(OrderedDict(depthwise=depthwise, pointwise=pointwise))
