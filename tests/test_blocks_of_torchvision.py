@@ -21,8 +21,8 @@ from torchvision.models import (  # noqa: E402  # after the skip
     resnet,
     squeezenet,
 )
-from torchvision.models._utils import _make_divisible  # noqa: E402
-from torchvision.models.googlenet import Inception  # noqa: E402
+from torchvision.models._utils import _make_divisible  # noqa: E402  # after the skip
+from torchvision.models.googlenet import Inception  # noqa: E402  # after the skip
 
 BN = nn.BatchNorm2d
 conv, plain = blocks.ConvBNReLU, partial(blocks.ConvBNReLU, norm_layer=None)

@@ -36,13 +36,12 @@ def example():
     """The example, imported once; no tensor is computed in this process, only in its children."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.path.insert(0, str(SCRIPT.parent))
-    # What children would import each for themselves, which takes longer than a run.
-    import sklearn.datasets  # noqa: F401
+    import sklearn.datasets  # noqa: F401  # so that children need not import it, and so below
     import torch
     import torch._dynamo  # the optimisers import it
 
-    import budgetnet.trace.run  # noqa: F401
-    import figures  # noqa: F401
+    import budgetnet.trace.run  # noqa: F401  # so that children need not import it
+    import figures  # noqa: F401  # so that children need not import it
     import mnist_s6
 
     torch.set_num_threads(1)
