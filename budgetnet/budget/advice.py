@@ -127,7 +127,7 @@ def _after(later: Sequence[Row]) -> str:
 
 def _change_text(limits: Sequence[Limit], account: Account) -> list[str]:
     chain = chain_of(account)
-    if chain is None or not _agree(plan(chain.spec, account.input_shape), account, limits):
+    if chain is None or not _agree(chain.planned, account, limits):
         return []
     candidates = count_candidates(chain.spec)
     if (stages := len(chain.spec.stages)) * candidates > MOST_PLANNED:
@@ -135,7 +135,7 @@ def _change_text(limits: Sequence[Limit], account: Account) -> list[str]:
             f"no change was looked for: {candidates:,} candidates of {stages:,} stages are more "
             f"than the {MOST_PLANNED:,} stages that are planned again"
         ]
-    change = cheapest_change(*chain, limits, account.input_shape)
+    change = cheapest_change(chain.spec, chain.names, limits, account.input_shape)
     if change is not None:
         others = f" (one of {change.alternatives} that would do)" if change.alternatives > 1 else ""
         return [f"cheapest single change{others}: {change.text}, {_gives(change.account)}"]

@@ -14,10 +14,11 @@ from .stages import Conv, Head, Pool, Separable, Stage
 
 
 class Chain(NamedTuple):
-    """A spec that describes a network, and what the network calls its stages."""
+    """A spec that describes a network, what the network calls its stages, and the spec's plan."""
 
     spec: Spec
     names: tuple[str, ...]
+    planned: Account
 
 
 def chain_of(account: Account) -> Chain | None:
@@ -33,16 +34,17 @@ def chain_of(account: Account) -> Chain | None:
         return None
     totals = ("params", "macs", "receptive_field")
     same = all(getattr(planned, name) == getattr(account, name) for name in totals)
-    return Chain(spec, names) if same and planned.output_shape == account.output_shape else None
+    same = same and planned.output_shape == account.output_shape
+    return Chain(spec, names, planned) if same else None
 
 
-def _named(account: Account) -> Chain:
+def _named(account: Account) -> tuple[Spec, tuple[str, ...]]:
     """What an account says that it was planned from, or else what its rows look like."""
     if account.spec:  # a saved account may have been edited, so this is not yet believed
         spec = Spec.parse(account.spec)
-        return Chain(spec, tuple(name for name, _ in spec.named_stages()))
+        return spec, tuple(name for name, _ in spec.named_stages())
     stages, names = zip(*_pairs(list(_stages(account))), strict=True)
-    return Chain(Spec(stages), names)
+    return Spec(stages), names
 
 
 class _NoChain(Exception):

@@ -107,14 +107,22 @@ def spec_and_shape(
 ) -> tuple[Spec, tuple[int, ...]]:
     """A spec as `as_spec` gives it, and its input shape: what is given, or what it is meant for."""
     spec = as_spec(value)
-    if input_shape is None:
-        known: Any = REFERENCES.get(value) if isinstance(value, str) else value
-        input_shape = getattr(known, "input_shape", None)
+    input_shape = input_shape_of(value) if input_shape is None else input_shape
     if input_shape is None:
         what = f"{shown(str(spec))} has no input shape of its own"
         remedy = 'Pass input_shape, such as (1, 28, 28) or "1x28x28".'
         raise ArgumentError(explain(what, remedy=remedy))
     return spec, check_shape(input_shape)
+
+
+def input_shape_of(value: SpecLike) -> tuple[int, ...] | None:
+    """The input shape that a reference network or a planned account has; `None` for a spec.
+
+    >>> input_shape_of("s6"), input_shape_of("c16 p gap10")
+    ((1, 28, 28), None)
+    """
+    known: Any = REFERENCES.get(value) if isinstance(value, str) else value
+    return getattr(known, "input_shape", None)
 
 
 def _parsed(text: str) -> Spec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..accounting.account import Account
@@ -103,7 +104,7 @@ def spec_of(model: Any, input_shape: Any = None) -> tuple[Spec, Account]:
                 remedy='Pass a Spec, or its text such as "c16 p gap10".',
             )
         )
-    return chain.spec, plan(chain.spec, found.input_shape, name=found.name)
+    return chain.spec, replace(chain.planned, name=found.name)
 
 
 def is_module(value: Any) -> TypeGuard[nn.Module]:
