@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,9 @@ def load(target: str, options: Mapping[str, Any], base: Path = Path()) -> Any:
         if not callable(made):
             remedy = "Name a class, or a function that makes the model."
             raise ArgumentError(explain(f"{target} is not callable", remedy=remedy))
-        try:
+        remedy = "Give its arguments: --set NAME=VALUE, or in a file set = { ... }."
+        with users_code(f"{target} could not be called", remedy):
             made = made(**options)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a user's constructor may raise anything, and exit
-            raise ArgumentError(
-                explain(
-                    f"{target} could not be called",
-                    numbers={type(error).__name__: one_line(error)},
-                    remedy="Give its arguments: --set NAME=VALUE, or in a file set = { ... }.",
-                )
-            ) from error
     if not isinstance(made, nn.Module):
         kind = type(made).__name__
         raise ArgumentError(
@@ -75,7 +67,8 @@ def _no_such(place: str, error: AttributeError, module: Any) -> ArgumentError:
 
 
 def _import(place: str, base: Path) -> Any:
-    try:
+    remedy = "Name it as package.module:callable or path/to/file.py:callable."
+    with users_code(f"{place} could not be imported", remedy, passing=ArgumentError):
         if place.endswith(".py"):
             path = base / place
             spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -88,13 +81,21 @@ def _import(place: str, base: Path) -> Any:
             return module
         sys.path.insert(0, str(base) if base != Path() else "")
         return importlib.import_module(place)
-    except (ArgumentError, KeyboardInterrupt):
+
+
+@contextmanager
+def users_code(
+    what: str, remedy: str, passing: type[BaseException] = KeyboardInterrupt
+) -> Iterator[None]:
+    """Turn whatever users' code raises, and its exits, into one error; Ctrl-C and `passing` pass.
+
+    Raises:
+        ArgumentError: of `what`, with the exception's own words and a `remedy`.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, passing):
         raise
-    except BaseException as error:  # a user's module may raise anything, and exit
-        raise ArgumentError(
-            explain(
-                f"{place} could not be imported",
-                numbers={type(error).__name__: one_line(error)},
-                remedy="Name it as package.module:callable or path/to/file.py:callable.",
-            )
-        ) from error
+    except BaseException as error:  # users' code may raise anything, and exit
+        numbers = {type(error).__name__: one_line(error)}
+        raise ArgumentError(explain(what, numbers=numbers, remedy=remedy)) from error

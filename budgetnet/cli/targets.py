@@ -14,7 +14,7 @@ from ..accounting.files import read_text
 from ..accounting.geometry import shapes_of
 from ..accounting.table import shape_text
 from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, one_line, shown
-from .loading import load
+from .loading import load, users_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,20 +63,12 @@ def errors_of_target(target: str, shape: tuple[Any, ...]) -> Iterator[None]:
 
     What it prints goes to stderr.
     """
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    except (BudgetnetError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a user's forward may raise anything
-        size = " + ".join(map(shape_text, shapes_of(shape)))
-        raise ArgumentError(
-            explain(
-                f"{target} could not be run on an input of {size}",
-                numbers={type(error).__name__: one_line(error)},
-                remedy="Check the shape of the input, and that forward takes tensors alone.",
-            )
-        ) from error
+    what = (
+        f"{target} could not be run on an input of {' + '.join(map(shape_text, shapes_of(shape)))}"
+    )
+    remedy = "Check the shape of the input, and that forward takes tensors alone."
+    with users_code(what, remedy, passing=BudgetnetError), redirect_stdout(sys.stderr):
+        yield
 
 
 def make_model(
@@ -113,14 +105,12 @@ def _chain(
     target: str, shape: tuple[Any, ...] | None, options: Mapping[str, Any], base: Path = Path()
 ) -> tuple[Spec, tuple[Any, ...]]:
     """The spec of a listed model or of a text, and the shape of its input."""
-    from ..models import get_reference, list_models  # on use: a saved account needs neither
-    from ..spec.plan import Spec
+    from ..spec.plan import as_spec, input_shape_of  # on use: a saved account needs neither
 
-    known = get_reference(target) if target in list_models() else None
     if options:
         raise ArgumentError(explain("--set is for module:callable and file.py:callable"))
     try:
-        spec = known.spec if known else Spec.parse(target)
+        spec = as_spec(target)
     except SpecError as error:
         from .suggestions import suggest_target
 
@@ -128,10 +118,9 @@ def _chain(
         numbers = {} if remedy else {"as a spec": str(error).rstrip(".")}
         what = f"{shown(target)} is not {KINDS}"
         raise ArgumentError(explain(what, numbers=numbers, remedy=remedy)) from error
+    shape = input_shape_of(target) if shape is None else shape
     if shape is None:
-        if known is None:
-            raise _needs_input(target)
-        shape = known.input_shape
+        raise _needs_input(target)
     return spec, shape
 
 
