@@ -13,6 +13,8 @@ from math import prod
 from operator import index
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from ..errors import ArgumentError, ShapeError, explain, shown
 from .table import compact, shape_text
 from .window import Pair, Window
@@ -69,6 +71,16 @@ class Sliding:
                     numbers={"kernel / stride / padding": self, "map": shape_text(size)},
                     remedy="Use a larger input, fewer strides before this layer, or more padding.",
                 )
+            )
+        return out
+
+    def spread_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Spatial size of the output of a transposed convolution for an input of `size`."""
+        axes = zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        out = tuple((n - 1) * s - sum(pads) + d * (k - 1) + 1 for n, k, s, pads, d in axes)
+        if min(out) < 1:
+            raise ShapeError(
+                explain("the output map would be empty", numbers={"size": compact(out)})
             )
         return out
 
@@ -191,7 +203,7 @@ def same_padding(kernel: int, dilation: int = 1) -> Pair:
     return total // 2, total - total // 2
 
 
-def scaled_channels(channels: int, ratio: float, divisor: int = 1) -> int:
+def scaled_channels(channels: Count, ratio: float, divisor: int = 1) -> Count:
     """`channels * ratio` as a whole number: the nearest one, or the nearest multiple of a divisor.
 
     A multiple is at most a tenth below the product; the result is at least `divisor`.
@@ -202,6 +214,8 @@ def scaled_channels(channels: int, ratio: float, divisor: int = 1) -> int:
     Source: `make_divisible` of MobileNet, as torchvision and timm have it.
     """
     product = channels * ratio
+    if divisor == 1 and isinstance(channels, np.ndarray):
+        return np.maximum(1, np.rint(product).astype(np.int64))
     if divisor == 1:
         return max(1, round(product))
     nearest = max(divisor, int(product + divisor / 2) // divisor * divisor)

@@ -12,7 +12,7 @@ from torch.nn import MaxPool2d as MaxPool
 from torch.nn import Upsample
 
 from .concat import Concat
-from .convolution import BNReLUConv, ConvBNReLU, Transition
+from .convolution import BNReLU, BNReLUConv, ConvBNReLU, Transition
 from .decoder import UpBlock
 from .dense import DenseBlock, DenseLayer
 from .drop_path import DropPath
@@ -26,6 +26,7 @@ from .squeeze_excite import SqueezeExcite
 __all__ = [
     "GAP",
     "AvgPool",
+    "BNReLU",
     "BNReLUConv",
     "BasicBlock",
     "Bottleneck",

@@ -135,6 +135,45 @@ class BNReLUConv(ConvBNReLU):
     _order = ("norm", "act", "conv", "drop")
 
 
+class BNReLU(nn.Sequential):
+    """Normalisation and activation without a convolution: `(N, C, H, W)` to the same shape.
+
+    What ends networks of `BNReLUConv`, such as DenseNet. BatchNorm has `2 * C` parameters. Children
+    are named `norm` and `act`.
+
+    Args:
+        in_channels: channels of the input.
+        norm_layer: called with the channels; `None` drops it.
+        activation_layer: called without arguments; `None` drops it.
+        device: as in torch's layers.
+        dtype: as in torch's layers.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv:1603.05027.
+
+    >>> from budgetnet import blocks
+    >>> sum(p.numel() for p in blocks.BNReLU(16).parameters())
+    32
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        norm_layer: NormLayer = nn.BatchNorm2d,
+        activation_layer: ActivationLayer = nn.ReLU,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        """Check the arguments and make the children."""
+        check_at_least("BNReLU", 1, in_channels=in_channels)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if norm_layer is not None:
+            layers["norm"] = norm_layer(in_channels).to(device=device, dtype=dtype)
+        if activation_layer is not None:
+            layers["act"] = activation_layer()
+        super().__init__(layers)
+
+
 class Transition(ConvBNReLU):
     """1x1 convolution to fewer channels, then optional max pooling.
 

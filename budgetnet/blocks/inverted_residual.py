@@ -199,6 +199,6 @@ def _hidden(
     check_at_least(block, 1, in_channels=in_channels, out_channels=out_channels)
     check_positive(block, expansion=expansion)
     if hidden is None:
-        return scaled_channels(in_channels, expansion)
+        return int(scaled_channels(in_channels, expansion))
     check_at_least(block, 1, hidden_channels=hidden)
     return hidden

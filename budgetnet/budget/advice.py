@@ -223,14 +223,14 @@ def _changes(
             if width := _widest(now, made, limits, shape):
                 text = f"narrow {name} from {now} to {width} channels"
                 yield Fraction(now - width, now), text, made(width)
-        if now is not None and hasattr(stage, "kernel_size"):
+        if now is not None and hasattr(stage, "kernel_size") and hasattr(stage, "dilation"):
             area, was = prod(stage.kernel_size), shape_text(stage.kernel_size)
             for size in _KERNELS:
                 if (size, size) != stage.kernel_size:
                     text = f"change the kernel of {name} from {was} to {size}x{size}"
                     share = Fraction(abs(size * size - area), max(size * size, area))
                     yield share, text, put(_with_kernel(stage, size))
-        if free and not stage.is_last and len(names) > 1:
+        if free and stage.gives != "vector" and len(names) > 1:
             yield Fraction(1), f"take out {name}", put()
 
 
@@ -260,6 +260,8 @@ def _widened(spec: Spec, i: int, stage: Stage, width: int) -> Spec:
 
 def _with_kernel(stage: Any, size: int) -> Any:
     """The stage with a square kernel; "same" padding stays so."""
+    if stage.pads:
+        return replace(stage, kernel_size=(size, size))
     axes = list(zip(stage.padding, stage.dilation, stage.kernel_size, strict=True))
     same = any(stage.padding) and all(2 * p == d * (k - 1) for p, d, k in axes)
     high, wide = (d * (size - 1) // 2 for d in stage.dilation)

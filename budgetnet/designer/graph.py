@@ -8,7 +8,8 @@ what may follow is worked out once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache, reduce
+from contextlib import suppress
+from functools import lru_cache
 from math import gcd, prod
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -16,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..accounting.geometry import Count
-from ..accounting.receptive_field import ReceptiveField
-from ..accounting.window import Window, check_span
+from ..accounting.window import check_span
 from ..budget.figures import FIGURES
-from ..errors import ArgumentError, explain
-from ..spec.plan import Spec, bytes_by_type, live_bytes, rows_of
+from ..errors import ArgumentError, SpecError, explain
+from ..spec.parts import channels_of, steps_of
+from ..spec.plan import Run, Spec, bytes_by_type
 from ..spec.stages import Stage, with_width
 from ..spec.text import write
 
@@ -47,8 +48,8 @@ class Move(NamedTuple):
     """A stage that may come next, its width left at 1, and the widths that can be chosen for it."""
 
     stage: Stage
-    node: Any  # where it leads: hashable, with the `size` of the map there, () behind the head
-    widths: tuple[int, ...] | None  # None keeps the width of the map that it reads
+    node: Any  # where it leads: hashable, with the `size` of the map there, and `is_end`
+    widths: tuple[int, ...] | None  # None if the stage has none of its own to choose
     growth: int = 0  # what the receptive field grows by
     wider: bool = False  # whether only widths serve that are at least that of the map it reads
     span: int = 0  # what a window grows by that is not the receptive field: that of the whole map
@@ -253,9 +254,9 @@ def survey(chains: Chains, caps: Caps = (), tick: Callable[[], None] = lambda: N
         parts = []
         for node, widths in nodes.items():
             tick()
-            moves = tuple(chains.moves(node)) if node.size else ()
+            moves = () if node.is_end else tuple(chains.moves(node))
             for move in moves:
-                ahead.setdefault(move.node, widths if move.widths is None else move.widths)
+                ahead.setdefault(move.node, _given(move, widths, node.size))
                 field = fields[node] + move.growth
                 seen[move.node] = max(field, seen.get(move.node, 0))
                 check_span(field + move.span)
@@ -297,7 +298,7 @@ def build(
         for node, widths, moves in level:
             tick()
             for move in moves:
-                chosen = widths if move.widths is None else move.widths
+                chosen = _given(move, widths, node.size)
                 if move.node not in ahead:
                     ahead[move.node] = (count, chosen)
                     count += len(chosen)
@@ -326,7 +327,7 @@ def build(
         states.append(count)
         end = np.zeros(count, bool)
         for node, (offset, widths) in ahead.items():
-            end[offset : offset + len(widths)] = not node.size
+            end[offset : offset + len(widths)] = node.is_end
         ends.append(end)
         offsets = {node: offset for node, (offset, _) in ahead.items()}
     ordered = sorted(stages, key=word)
@@ -339,7 +340,7 @@ def _count(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
     size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
 ) -> int:  # fmt: skip
-    """How many pairs of widths `_costs` gives, or a few more if groups exclude some."""
+    """How many pairs of widths `_costs` gives, or a few more if the stage does not take some."""
     if chosen is None:
         return len(widths)
     low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
@@ -356,8 +357,8 @@ def _reach(
     narrow, wide = np.array(widths, np.int64), np.array(chosen, np.int64)
     low = np.searchsorted(wide, narrow) if wider else np.zeros(len(narrow), np.int64)
     high = np.full(len(narrow), len(wide), np.int64)
-    if not caps or getattr(stage, "groups", 1) > 1:
-        return low, high
+    if not caps or stage.multiples != (1, 1) or isinstance(stage.case(narrow), np.ndarray):
+        return low, high  # widths that are left out, or cost less than a narrower one
     below = low.copy()  # a wider stage costs no less, so that those within the caps come first
     while np.any(open_ := below < high):
         middle = np.minimum((below + high) // 2, len(wide) - 1)
@@ -386,17 +387,16 @@ def _made(
     if chosen is None:
         _check_range(stage, max(widths), max(widths), size, outside)
         a = b = np.arange(len(widths))
-        narrow = wide = np.array(widths, np.int64)
+        narrow = np.array(widths, np.int64)
+        wide = np.array([_one_given(stage, width, size) or width for width in widths], np.int64)
     else:
         low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
         count = high - low
         a = np.repeat(np.arange(len(widths)), count)
         b = np.arange(len(a)) + np.repeat(low - (np.cumsum(count) - count), count)
         narrow, wide = np.array(widths, np.int64)[a], np.array(chosen, np.int64)[b]
-    groups = getattr(stage, "groups", 1)
-    if groups > 1:
-        fine = (narrow % groups == 0) & (wide % groups == 0)
-        a, b, narrow, wide = a[fine], b[fine], narrow[fine], wide[fine]
+    fine = _taken(stage, narrow, wide, size, chosen is None)
+    a, b, narrow, wide = a[fine], b[fine], narrow[fine], wide[fine]
     figures, ones = _figures(stage, narrow, wide, size, outside), np.ones(len(a), np.int64)
     return a, b, wide, {name: ones * figure for name, figure in figures.items()}
 
@@ -406,8 +406,13 @@ def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], out
 
     No pair costs more than the widest one does.
     """
-    groups = getattr(stage, "groups", 1)
-    first, last = (max(1, width // groups) * groups for width in (first, last))
+    first, last = (
+        max(1, width // step) * step
+        for width, step in zip((first, last), stage.multiples, strict=True)
+    )
+    if stage.width is None:
+        with suppress(SpecError):  # of widths that it does not take
+            last = channels_of(stage.part(_channels(stage, first, size)), first)
     costs = _figures(stage, first, last, size, outside)
     if max(first, last) >= LARGEST_WIDTH or max(costs.values()) >= LARGEST:
         what = "the costs of this space exceed the 64-bit range"
@@ -419,18 +424,64 @@ def _figures(
     stage: Stage, narrow: Count, wide: Count, size: tuple[int, ...], outside: int
 ) -> dict[str, Count]:
     """What a stage costs between two widths, or between many at once."""
-    layers = [
-        (f"x.{layer.name}" if layer.name else "x", layer)
-        for layer in with_width(stage, wide).layers(narrow)
-    ]
-    rows = list(rows_of(layers, (narrow, *size), ReceptiveField((Window(),) * len(size))))
-    params = sum(row.params for row in rows)
-    norms = [layer.buffers for _, layer in layers if layer.role == "batch norm"]
-    live = [alive + outside for alive in live_bytes(rows, narrow, size)]
+    if not isinstance(wide, np.ndarray):
+        return _planned(stage, narrow, wide, size, outside)
+    cases = with_width(stage, wide).case(narrow)
+    if not isinstance(cases, np.ndarray):
+        return _planned(stage, narrow, wide, size, outside)
+    narrow = np.broadcast_to(narrow, wide.shape)
+    found = {name: np.zeros(wide.shape, np.int64) for name in (*ADDED, "depth", PEAK)}
+    for case in np.unique(cases):  # each has layers of its own
+        where = cases == case
+        for name, cost in _planned(stage, narrow[where], wide[where], size, outside).items():
+            if name in found:
+                found[name][where] = cost
+    return dict(found)
+
+
+def _planned(
+    stage: Stage, narrow: Count, wide: Count, size: tuple[int, ...], outside: int
+) -> dict[str, Count]:
+    """The same where all widths have the same layers."""
+    run = Run((narrow, *size), outside)
+    channels = _channels(stage, narrow, size)
+    run.add("", steps_of(with_width(stage, wide).part(channels), channels))
+    params = sum(row.params for row in run.rows)
+    macs: list[Count] = [row.macs for row in run.rows]
     return {
         "params": params,
-        "macs": sum(row.macs for row in rows),
-        "weight_bytes": sum(count for _, count in bytes_by_type(params, norms)),
-        "depth": sum(bool(np.any(row.macs)) for row in rows),
-        PEAK: reduce(np.maximum, live) if isinstance(narrow, np.ndarray) else max(live),
+        "macs": sum(macs),
+        "weight_bytes": sum(count for _, count in bytes_by_type(params, run.norm_buffers)),
+        "depth": sum(bool(np.any(each)) for each in macs),
+        PEAK: run.peak,
     }
+
+
+def _channels(stage: Stage, width: Count, size: tuple[int, ...]) -> Count:
+    """What a stage counts as channels of its input: features, if it flattens a map."""
+    return width * prod(size) if stage.flattens else width
+
+
+def _given(move: Move, widths: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
+    """The widths of what a stage gives: those to choose from, or one for each that it reads."""
+    if move.widths is not None:
+        return move.widths
+    return tuple(_one_given(move.stage, width, size) or width for width in widths)
+
+
+@lru_cache(maxsize=65_536)
+def _one_given(stage: Stage, width: int, size: tuple[int, ...]) -> int:
+    """The width of what a stage gives that has none to choose; 0 if it does not take its input."""
+    try:
+        return int(channels_of(stage.part(_channels(stage, width, size)), width))
+    except SpecError:
+        return 0
+
+
+def _taken(stage: Stage, narrow: Ints, wide: Ints, size: tuple[int, ...], fixed: bool) -> Any:
+    """Where a stage takes the widths of a pair."""
+    reads, gives = stage.multiples
+    fine = (narrow % reads == 0) & (wide % gives == 0)
+    if fixed and stage.width is None:
+        fine &= np.array([_one_given(stage, int(width), size) > 0 for width in narrow], bool)
+    return fine

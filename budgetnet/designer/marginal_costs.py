@@ -146,7 +146,7 @@ def _widened(spec: Spec, i: int, shape: tuple[int, ...]) -> Account | None:
     stage = spec.stages[i]
     if stage.width is None or i == output_stage(spec):
         return None
-    more = with_width(stage, stage.width + getattr(stage, "groups", 1))
+    more = with_width(stage, stage.width + stage.multiples[1])
     try:
         return plan(Spec((*spec.stages[:i], more, *spec.stages[i + 1 :])), shape)
     except SpecError:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
+from ..accounting.rows import Row
 from ..accounting.window import Pair
-from ..spec.spec import Spec, layers_of
-from ..spec.stages import Stage
+from ..spec.parts import steps_of
+from ..spec.plan import Run
+from ..spec.spec import Spec, link
+from ..spec.stages import Stage, with_width
 from .graph import Box, Move
 from .space import Place, SearchSpace
+
+_LARGE_MAP = 1 << 12  # no kernel of a space is larger
 
 
 class End(NamedTuple):
     """Behind the head."""
 
     size: tuple[int, ...] = ()
+    is_end: bool = True
 
 
 class Node(NamedTuple):
@@ -25,6 +32,11 @@ class Node(NamedTuple):
     place: Place
     depth: int = 0
     field: int = 1
+
+    @property
+    def is_end(self) -> bool:
+        """Whether a network ends here."""
+        return False
 
     @property
     def size(self) -> Pair:
@@ -37,6 +49,7 @@ class Link(NamedTuple):
 
     done: int
     size: tuple[int, ...]
+    is_end: bool = False
 
 
 class SpaceChains:
@@ -113,6 +126,11 @@ class ChainWidths:
     ) -> None:
         """`widths` are those of every stage, even if it has only one; None if it has none."""
         self.stages = spec.stages
+        run = Run(input_shape)
+        self.sizes = [run.shape[1:]]  # before each stage, and at the end
+        for name, stage in spec.named_stages():
+            run.add(name, link(name, stage, run.shape[0], run.shape[1:])[0])
+            self.sizes.append(run.shape[1:])
         self.in_channels, self.start = input_shape[0], Link(0, input_shape[1:])
         self.widths = widths
 
@@ -120,12 +138,8 @@ class ChainWidths:
         """The one stage that follows."""
         if node.done < len(self.stages):
             stage, widths = self.stages[node.done], self.widths[node.done]
-            size = node.size
-            for layer in layers_of(stage, getattr(stage, "groups", 1)):
-                if layer.sliding:
-                    size = layer.sliding.output_size(size)
             done = node.done + 1
-            yield Move(stage, Link(done, size if done < len(self.stages) else ()), widths)
+            yield Move(stage, Link(done, self.sizes[done], done == len(self.stages)), widths)
 
 
 def _tracked(value: int, limits: tuple[int | None, int | None], untracked: int = 0) -> int | None:
@@ -138,14 +152,20 @@ def _tracked(value: int, limits: tuple[int | None, int | None], untracked: int =
 
 def field_growth(stage: Stage, jump: int) -> int:
     """What the receptive field grows by: `(k - 1)` times the effective stride so far."""
-    growth = 0
-    for layer in layers_of(stage, 1):
-        if (slide := layer.sliding) is not None:
-            growth += slide.dilation[0] * (slide.kernel[0] - 1) * jump
-            jump *= slide.stride[0]
-    return growth
+    field = _alone(stage)[-1].receptive_field
+    assert field is not None  # a plan knows it
+    return jump * (field.size[0] - 1)
 
 
 def depth_of(stage: Stage) -> int:
-    """Layers of a stage that multiply and accumulate."""
-    return sum(bool(layer.sliding and layer.weights) for layer in layers_of(stage, 1))
+    """Layers of a stage that multiply and accumulate, where no width changes their number."""
+    return sum(bool(row.macs) for row in _alone(stage))
+
+
+@lru_cache(maxsize=1024)
+def _alone(stage: Stage) -> tuple[Row, ...]:
+    """The rows of a stage on a large map, as narrow as it can be."""
+    reads, gives = stage.multiples
+    run = Run((reads, _LARGE_MAP, _LARGE_MAP))
+    run.add("", steps_of(with_width(stage, gives).part(reads), reads))
+    return tuple(run.rows)

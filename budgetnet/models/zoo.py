@@ -6,12 +6,15 @@ torch is imported only when a network is built, so that names and specs are at h
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, SpecError, explain, shown
 from ..spec.plan import Spec, SpecLike, as_spec
 from ..spec.references import Reference, get_reference, list_models
+from ..spec.source import calls_of
 from . import weights as shipped
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ def get_model(
         numbers = {"expected": "name, weights, device, dtype"}
         raise ArgumentError(explain(what, numbers=numbers, remedy=_choice(name)))
     if weights is None:
-        return build(reference.spec, reference.input_shape[0], **kwargs)
+        return build(reference.spec, reference.input_shape, **kwargs)
     chosen = get_weights(name, weights) if isinstance(weights, str) else weights
     if not isinstance(chosen, shipped.Weights):
         what = f"weights={shown(weights)} is not the name of weights"
@@ -92,7 +95,7 @@ def get_model(
             )
         )
     tensors = chosen.state_dict()
-    net = build(reference.spec, reference.input_shape[0], **kwargs)
+    net = build(reference.spec, reference.input_shape, **kwargs)
     shipped.copy_tensors(net, tensors, chosen.stem)
     return net
 
@@ -117,13 +120,18 @@ def _choice(name: str) -> str:
 
 
 def build(
-    spec: SpecLike, in_channels: int = 1, *, device: Any = None, dtype: Any = None
+    spec: SpecLike,
+    in_channels: int | Sequence[int] = 1,
+    *,
+    device: Any = None,
+    dtype: Any = None,
 ) -> nn.Sequential:
     """Build a spec into blocks: an `nn.Sequential` whose children are named as `plan` names them.
 
     Args:
         spec: a `Spec`, its text form, or the name of a reference network.
-        in_channels: channels of the input.
+        in_channels: channels of the input, or its shape `(C, H, W)`, which a spec needs that
+            flattens a map.
         device: as in torch's layers.
         dtype: as in torch's layers.
 
@@ -135,9 +143,12 @@ def build(
     from .. import blocks
 
     homes: dict[str, Any] = {"blocks": blocks, "nn": nn}
-    children: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, call in as_spec(spec).calls(in_channels):  # all of them, before any weight is
-        home, _, made = call.target.partition(".")
-        factory = {"device": device, "dtype": dtype} if home == "blocks" else {}
-        children[name] = getattr(homes[home], made)(*call.args, **dict(call.options), **factory)
-    return nn.Sequential(children)
+    known: dict[str, Any] = {"OrderedDict": OrderedDict, "partial": partial}
+
+    def find(name: str) -> Any:
+        home, _, member = name.partition(".")
+        return getattr(homes[home], member) if member else known[name]
+
+    calls = calls_of(as_spec(spec), in_channels)  # all of them, before any weight is
+    placed = {"device": device, "dtype": dtype}
+    return nn.Sequential(OrderedDict((name, call.run(find, placed)) for name, call in calls))

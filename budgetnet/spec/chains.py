@@ -60,7 +60,7 @@ def _stages(account: Account) -> Iterator[tuple[Stage, str]]:
         elif row.role == "convolution" and row.sliding:
             stage = _conv(row, rows, channels)
             name = row.path.removesuffix(".conv").removesuffix(".depthwise") or row.kind
-            classifier = Conv(stage.out_channels, (1, 1), norm=stage.norm, act=False)
+            classifier = Conv(stage.out_channels, (1, 1), norm=stage.norm, act=None)
             if rows and rows[0].is_global and stage == classifier:
                 yield Head(stage.out_channels, norm=stage.norm), name
                 return
@@ -83,7 +83,7 @@ def _conv(row: Row, rows: list[Row], channels: int) -> Conv:
     if row.params != prod(row.weight_shape) + out * bias:  # tied, or parametrized
         raise _NoChain
     norm = bool(rows) and rows[0].role == "batch norm" and rows.pop(0).params == 2 * out
-    act = bool(rows) and rows[0].role == "relu" and bool(rows.pop(0))
+    act = "relu" if rows and rows[0].role == "relu" and rows.pop(0) else None
     kept = None if bias != norm else bias  # the default: a bias exactly where there is no norm
     return Conv(out, kernel, stride, padding, dilation, groups, norm, act, kept)
 

@@ -1,15 +1,18 @@
-"""The Spec: a chain of stages as a frozen value. No torch."""
+"""The Spec: stages in a row as a frozen value. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
+from typing import Any
 
 from ..errors import ArgumentError, SpecError, explain, shown, with_place
 from . import text as notation
+from .calls import Call
 from .fields import Whole
-from .stages import Call, Layer, Stage
+from .parts import Layer, Step, steps_of
+from .stage import Stage, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Spec:
     >>> spec = Spec.parse("c16 c16 p c32k5s2p2 gap10")
     >>> spec.stages[3]
     Conv(out_channels=32, kernel_size=(5, 5), stride=(2, 2), padding=(2, 2), dilation=(1, 1), \
-groups=1, norm=True, act=True, bias=None)
+groups=1, norm=True, act='relu', bias=None, dropout=0)
     >>> str(spec)
     'c16 c16 p c32k5s2p2 gap10'
     """
@@ -62,43 +65,25 @@ groups=1, norm=True, act=True, bias=None)
             raise SpecError(explain(what, where="Spec.parse", remedy=notation.USAGE))
         return cls(notation.parse(text))
 
-    def layers(self, in_channels: int) -> Iterator[tuple[str, Layer]]:
-        """Every layer with its path; raises `SpecError` if a stage cannot follow another."""
-        for name, _, _, stage_layers in self._linked(in_channels):
-            for layer in stage_layers:
-                yield f"{name}.{layer.name}" if layer.name else name, layer
+    def calls(
+        self, in_channels: int, size: tuple[int, ...] | None = None
+    ) -> tuple[tuple[str, Call], ...]:
+        """What makes the block of each stage, by name.
 
-    def calls(self, in_channels: int) -> tuple[tuple[str, Call], ...]:
-        """What makes the block of each stage, by name; raises `SpecError` as `layers` does.
+        `size` is that of the input map. It is needed where a map is flattened; `()` is a vector.
+
+        Raises:
+            SpecError: a stage does not fit what it reads.
 
         >>> [(name, call.source()) for name, call in Spec.parse("c8 gap10").calls(1)]
         [('conv1', 'blocks.ConvBNReLU(1, 8, padding=0)'), ('head', 'blocks.GAP(8, 10)')]
         """
-        linked = self._linked(in_channels)
-        return tuple((name, stage.call(channels)) for name, stage, channels, _ in linked)
-
-    def _linked(self, channels: int) -> Iterator[tuple[str, Stage, int, tuple[Layer, ...]]]:
-        """Each stage with its name, the channels that it reads, and its layers."""
-        try:
-            channels = _CHANNELS.clean(channels)
-        except (TypeError, ValueError):
-            what = f"in_channels={shown(channels)} is not valid; expected {_CHANNELS.expected}"
-            raise ArgumentError(explain(what)) from None
-        ended = False
+        channels, found = _clean_channels(in_channels), []
         for name, stage in self.named_stages():
-            if ended:
-                raise SpecError(
-                    explain(
-                        f"{name} cannot follow the head, which has read the whole map",
-                        remedy="Put gap last.",
-                    )
-                )
-            try:
-                layers = layers_of(stage, channels)
-            except (SpecError, ArgumentError) as error:
-                raise with_place(error, name) from None
-            yield name, stage, channels, layers
-            channels, ended = layers[-1].out_channels, stage.is_last
+            steps, features = link(name, stage, channels, size)
+            found.append((name, stage.call(features)))
+            channels, size = steps[-1].layer.out_channels, _size_after(stage, steps, size, name)
+        return tuple(found)
 
     def named_stages(self) -> tuple[tuple[str, Stage], ...]:
         """Each stage with the child name that `plan` and `models.build` give it.
@@ -106,13 +91,7 @@ groups=1, norm=True, act=True, bias=None)
         >>> [name for name, _ in Spec.parse("c8 c8 p gap10").named_stages()]
         ['conv1', 'conv2', 'pool1', 'head']
         """
-        counts: dict[str, int] = {}
-        named = []
-        for stage in self.stages:
-            child = stage.child
-            count = counts[child] = counts.get(child, 0) + 1
-            named.append((child if stage.is_last else f"{child}{count}", stage))
-        return tuple(named)
+        return named(self.stages)
 
     def __repr__(self) -> str:
         """The call that makes it."""
@@ -126,8 +105,71 @@ groups=1, norm=True, act=True, bias=None)
 _CHANNELS = Whole()
 
 
+def _clean_channels(channels: Any) -> int:
+    try:
+        return _CHANNELS.clean(channels)  # type: ignore[no-any-return]  # an int
+    except (TypeError, ValueError):
+        what = f"in_channels={shown(channels)} is not valid; expected {_CHANNELS.expected}"
+        raise ArgumentError(explain(what)) from None
+
+
+def link(
+    name: str, stage: Stage, channels: int, size: tuple[int, ...] | None
+) -> tuple[tuple[Step, ...], int]:
+    """The steps of a stage that reads a map of a size, or a vector, whose size is `()`.
+
+    Also gives what it counts as its channels: the features of the map where it is flattened.
+
+    Raises:
+        SpecError: it does not read what it is given, or the size that it needs is not known.
+    """
+    if stage.takes == "map" and size == ():
+        what = f"{name} cannot follow a vector: the whole map has been read before it"
+        raise SpecError(explain(what, remedy="Put gap, flatten and what follows them last."))
+    if stage.takes == "vector" and size != ():
+        what = f"{name} reads a vector, not a map"
+        raise SpecError(explain(what, remedy="Put gap or flatten before it."))
+    if stage.flattens:
+        if size is None:
+            what = f"{name} flattens a map, whose size is not known"
+            raise SpecError(explain(what, remedy="Pass the shape of the input, (C, H, W)."))
+        channels *= prod(size)
+    try:
+        return stage_steps(stage, channels), channels
+    except (SpecError, ArgumentError) as error:
+        raise with_place(error, name) from None
+
+
+def _size_after(
+    stage: Stage, steps: tuple[Step, ...], size: tuple[int, ...] | None, name: str
+) -> tuple[int, ...] | None:
+    """The size of what a stage gives."""
+    if stage.gives == "vector":
+        return ()
+    if not size:
+        return size
+    sizes: list[tuple[int, ...]] = []
+    for step in steps:
+        read = size if step.reads[0] < 0 else sizes[step.reads[0]]
+        sizes.append(output_size(step.layer, read, name))
+    return sizes[-1]
+
+
+def output_size(layer: Layer, size: tuple[int, ...], where: str) -> tuple[int, ...]:
+    """The size of a layer's output; () is a vector."""
+    if layer.sliding is not None:
+        spreads = layer.role == "transposed convolution"
+        slide = layer.sliding
+        return slide.spread_size(size) if spreads else slide.output_size(size, where)
+    if layer.scale:
+        return tuple([n * layer.scale for n in size])
+    if layer.ends_as:
+        return () if layer.ends_as == "vector" else (1,) * len(size)
+    return size
+
+
 @lru_cache(maxsize=4096)
-def layers_of(stage: Stage, in_channels: int) -> tuple[Layer, ...]:
-    """The layers of a stage for the given input channels."""
+def stage_steps(stage: Stage, in_channels: int) -> tuple[Step, ...]:
+    """The steps of a stage for the given input channels."""
     # A network repeats few distinct stages, and both are immutable: listing one once is safe.
-    return tuple(stage.layers(in_channels))
+    return steps_of(stage.part(in_channels), in_channels)

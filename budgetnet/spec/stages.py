@@ -1,112 +1,37 @@
 """The stages that a spec is made of: each knows its word, its layers, and what makes its block.
 
-A new stage is a class here, in `STAGES`, beside its block.
+A new stage is a class, here or beside its kin, in `STAGES`, and its block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import Field, dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, TypeAlias
 
-import numpy as np
+from ..accounting.geometry import Count, Sliding
+from .block_stages import (
+    BasicBlock,
+    Bottleneck,
+    DenseBlock,
+    FusedInvertedResidual,
+    InvertedResidual,
+    SqueezeExcite,
+)
+from .branches import Concat, Sum
+from .calls import Call, block_call, short
+from .layers import CONV_LAST, activation, batch_norm, convolution, linear_layers
+from .parts import Chain, Layer, Part
+from .stage import Stage
 
-from ..accounting.geometry import Count, Sliding, conv_weights
-from ..accounting.window import Pair, Window
-from ..errors import SpecError, explain, shown
-from .fields import FIELDS
+__all__ = [
+    "BRANCHES", "STAGES", "AvgPool", "BasicBlock", "BatchNorm", "Bottleneck", "Classifier",
+    "Concat", "Conv", "DenseBlock", "Dropout", "Flatten", "FusedInvertedResidual", "Head",
+    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "SqueezeExcite", "Stage", "Sum",
+    "Transition", "TransposedConv", "Upsample", "with_width",
+]  # fmt: skip
 
 Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer of a stage, as `plan` sees it: what it is, and how it slides and weighs."""
-
-    name: str
-    kind: str
-    out_channels: int
-    weights: int = 0
-    biases: int = 0
-    buffers: int = 0
-    sliding: Sliding | None = None
-    windows: tuple[Window, ...] = ()  # of `sliding`
-    is_global: bool = False
-    role: str = ""  # this and the next two as in `Row`
-    has_bias: bool | None = None
-    weight_shape: tuple[Count, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The call that makes a stage's block: `models.build` runs it, and `to_python` prints it.
-
-    `target` is a block, such as `blocks.GAP`, or a layer of torch without weights, such as
-    `nn.MaxPool2d`.
-
-    >>> Call("blocks.ConvBNReLU", (16, 32, (3, 5)), (("bias", True),)).source()
-    'blocks.ConvBNReLU(16, 32, (3, 5), bias=True)'
-    """
-
-    target: str
-    args: tuple[Any, ...]
-    options: tuple[tuple[str, Any], ...] = ()
-
-    def source(self) -> str:
-        """The call as Python source."""
-        options = (f"{name}={value!r}" for name, value in self.options)
-        return f"{self.target}({', '.join((*map(repr, self.args), *options))})"
-
-
-class Stage:
-    """What every stage can say; one is a frozen dataclass whose fields are some of `FIELDS`.
-
-    Attributes:
-        prefix: what its word begins with.
-        number: the field that the number of its word gives.
-        child: what a network calls it, followed by a number unless it `is_last`.
-        is_last: whether nothing can follow, since it reads the whole map at once.
-    """
-
-    __slots__ = ()
-    prefix: ClassVar[str]
-    number: ClassVar[str]
-    child: ClassVar[str]
-    is_last: ClassVar[bool] = False
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    def __post_init__(self) -> None:
-        """Make every value canonical, or raise `SpecError`."""
-        for name, field in self.__dataclass_fields__.items():
-            value = getattr(self, name)
-            if value is field.default:
-                continue
-            try:
-                clean = FIELDS[name].clean(value)
-            except (TypeError, ValueError):
-                raise self._refused(name, value, FIELDS[name].expected) from None
-            object.__setattr__(self, name, clean)
-
-    def layers(self, in_channels: Count) -> Iterator[Layer]:
-        """The layers of this stage, in order."""
-        raise NotImplementedError
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        raise NotImplementedError
-
-    @property
-    def width(self) -> int | None:
-        """Output channels that it sets itself; `None` if it keeps those of its input."""
-        return getattr(self, "out_channels", None)
-
-    def usual(self, name: str) -> Any:
-        """The value of a field that its word need not say."""
-        return self.__dataclass_fields__[name].default
-
-    def _refused(self, name: str, value: object, expected: str) -> SpecError:
-        what = f"{name}={shown(value)} is not valid; expected {expected}"
-        return SpecError(explain(what, where=type(self).__name__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +39,7 @@ class Conv(Stage):
     """Convolution, BatchNorm, ReLU: `blocks.ConvBNReLU`. Text form `c16`.
 
     `bias=None` adds a bias exactly if there is no norm. Sizes are `(height, width)`, or one
-    number for both.
+    number for both. `padding` is 0 as in `nn.Conv2d`.
 
     >>> Conv(16, 5).kernel_size
     (5, 5)
@@ -129,19 +54,26 @@ class Conv(Stage):
     dilation: Size = (1, 1)
     groups: int = 1
     norm: bool = True
-    act: bool = True
+    act: str | None = "relu"
     bias: bool | None = None
+    dropout: float = 0
 
-    def layers(self, in_channels: Count) -> Iterator[Layer]:
-        """The layers of this stage, in order."""
-        return _convolution(
-            in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
-            self.dilation, self.groups, self.norm, self.act, self.bias,
+    def part(self, in_channels: Count) -> Part:
+        """The convolution and what follows it."""
+        return convolution(
+            "", in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
+            self.dilation, self.groups, norm=self.norm, act=self.act, bias=self.bias,
+            dropout=self.dropout,
         )  # fmt: skip
+
+    @property
+    def multiples(self) -> tuple[int, int]:
+        """What the channels of its input, and those of its output, are multiples of."""
+        return self.groups, self.groups
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its block."""
-        return _call("blocks.ConvBNReLU", self, in_channels, self.out_channels)
+        return block_call("blocks.ConvBNReLU", self, in_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,21 +91,24 @@ class Separable(Stage):
     padding: Size = (0, 0)
     dilation: Size = (1, 1)
     norm: bool = True
-    act: bool = True
+    act: str | None = "relu"
+    dropout: float = 0
 
-    def layers(self, in_channels: Count) -> Iterator[Layer]:
-        """The layers of this stage, in order."""
-        yield from _convolution(
-            in_channels, in_channels, self.kernel_size, self.stride, self.padding, self.dilation,
-            in_channels, self.norm, self.act, prefix="depthwise.",
+    def part(self, in_channels: Count) -> Part:
+        """Both convolutions."""
+        depthwise = convolution(
+            "depthwise", in_channels, in_channels, self.kernel_size, self.stride, self.padding,
+            self.dilation, in_channels, norm=self.norm, act=self.act,
         )  # fmt: skip
-        yield from _convolution(
-            in_channels, self.out_channels, norm=self.norm, act=self.act, prefix="pointwise."
-        )
+        pointwise = convolution(
+            "pointwise", in_channels, self.out_channels, norm=self.norm, act=self.act,
+            dropout=self.dropout,
+        )  # fmt: skip
+        return Chain("", (depthwise, pointwise))
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its block."""
-        return _call("blocks.DepthwiseSeparable", self, in_channels, self.out_channels)
+        return block_call("blocks.DepthwiseSeparable", self, in_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,26 +119,78 @@ class Transition(Stage):
 
     out_channels: int
     norm: bool = True
-    act: bool = True
+    act: str | None = "relu"
 
-    def layers(self, in_channels: Count) -> Iterator[Layer]:
-        """The layers of this stage, in order."""
-        return _convolution(in_channels, self.out_channels, norm=self.norm, act=self.act)
+    def part(self, in_channels: Count) -> Part:
+        """The convolution and what follows it."""
+        return convolution("", in_channels, self.out_channels, norm=self.norm, act=self.act)
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its block."""
-        return _call("blocks.Transition", self, in_channels, self.out_channels)
+        return block_call("blocks.Transition", self, in_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)
-class Pool(Stage):
-    """Max pooling: `torch.nn.MaxPool2d`. Text form `p`; the stride defaults to the kernel.
+class PreactConv(Stage):
+    """BatchNorm, ReLU, convolution, as between dense blocks: `blocks.BNReLUConv`. Text form `pc16`.
 
-    >>> Pool(3).stride
-    (3, 3)
+    `padding` is 0 as in `nn.Conv2d`.
     """
 
-    prefix, number, child = "p", "kernel_size", "pool"
+    prefix, number, child = "pc", "out_channels", "preact"
+
+    out_channels: int
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    padding: Size = (0, 0)
+    dilation: Size = (1, 1)
+    groups: int = 1
+    norm: bool = True
+    act: str | None = "relu"
+    bias: bool | None = None
+    dropout: float = 0
+
+    def part(self, in_channels: Count) -> Part:
+        """The convolution and what comes before it."""
+        return convolution(
+            "", in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
+            self.dilation, self.groups, norm=self.norm, act=self.act, bias=self.bias,
+            dropout=self.dropout, order=CONV_LAST,
+        )  # fmt: skip
+
+    @property
+    def multiples(self) -> tuple[int, int]:
+        """What the channels of its input, and those of its output, are multiples of."""
+        return self.groups, self.groups
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return block_call("blocks.BNReLUConv", self, in_channels, self.out_channels)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Stage):
+    """BatchNorm and ReLU without a convolution: `blocks.BNReLU`. Text form `bn`."""
+
+    prefix, child = "bn", "norm"
+
+    act: str | None = "relu"
+
+    def part(self, in_channels: Count) -> Part:
+        """The norm and the activation."""
+        acts = (activation("act", in_channels, self.act),) if self.act else ()
+        return Chain("", (batch_norm("norm", in_channels), *acts))
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return block_call("blocks.BNReLU", self, in_channels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pooling(Stage):
+    """A pooling of torch; the stride defaults to the kernel."""
+
+    number = "kernel_size"
 
     kernel_size: Size = (2, 2)
     stride: Size = None
@@ -218,23 +205,103 @@ class Pool(Stage):
         if any(2 * pad > kernel for pad, kernel in axes):
             raise self._refused("padding", self.padding, "at most half the kernel, as in torch")
 
-    def layers(self, in_channels: Count) -> Iterator[Layer]:
-        """The one layer of this stage."""
+    def _pooled(self, kind: str, role: str, channels: Count) -> Layer:
         pads = tuple((p, p) for p in self.padding)
         sliding = Sliding(self.kernel_size, self.stride, pads)
-        yield Layer(
-            "", "MaxPool2d", in_channels, 0, 0, 0, sliding, sliding.windows, role="max pooling"
-        )
+        return Layer("", kind, channels, 0, 0, 0, sliding, sliding.windows, role=role)
 
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its layer."""
-        options = [(name, _short(getattr(self, name))) for name in ("stride", "padding")
+    def _called(self, kind: str) -> Call:
+        options = [(name, short(getattr(self, name))) for name in ("stride", "padding")
                    if getattr(self, name) != self.usual(name)]  # fmt: skip
-        return Call("nn.MaxPool2d", (_short(self.kernel_size),), tuple(options))
+        return Call(f"nn.{kind}", (short(self.kernel_size),), tuple(options), is_placed=False)
 
     def usual(self, name: str) -> Any:
         """The value of a field that its word need not say."""
         return self.kernel_size if name == "stride" else Stage.usual(self, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(_Pooling):
+    """Max pooling: `torch.nn.MaxPool2d`. Text form `p`; the stride defaults to the kernel.
+
+    >>> Pool(3).stride
+    (3, 3)
+    """
+
+    prefix, child = "p", "pool"
+
+    def part(self, in_channels: Count) -> Part:
+        """The one layer of this stage."""
+        return self._pooled("MaxPool2d", "max pooling", in_channels)
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its layer."""
+        return self._called("MaxPool2d")
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPool(_Pooling):
+    """Average pooling: `torch.nn.AvgPool2d`. Text form `ap`; the stride defaults to the kernel."""
+
+    prefix, child = "ap", "avgpool"
+
+    def part(self, in_channels: Count) -> Part:
+        """The one layer of this stage."""
+        return self._pooled("AvgPool2d", "average pooling", in_channels)
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its layer."""
+        return self._called("AvgPool2d")
+
+
+@dataclass(frozen=True, slots=True)
+class Upsample(Stage):
+    """A map enlarged by a whole factor without weights: `torch.nn.Upsample`. Text form `u2`."""
+
+    prefix, number, child = "u", "scale", "upsample"
+
+    scale: int = 2
+    mode: str = "nearest"
+
+    def part(self, in_channels: Count) -> Part:
+        """The one layer of this stage."""
+        return Layer("", "Upsample", in_channels, scale=self.scale, mode=self.mode, role="resizing")
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its layer."""
+        mode = () if self.mode == "nearest" else (("mode", self.mode),)
+        return Call("nn.Upsample", (), (("scale_factor", self.scale), *mode), is_placed=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TransposedConv(Stage):
+    """A convolution that enlarges its input: `torch.nn.ConvTranspose2d`. Text form `tc16`.
+
+    It has a bias, and neither norm nor activation, as in U-Net.
+    """
+
+    prefix, number, child = "tc", "out_channels", "transposed"
+
+    out_channels: int
+    kernel_size: Size = (2, 2)
+    stride: Size = (2, 2)
+    padding: Size = (0, 0)
+
+    def part(self, in_channels: Count) -> Part:
+        """The one layer of this stage."""
+        pads = tuple((p, p) for p in self.padding)
+        weights = in_channels * self.out_channels * prod(self.kernel_size)
+        return Layer(
+            "", "ConvTranspose2d", self.out_channels, weights, self.out_channels, 0,
+            Sliding(self.kernel_size, self.stride, pads), role="transposed convolution",
+            has_bias=True, weight_shape=(in_channels, self.out_channels, *self.kernel_size),
+        )  # fmt: skip
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its layer."""
+        sizes = (short(self.kernel_size), short(self.stride))
+        padding = () if self.padding == (0, 0) else (("padding", short(self.padding)),)
+        return Call("nn.ConvTranspose2d", (in_channels, self.out_channels, *sizes), padding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,22 +313,23 @@ class Head(Stage):
     """
 
     prefix, number, child = "gap", "num_classes", "head"
-    is_last = True
+    gives, is_counted = "vector", False
 
     num_classes: int | None = None
     norm: bool = True
 
-    def layers(self, in_channels: Count) -> Iterator[Layer]:
-        """The layers of this stage, in order."""
+    def part(self, in_channels: Count) -> Part:
+        """The classifier, if any, and the pooling."""
         out = in_channels if self.num_classes is None else self.num_classes
-        if self.num_classes is not None:
-            yield from _convolution(in_channels, out, norm=self.norm, act=False)
-        yield Layer("pool", "GlobalAveragePool", out, is_global=True, role="average pooling")
+        pool = Layer("pool", "GlobalAveragePool", out, ends_as="vector", role="average pooling")
+        if self.num_classes is None:
+            return Chain("", (pool,))
+        return Chain("", (*convolution("", in_channels, out, norm=self.norm, act=None).parts, pool))
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its block."""
         classes = () if self.num_classes is None else (self.num_classes,)
-        return _call("blocks.GAP", self, in_channels, *classes)
+        return block_call("blocks.GAP", self, in_channels, *classes)
 
     @property
     def width(self) -> int | None:
@@ -269,72 +337,103 @@ class Head(Stage):
         return self.num_classes
 
 
-STAGES: tuple[type[Stage], ...] = (Conv, Separable, Transition, Pool, Head)
+@dataclass(frozen=True, slots=True)
+class Flatten(Stage):
+    """A map as one vector, `C * H * W` numbers: `torch.nn.Flatten`. Text form `flatten`."""
+
+    prefix, child = "flatten", "flatten"
+    takes, gives = "any", "vector"
+
+    def part(self, in_channels: Count) -> Part:
+        """The one layer of this stage; `in_channels` are the features of its input."""
+        return Layer("", "Flatten", in_channels, ends_as="vector", role="reshape")
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its layer."""
+        return Call("nn.Flatten", is_placed=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Stage):
+    """A linear layer, BatchNorm, ReLU, of a vector: `blocks.LinearBNReLU`. Text form `l120`."""
+
+    prefix, number, child = "l", "out_channels", "linear"
+    takes, gives = "vector", "vector"
+
+    out_channels: int
+    norm: bool = True
+    act: str | None = "relu"
+    bias: bool | None = None
+    dropout: float = 0
+
+    def part(self, in_channels: Count) -> Part:
+        """The linear layer and what follows it."""
+        return Chain("", tuple(linear_layers(
+            in_channels, self.out_channels, norm=self.norm, act=self.act, bias=self.bias,
+            dropout=self.dropout,
+        )))  # fmt: skip
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return block_call("blocks.LinearBNReLU", self, in_channels, self.out_channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier(Stage):
+    """Flatten, dropout, a linear layer that gives logits: `blocks.Classifier`. Text form `fc10`."""
+
+    prefix, number, child = "fc", "out_channels", "classifier"
+    takes, gives = "any", "vector"
+
+    out_channels: int
+    bias: bool | None = None
+    dropout: float = 0
+
+    def part(self, in_channels: Count) -> Part:
+        """Its layers; `in_channels` are the features of its input."""
+        drop = (Layer("drop", "Dropout", in_channels, role="dropout"),) if self.dropout else ()
+        bias = self.bias is not False
+        linear = linear_layers(
+            in_channels, self.out_channels, norm=False, act=None, bias=bias, dropout=0
+        )
+        flat = Layer("flatten", "Flatten", in_channels, ends_as="vector", role="reshape")
+        return Chain("", (flat, *drop, *linear))
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return block_call("blocks.Classifier", self, in_channels, self.out_channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Stage):
+    """Dropout of single numbers: `torch.nn.Dropout`. Text form `drop0.2`."""
+
+    prefix, number, child = "drop", "dropout", "drop"
+    takes, gives = "any", "same"
+
+    dropout: float = 0.5
+
+    def part(self, in_channels: Count) -> Part:
+        """The one layer of this stage."""
+        return Layer("", "Dropout", in_channels, role="dropout")
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its layer."""
+        return Call("nn.Dropout", (self.dropout,), is_placed=False)
+
+
+# Words, of which each begins with the prefix of its stage.
+STAGES: tuple[type[Stage], ...] = (
+    Conv, Separable, Transition, PreactConv, BatchNorm,
+    BasicBlock, Bottleneck, InvertedResidual, FusedInvertedResidual, DenseBlock, SqueezeExcite,
+    Pool, AvgPool, Upsample, TransposedConv,
+    Head, Flatten, Linear, Classifier, Dropout,
+)  # fmt: skip
+
+# Brackets around words.
+BRANCHES: tuple[type[Stage], ...] = (Sum, Concat)
 
 
 def with_width(stage: Stage, width: Any) -> Stage:
     """A stage with its output channels set, if it has any of its own."""
     return replace(stage, out_channels=width) if hasattr(stage, "out_channels") else stage
-
-
-def _convolution(
-    in_channels: Count, out: Count, kernel: Pair = (1, 1), stride: Pair = (1, 1),
-    padding: Pair = (0, 0), dilation: Pair = (1, 1), groups: Count = 1, norm: bool = True,
-    act: bool = True, bias: bool | None = None, prefix: str = "",
-) -> Iterator[Layer]:  # fmt: skip
-    """The layers of a convolution with what follows it."""
-    if np.any((in_channels % groups) | (out % groups)):
-        raise SpecError(
-            explain(
-                "groups must divide the channels on both sides",
-                numbers={"in": in_channels, "out": out, "groups": groups},
-                remedy="Choose widths that are multiples of groups.",
-            )
-        )
-    weights = conv_weights(in_channels, out, kernel, groups)
-    sliding = Sliding(kernel, stride, tuple((p, p) for p in padding), dilation)
-    has_bias = not norm if bias is None else bias
-    yield Layer(
-        f"{prefix}conv", "Conv2d", out, weights, out if has_bias else 0, 0, sliding,
-        sliding.windows, role="convolution", has_bias=has_bias,
-        weight_shape=(out, in_channels // groups, *kernel),
-    )  # fmt: skip
-    if norm:
-        running = 2 * out + 1  # mean, variance, and one batch counter
-        yield Layer(f"{prefix}norm", "BatchNorm2d", out, out, out, running, role="batch norm")
-    if act:
-        yield Layer(f"{prefix}act", "ReLU", out, role="relu")
-
-
-def _call(target: str, stage: Stage, *channels: int) -> Call:
-    """A block's call: its channels, and what differs from the defaults of blocks."""
-    own = {name: getattr(stage, name) for name in stage.__dataclass_fields__}
-    args: tuple[Any, ...] = channels
-    options: dict[str, Any] = {}
-    if "kernel_size" in own:
-        kernel, stride, padding, dilation = (
-            own[name] for name in ("kernel_size", "stride", "padding", "dilation")
-        )
-        if (kernel, stride) != ((3, 3), (1, 1)):
-            args = (*args, _short(kernel))
-        if stride != (1, 1):
-            options["stride"] = _short(stride)
-        axes = zip(padding, dilation, kernel, strict=True)
-        if any(2 * pad != d * (k - 1) for pad, d, k in axes):  # the default pads odd kernels so
-            options["padding"] = _short(padding)
-        if dilation != (1, 1):
-            options["dilation"] = _short(dilation)
-    if own.get("groups", 1) != 1:
-        options["groups"] = own["groups"]
-    if own.get("bias") is not None:
-        options["bias"] = own["bias"]
-    if not own.get("norm", True):
-        options["norm_layer"] = None
-    if not own.get("act", True):
-        options["activation_layer"] = None
-    return Call(target, args, tuple(options.items()))
-
-
-def _short(size: Pair) -> Size:
-    """One number for both axes if one is enough."""
-    return size[0] if size[0] == size[1] else size

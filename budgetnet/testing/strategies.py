@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ..accounting.window import Pair
-from ..spec.stages import STAGES, Stage
+from ..spec.fields import ACTIVATIONS, Squeeze
+from ..spec.stages import (
+    BRANCHES,
+    STAGES,
+    BasicBlock,
+    Concat,
+    Conv,
+    InvertedResidual,
+    Pool,
+    Separable,
+    Stage,
+    Sum,
+)
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
@@ -15,23 +30,75 @@ if TYPE_CHECKING:
     from ..spec.spec import Spec
 
 
-def specs(max_stages: int = 6, max_channels: int = 8) -> SearchStrategy[Spec]:
-    """Random specs of stages of every kind; not all fit every input."""
+def specs(
+    max_stages: int = 6, max_channels: int = 8, kinds: Sequence[type[Stage]] = (*STAGES, *BRANCHES)
+) -> SearchStrategy[Spec]:
+    """Random specs of stages of some kinds, in brackets too; not all fit every input."""
     from hypothesis import strategies as st
 
     from ..spec.spec import Spec
 
+    drawn = {kind: _stages(kind, max_channels)  # type: ignore[arg-type]  # a class is hashable
+             for kind in kinds if kind in STAGES}  # fmt: skip
+    inner = [one.map(_alone) for kind, one in drawn.items() if kind.gives != "vector"]
+    if set(BRANCHES) & set(kinds):
+        inner.append(_brackets(max_channels))
+    ends = [one for kind, one in drawn.items() if kind.gives == "vector" != kind.takes]
+    tails = [one for kind, one in drawn.items() if kind.takes != "map"]
+    body: Any = st.lists(st.one_of(inner), min_size=1, max_size=max_stages)
+    tail: Any = st.lists(st.one_of(tails), max_size=2) if tails else st.just([])
+
     @st.composite
-    def draw_spec(draw: DrawFn) -> Spec:
-        inner = st.one_of([_stages(kind, max_channels) for kind in STAGES if not kind.is_last])
-        last = st.one_of([_stages(kind, max_channels) for kind in STAGES if kind.is_last])
-        stages = draw(st.lists(inner, min_size=1, max_size=max_stages))
-        end = draw(st.none() | last)
-        return Spec((*stages, end) if end else tuple(stages))
+    def draw_spec(draw: Any) -> Spec:
+        stages = list(chain.from_iterable(draw(body)))
+        has_end = draw(st.booleans())
+        if ends and has_end:
+            stages += [draw(st.one_of(ends)), *draw(tail)]
+        return Spec(tuple(stages))
 
     return draw_spec()
 
 
+def _alone(stage: Stage) -> tuple[Stage, ...]:
+    return (stage,)
+
+
+@cache
+def _brackets(max_channels: int) -> SearchStrategy[tuple[Stage, ...]]:
+    """Sums and concatenations whose branches fit each other, with a stage before where one must."""
+    from hypothesis import strategies as st
+
+    channels, odd = st.integers(1, max_channels), st.sampled_from([1, 3, 3, 5])
+    acts = st.sampled_from(["relu", None, "silu"])
+
+    @st.composite
+    def draw_same(draw: DrawFn, width: int | None = None) -> Stage:
+        """A stage that keeps the size of the map."""
+        kinds: list[Any] = [Conv, Separable, InvertedResidual, BasicBlock]
+        make = draw(st.sampled_from(kinds if width else [*kinds, Pool]))
+        if make is Pool:
+            return Pool(3, 1, 1)
+        kernel = draw(odd)
+        padding = {} if make.pads else {"padding": kernel // 2}
+        stage: Stage = make(width or draw(channels), kernel, act=draw(acts), **padding)
+        return stage
+
+    @st.composite
+    def draw_bracket(draw: DrawFn) -> tuple[Stage, ...]:
+        some = st.lists(draw_same(), max_size=2).map(tuple)
+        if draw(st.booleans()):
+            first, others = (draw(draw_same()),), draw(st.lists(some, min_size=1, max_size=2))
+            return (Concat((first, *others) if others.count(()) < 2 else (first, ())),)
+        width = draw(channels)
+        body = (*draw(some), draw(draw_same(width)))
+        if draw(st.booleans()):
+            return (Sum(body, (*draw(some), draw(draw_same(width))), draw(acts)),)
+        return Conv(width), Sum(body, (), draw(acts))
+
+    return draw_bracket()
+
+
+@cache  # a strategy takes longer to make than to draw from
 def _stages(kind: type[Stage], max_channels: int) -> SearchStrategy[Stage]:
     """Stages of one kind: small values for each of its fields."""
     from hypothesis import strategies as st
@@ -50,14 +117,30 @@ def _stages(kind: type[Stage], max_channels: int) -> SearchStrategy[Stage]:
         "dilation": pairs(1, 2),
         "groups": st.sampled_from([1, 1, 2]),
         "norm": st.booleans(),
-        "act": st.booleans(),
+        "act": st.none() | st.sampled_from(["relu", "relu", *ACTIVATIONS]),
         "bias": st.none() | st.booleans(),
+        "growth_rate": channels,
+        "squeeze_channels": channels,
+        "scale": st.integers(1, 3),
+        "num_layers": st.integers(1, 2),
+        "expansion": st.sampled_from([1, 2, 6, 1.5]),
+        "hidden_channels": st.none() | channels,
+        "bottleneck": st.integers(0, 4),
+        "se": st.none() | st.builds(Squeeze, channels | st.just(0.25), st.booleans()),
+        "mode": st.sampled_from(["nearest", "bilinear"]),
+        "dropout": st.sampled_from([0, 0, 0.2]),
     }
 
     @st.composite
     def draw_stage(draw: DrawFn) -> Stage:
         values = {name: draw(known[name]) for name in kind.__dataclass_fields__}
-        if "groups" in values:
+        if kind.pads and "kernel_size" in values:
+            values["kernel_size"] = draw(st.sampled_from([1, 3, (5, 3)]))
+        if "expansion" in values and "groups" in values:  # a bottleneck
+            values["expansion"] = draw(st.sampled_from([1, 2]))
+            values["out_channels"] *= values["expansion"] * values["groups"]
+            values["hidden_channels"] = None
+        elif "groups" in values:
             values["out_channels"] *= values["groups"]
         if "padding" in values and "dilation" not in values:  # poolings: half a kernel at most
             axes = zip(values["padding"], values["kernel_size"], strict=True)

@@ -1,0 +1,331 @@
+"""Stages whose blocks branch inside: residuals, inverted residuals, dense blocks, squeeze-excite.
+
+Their figures depend on no more than their input's width and their own options. Their blocks pad so
+that stride 1 keeps the size of the map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..accounting.geometry import Count, scaled_channels
+from ..errors import SpecError, explain
+from .calls import Call, block_call, inner_activation
+from .fields import Squeeze
+from .layers import CONV_LAST, activation, convolution, squeeze_excite, squeezes
+from .parts import Chain, Join, Layer, Part, are_equal
+from .stage import Stage
+
+Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class BasicBlock(Stage):
+    """Two convolutions and a shortcut, activated after the sum: `blocks.BasicBlock`.
+
+    Text form `bb64`. Where the stride is not 1 or the widths differ, the shortcut is a 1x1
+    convolution with norm.
+    """
+
+    prefix, number, child, pads = "bb", "out_channels", "basic", True
+
+    out_channels: int
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    dilation: Size = (1, 1)
+    norm: bool = True
+    act: str | None = "relu"
+
+    def part(self, in_channels: Count) -> Part:
+        """Body, shortcut, their sum, and the activation."""
+        out, kernel, dilation = self.out_channels, self.kernel_size, self.dilation
+        first = convolution(
+            "conv1", in_channels, out, kernel, self.stride, None, dilation, norm=self.norm,
+            act=self.act,
+        )  # fmt: skip
+        second = convolution("conv2", out, out, kernel, dilation=dilation, norm=self.norm, act=None)
+        return _residual(self, in_channels, Chain("body", (first, second)))
+
+    def case(self, in_channels: Count) -> Count:
+        """Whether the shortcut is the input itself."""
+        return _case(self.stride == (1, 1) and np.equal(in_channels, self.out_channels))
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return block_call("blocks.BasicBlock", self, in_channels, self.out_channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck(Stage):
+    """Narrow by 1x1, convolve, widen by 1x1, and a shortcut: `blocks.Bottleneck`.
+
+    Text form `bt256`. The hidden width is that of the output by the expansion, or
+    `hidden_channels`.
+    """
+
+    prefix, number, child, pads = "bt", "out_channels", "bottleneck", True
+
+    out_channels: int
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    dilation: Size = (1, 1)
+    groups: int = 1
+    expansion: float = 4
+    hidden_channels: int | None = None
+    se: Squeeze | None = None
+    norm: bool = True
+    act: str | None = "relu"
+
+    def part(self, in_channels: Count) -> Part:
+        """Body, shortcut, their sum, and the activation."""
+        hidden, norm, act = self.hidden, self.norm, self.act
+        middle = convolution(
+            "conv2", hidden, hidden, self.kernel_size, self.stride, None, self.dilation,
+            self.groups, norm=norm, act=act,
+        )  # fmt: skip
+        body = (
+            convolution("conv1", in_channels, hidden, norm=norm, act=act),
+            middle,
+            *squeezes(self.se, in_channels, hidden, act),
+            convolution("conv3", hidden, self.out_channels, norm=norm, act=None),
+        )
+        return _residual(self, in_channels, Chain("body", body))
+
+    @property
+    def multiples(self) -> tuple[int, int]:
+        """What the channels of its input, and those of its output, are multiples of."""
+        fixed = self.hidden_channels is not None or type(self.expansion) is not int
+        return 1, 1 if fixed else self.expansion * self.groups  # type: ignore[return-value]  # an int
+
+    def case(self, in_channels: Count) -> Count:
+        """Whether the shortcut is the input itself."""
+        return _case(self.stride == (1, 1) and np.equal(in_channels, self.out_channels))
+
+    @property
+    def hidden(self) -> Count:
+        """Channels of the middle convolution."""
+        if self.hidden_channels is not None:
+            return self.hidden_channels
+        if type(self.expansion) is not int or np.any(self.out_channels % self.expansion):
+            what = "expansion must divide out_channels without remainder"
+            numbers = {"out": self.out_channels, "expansion": self.expansion}
+            remedy = "Give the hidden width instead, such as h64."
+            raise SpecError(explain(what, numbers=numbers, remedy=remedy))
+        return self.out_channels // self.expansion
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        call = block_call(
+            "blocks.Bottleneck", self, in_channels, self.out_channels, se_channels=in_channels
+        )
+        if self.groups > 1:  # the block's expansion leaves its groups out, as in ResNeXt
+            return Call(call.target, call.args, (("hidden_channels", self.hidden), *call.options))
+        return _with_hidden(call, self)
+
+
+@dataclass(frozen=True, slots=True)
+class InvertedResidual(Stage):
+    """Widen by 1x1, convolve depthwise, narrow by 1x1: `blocks.InvertedResidual`.
+
+    Text form `ir24`, as timm has it. The input is added where the stride is 1 and the widths agree.
+    The hidden width is that of the input times the expansion, or `hidden_channels`.
+    """
+
+    prefix, number, child, pads = "ir", "out_channels", "inverted", True
+
+    out_channels: int
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    dilation: Size = (1, 1)
+    expansion: float = 6
+    hidden_channels: int | None = None
+    se: Squeeze | None = None
+    norm: bool = True
+    act: str | None = "relu"
+
+    def part(self, in_channels: Count) -> Part:
+        """The layers in a row, and the sum if there is one."""
+        hidden, norm, act = _hidden(self, in_channels), self.norm, self.act
+        widened = not are_equal(hidden, in_channels)
+        depthwise = convolution(
+            "depthwise", hidden, hidden, self.kernel_size, self.stride, None, self.dilation,
+            hidden, norm=norm, act=act,
+        )  # fmt: skip
+        row = (
+            *((convolution("expand", in_channels, hidden, norm=norm, act=act),) if widened else ()),
+            depthwise,
+            *squeezes(self.se, in_channels, hidden, act),
+            convolution("project", hidden, self.out_channels, norm=norm, act=None),
+        )
+        return _added(self, in_channels, row)
+
+    def case(self, in_channels: Count) -> Count:
+        """Whether the input is added, and whether it is widened."""
+        return _inverted_case(self, in_channels)
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        call = block_call(
+            "blocks.InvertedResidual", self, in_channels, self.out_channels,
+            se_channels=in_channels,
+        )  # fmt: skip
+        return _with_hidden(call, self)
+
+
+@dataclass(frozen=True, slots=True)
+class FusedInvertedResidual(Stage):
+    """Widen by a full convolution, narrow by 1x1: `blocks.FusedInvertedResidual`.
+
+    Text form `er24`, as timm has it. Otherwise as `InvertedResidual`, with an expansion of 4.
+    """
+
+    prefix, number, child, pads = "er", "out_channels", "fused", True
+
+    out_channels: int
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    dilation: Size = (1, 1)
+    expansion: float = 4
+    hidden_channels: int | None = None
+    se: Squeeze | None = None
+    norm: bool = True
+    act: str | None = "relu"
+
+    def part(self, in_channels: Count) -> Part:
+        """The layers in a row, and the sum if there is one."""
+        hidden, out, norm, act = _hidden(self, in_channels), self.out_channels, self.norm, self.act
+        size = (self.kernel_size, self.stride, None, self.dilation)
+        squeezed = tuple(squeezes(self.se, in_channels, hidden, act))
+        if are_equal(hidden, in_channels):
+            full = convolution("project", in_channels, out, *size, norm=norm, act=act)
+            return _added(self, in_channels, (*squeezed, full))
+        full = convolution("expand", in_channels, hidden, *size, norm=norm, act=act)
+        linear = convolution("project", hidden, out, norm=norm, act=None)
+        return _added(self, in_channels, (full, *squeezed, linear))
+
+    def case(self, in_channels: Count) -> Count:
+        """Whether the input is added, and whether it is widened."""
+        return _inverted_case(self, in_channels)
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        call = block_call(
+            "blocks.FusedInvertedResidual", self, in_channels, self.out_channels,
+            se_channels=in_channels,
+        )  # fmt: skip
+        return _with_hidden(call, self)
+
+
+@dataclass(frozen=True, slots=True)
+class DenseBlock(Stage):
+    """Layers that each append channels to those of their input: `blocks.DenseBlock`.
+
+    Text form `db32n6`: growth rate and number of layers. `bottleneck` is the width between the two
+    convolutions of a layer by the growth rate; 0 leaves the first one out.
+    """
+
+    prefix, number, child, pads = "db", "growth_rate", "dense", True
+
+    growth_rate: int
+    num_layers: int = 1
+    kernel_size: Size = (3, 3)
+    dilation: Size = (1, 1)
+    bottleneck: int = 4
+    norm: bool = True
+    act: str | None = "relu"
+
+    def part(self, in_channels: Count) -> Part:
+        """Its layers, of which each joins its input with what it gives."""
+        growth = self.growth_rate
+        widths = (in_channels + i * growth for i in range(self.num_layers))
+        return Chain("", tuple(
+            Join(f"layer{i}", "cat", (None, Chain("", tuple(self._layer(width)))))
+            for i, width in enumerate(widths, start=1)
+        ))  # fmt: skip
+
+    def _layer(self, width: Count) -> Any:
+        options: dict[str, Any] = {"norm": self.norm, "act": self.act, "order": CONV_LAST}
+        if self.bottleneck:
+            yield convolution("reduce", width, self.bottleneck * self.growth_rate, **options)
+            width = self.bottleneck * self.growth_rate
+        yield convolution(
+            "grow", width, self.growth_rate, self.kernel_size, dilation=self.dilation, **options
+        )
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        call = block_call("blocks.DenseBlock", self, in_channels, self.growth_rate, self.num_layers)
+        if self.bottleneck == 4:
+            return call
+        option = ("bottleneck", self.bottleneck or None)
+        return Call(call.target, call.args, (option, *call.options))
+
+
+@dataclass(frozen=True, slots=True)
+class SqueezeExcite(Stage):
+    """Every channel weighed by a gate that reads the whole map: `blocks.SqueezeExcite`.
+
+    Text form `se8`, with the channels that are squeezed to.
+    """
+
+    prefix, number, child = "se", "squeeze_channels", "se"
+
+    squeeze_channels: int
+    act: str | None = "relu"
+
+    def part(self, in_channels: Count) -> Part:
+        """The gate, and the product."""
+        return squeeze_excite("", in_channels, self.squeeze_channels, self.act)
+
+    def call(self, in_channels: int) -> Call:
+        """The call that makes its block."""
+        return Call(
+            "blocks.SqueezeExcite", (in_channels, self.squeeze_channels), inner_activation(self.act)
+        )
+
+
+def _case(*tests: Any) -> Count:
+    """A number of what holds, for each of several widths; 0 if all are alike."""
+    number = sum(np.asarray(test, np.int64) << i for i, test in enumerate(tests))
+    return number if np.ndim(number) and np.ptp(number) else 0
+
+
+def _inverted_case(stage: Any, in_channels: Count) -> Count:
+    fits = stage.stride == (1, 1) and np.equal(in_channels, stage.out_channels)
+    return _case(fits, np.equal(_hidden(stage, in_channels), in_channels))
+
+
+def _residual(stage: Any, in_channels: Count, body: Chain) -> Join:
+    """Body and shortcut, their sum, and the activation after it, as `blocks.Residual` has them."""
+    out = stage.out_channels
+    shortcut: Part = Layer("shortcut", "Identity", out, role="identity")
+    if stage.stride != (1, 1) or not are_equal(in_channels, out):
+        shortcut = convolution(
+            "shortcut", in_channels, out, (1, 1), stage.stride, norm=stage.norm, act=None
+        )
+    return Join("", "add", (body, shortcut), (activation("act", out, stage.act),))
+
+
+def _added(stage: Any, in_channels: Count, row: tuple[Part, ...]) -> Part:
+    """Layers in a row, and their input added where it fits."""
+    fits = stage.stride == (1, 1) and are_equal(in_channels, stage.out_channels)
+    return Join("", "add", (None, Chain("", row))) if fits else Chain("", row)
+
+
+def _hidden(stage: Any, in_channels: Count) -> Count:
+    if stage.hidden_channels is not None:
+        return stage.hidden_channels
+    return scaled_channels(in_channels, stage.expansion)
+
+
+def _with_hidden(call: Call, stage: Any) -> Call:
+    """The call with a hidden width or an expansion that is not the block's default."""
+    option: tuple[tuple[str, Any], ...] = ()
+    if stage.hidden_channels is not None:
+        option = (("hidden_channels", stage.hidden_channels),)
+    elif stage.expansion != stage.usual("expansion"):
+        option = (("expansion", stage.expansion),)
+    return Call(call.target, call.args, (*option, *call.options))
