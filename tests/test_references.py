@@ -1,0 +1,224 @@
+"""The named networks against their sources: torchvision, PyTorch Hub, MLPerf Tiny, papers."""
+
+import os
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from budgetnet import Spec, account, models, plan
+from budgetnet.deploy.tflite import read_tflite
+from budgetnet.deploy.tflite_figures import figures_of
+from budgetnet.errors import ArgumentError, WeightsError
+
+TORCHVISION = (
+    "densenet121", "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small",
+    "regnet_y_400mf", "resnet18", "resnet50", "squeezenet1_1", "vgg16_bn",
+)  # fmt: skip
+ROOT = Path(__file__).resolve().parents[1]
+TINY = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "mlperf_tiny"
+
+
+@pytest.mark.parametrize("name", models.list_models())
+def test_plan_is_the_account_of_the_built_network(name):
+    reference = models.get_reference(name)
+    built = models.get_model(name, device="meta")
+    assert account(built, reference.input_shape, name=name) == plan(name)
+    assert account(built, reference.input_shape, name=name).spec is not None
+
+
+# ------------------------------------------------------------------ torchvision, and PyTorch Hub
+
+
+class UNet(nn.Module):
+    """The U-Net of PyTorch Hub, written from its description; encoders are made first."""
+
+    def __init__(self, width=32, depth=4):
+        super().__init__()
+        widths = [width * 2**i for i in range(depth + 1)]
+        self.encoders = nn.ModuleList(map(self.pair, [3, *widths], widths))
+        self.decoders = nn.ModuleList()
+        for narrow, wide in reversed(list(pairwise(widths))):
+            self.decoders.append(nn.ConvTranspose2d(wide, narrow, 2, 2))
+            self.decoders.append(self.pair(2 * narrow, narrow))
+        self.head = nn.Conv2d(width, 1, 1)
+        self.pool = nn.MaxPool2d(2)
+
+    @staticmethod
+    def pair(channels, width):
+        layers = []
+        for inputs in (channels, width):
+            conv = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
+            layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
+        return nn.Sequential(*layers)
+
+    def forward(self, x):
+        maps = []
+        for encoder in self.encoders:
+            x = encoder(self.pool(x) if maps else x)
+            maps.append(x)
+        for up, decoder in zip(self.decoders[::2], self.decoders[1::2], strict=True):
+            maps.pop()
+            x = decoder(torch.cat([up(x), maps[-1]], 1))
+        return torch.sigmoid(self.head(x))
+
+
+def original(name):
+    """The network that a reference reproduces, without memory for its weights."""
+    with torch.device("meta"):
+        if name == "unet":
+            return UNet()
+        torchvision = pytest.importorskip("torchvision", reason="its networks are the test")
+        return torchvision.models.get_model(name, weights=None)
+
+
+ROLES = ("convolution", "transposed convolution", "linear", "batch norm", "max pooling",
+         "relu", "activation", "squashing")  # fmt: skip
+
+
+def layer_facts(rows):
+    """What there is to say of every layer, in the order in which they run."""
+    return [
+        (row.kind.lower(), row.output_shape, row.params, row.macs, row.sliding, row.has_bias,
+         row.weight_shape, row.receptive_field.size, row.receptive_field.stride)
+        for row in rows if row.role in ROLES
+    ]  # fmt: skip
+
+
+def shortcuts_last(rows):
+    """Rows of torchvision's RegNet, which runs a shortcut before the body that it is added to."""
+    found, waiting = [], []
+    for row in rows:
+        if ".proj." in row.path:
+            waiting.append(row)
+            continue
+        found.append(row)
+        if row.path.endswith(".f.c.1"):  # the last of a body
+            found, waiting = found + waiting, []
+    return found
+
+
+@pytest.mark.parametrize("name", [*TORCHVISION, "unet"])
+def test_every_layer_is_that_of_the_original(name):
+    reference = models.get_reference(name)
+    theirs, ours = account(original(name), reference.input_shape), plan(name)
+    rows = shortcuts_last(theirs.rows) if name == "regnet_y_400mf" else theirs.rows
+    assert len(rows) == len(theirs.rows)
+    assert layer_facts(rows) == layer_facts(ours.rows)
+    totals = ("params", "macs", "weight_bytes", "buffers", "output_shape", "receptive_field")
+    assert [getattr(theirs, each) for each in totals] == [getattr(ours, each) for each in totals]
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_totals_are_those_that_torchvision_publishes(name):
+    torchvision = pytest.importorskip("torchvision", reason="its figures are the test")
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    size = weights.transforms.keywords["crop_size"]
+    ours = plan(name)
+    assert (3, size, size) == models.get_reference(name).input_shape
+    assert weights.meta["num_params"] == ours.params
+    assert weights.meta["_ops"] == round(ours.macs / 1e9, 3)
+    assert (len(weights.meta["categories"]),) == ours.output_shape
+
+
+def fill(net, shape):
+    """Random weights, and statistics under which no layer's outputs die out or blow up."""
+    net.to_empty(device="cpu")
+    for part in net.modules():
+        for weight in part.parameters(recurse=False):
+            scale = weight[0].numel() ** -0.5 if weight.ndim > 1 else 0.2
+            nn.init.uniform_(weight, -2 * scale, 2 * scale)
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            part.reset_running_stats()
+            part.momentum = None  # a mean over all batches
+    with torch.no_grad():
+        net.train()(torch.randn(2, *shape))
+
+
+@pytest.mark.parametrize("name", [*TORCHVISION, "unet"])
+def test_the_same_weights_give_the_same_outputs(name):
+    torch.manual_seed(0)
+    whole = name in ("vgg16_bn", "squeezenet1_1")  # of other sizes they pool otherwise
+    shape = models.get_reference(name).input_shape if whole else (3, 96, 96)
+    theirs, ours = original(name), models.get_model(name, device="meta").to_empty(device="cpu")
+    fill(theirs, shape)
+    ours.load_state_dict(models.convert_state_dict(name, theirs.state_dict()))
+    images = torch.randn(2, *shape)
+    with torch.no_grad():
+        expected, actual = theirs.eval()(images), ours.eval()(images)
+    assert expected.std(0).max() > 1e-3 * expected.abs().max()  # it does depend on the image
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_old_files_without_counters_are_converted():
+    given = {key: torch.ones(tensor.shape) for key, tensor in original("resnet18").state_dict().items()
+             if not key.endswith("num_batches_tracked")}  # fmt: skip
+    found = models.convert_state_dict("resnet18", given)
+    net = models.get_model("resnet18")
+    net.load_state_dict(found)
+    assert 0 == net.conv1.norm.num_batches_tracked
+
+
+def test_weights_that_do_not_fit_are_refused():
+    weights = original("resnet18").state_dict()
+    with pytest.raises(ArgumentError, match="no weights of others are known to fit 's6'"):
+        models.convert_state_dict("s6", weights)
+    with pytest.raises(ArgumentError, match="is not a state dict"):
+        models.convert_state_dict("resnet18", original("resnet18"))
+    cases = {
+        "resnet50": r"not the same tensor \(bottleneck1.body.conv1.conv.weight \(64, 64, 1, 1\), "
+        r"layer1.0.conv1.weight \(64, 64, 3, 3\)\)",
+        "mobilenet_v2": "not the same tensor",
+    }
+    for name, message in cases.items():
+        with pytest.raises(WeightsError, match=message):
+            models.convert_state_dict(name, weights)
+    del weights["fc.bias"]
+    with pytest.raises(WeightsError, match=r"the count differs \(expected 102, got 101\)"):
+        models.convert_state_dict("resnet18", weights)
+    with pytest.raises(WeightsError, match="not the same tensor"):
+        models.convert_state_dict("resnet18", {"model": weights})
+
+
+# ------------------------------------------------------------------ MLPerf Tiny
+
+# Parameters with every norm folded into the layer before it, and MACs, as the benchmark has them.
+MLPERF = {
+    "ds_cnn": (22_604, 2_656_768, "kws_ref_model.tflite"),
+    "mobilenet_v1_025": (210_850, 7_489_664, "vww_96_int8.tflite"),
+    "resnet8": (77_706, 12_501_632, "pretrainedResnet_quant.tflite"),
+    "autoencoder": (265_864, 264_192, None),
+}
+
+
+def folded_params(planned):
+    """Parameters when each norm has become the bias of the layer before it."""
+    return sum(row.params // (2 if row.role == "batch norm" else 1) for row in planned.rows)
+
+
+@pytest.mark.parametrize("name", MLPERF)
+def test_networks_of_mlperf_tiny_have_the_published_figures(name):
+    params, macs, _ = MLPERF[name]
+    planned = plan(name)
+    assert (params, macs) == (folded_params(planned), planned.macs)
+
+
+WEIGHED = {"CONV_2D": "convolution", "DEPTHWISE_CONV_2D": "convolution", "FULLY_CONNECTED": "linear"}
+
+
+@pytest.mark.parametrize("name", [name for name in MLPERF if MLPERF[name][2]])
+def test_networks_of_mlperf_tiny_are_the_files(name):
+    """Every layer with weights by output, parameters and MACs, in the order of the file."""
+    path = TINY / MLPERF[name][2]
+    if not path.exists():
+        pytest.skip(f"{path.name} is neither in $BUDGETNET_DATA/mlperf_tiny nor in ./data")
+    model = read_tflite(path)
+    planned = plan(name)
+    theirs = [tflite_facts(model, op) for op in model.operators if op.name in WEIGHED]
+    ours = [(row.output_shape, row.weight_shape and row.params_without_bias, row.sliding)
+            for row in planned.rows if row.role in WEIGHED.values()]
+    print(theirs, ours, figures_of(model))
