@@ -197,9 +197,7 @@ REFERENCES = {
         "image classification",
         _UNEVEN,
     ),
-    "autoencoder": _tiny(
-        "4*l128 l8 4*l128 fc640", (640,), "anomaly detection"
-    ),
+    "autoencoder": _tiny("4*l128 l8 4*l128 fc640", (640,), "anomaly detection"),
 }
 
 
