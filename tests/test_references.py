@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from budgetnet import Spec, account, models, plan
+from budgetnet import Spec, account, models, plan, rescale
+from budgetnet.cli.targets import make_model
 from budgetnet.deploy.tflite import read_tflite
 from budgetnet.deploy.tflite_figures import operator_macs, operator_weights
 from budgetnet.errors import ArgumentError, WeightsError
@@ -84,15 +85,17 @@ ROLES = ("convolution", "transposed convolution", "linear", "batch norm", "max p
 
 
 def layer_facts(rows):
-    """What there is to say of every layer, in the order in which they run.
-
-    Sizes are compared, and not how those that leave a rest would be rounded: none does.
-    """
+    """What there is to say of every layer, in the order in which they run."""
     return [
-        (row.kind.lower(), row.output_shape, row.params, row.macs, row.sliding and replace(row.sliding, ceil_mode=False), row.has_bias,
+        (row.kind.lower(), row.output_shape, row.params, row.macs, slides(row), row.has_bias,
          row.weight_shape, row.receptive_field.size, row.receptive_field.stride)
         for row in rows if row.role in ROLES
     ]  # fmt: skip
+
+
+def slides(row):
+    """Sizes are compared, and not how those that leave a rest would be rounded: none does."""
+    return row.sliding and replace(row.sliding, ceil_mode=False)
 
 
 def shortcuts_last(rows):
@@ -286,6 +289,16 @@ def test_names_stand_for_specs_and_inputs():
         assert Spec.parse(reference.text) == reference.spec == Spec.parse(str(reference.spec))
         assert reference.note.endswith(".")
         assert (name, reference.input_shape) == (plan(name).name, plan(name).input_shape)
+
+
+def test_networks_that_flatten_a_map_are_built_wherever_a_spec_is():
+    found = rescale("lenet5", params="30k")
+    assert account(found.build(), (1, 32, 32)).rows == found.account.rows
+    names = {}
+    exec(found.to_python(), names)
+    assert account(names["model"], (1, 32, 32)).rows == found.account.rows
+    model, shape, _ = make_model("c4 flatten fc2", (1, 8, 8), {})
+    assert (2,) == account(model, shape).output_shape
 
 
 def test_near_names_are_suggested():

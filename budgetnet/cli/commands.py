@@ -179,7 +179,7 @@ def draw(args: argparse.Namespace) -> int:
 
 def models(args: argparse.Namespace) -> int:
     """Print the listed networks."""
-    from ..accounting.table import Column, Table
+    from ..accounting.table import Column, Table, shape_text
     from ..budget.figures import FIGURES
     from ..models import get_reference, list_models
     from ..spec.plan import plan
@@ -188,14 +188,16 @@ def models(args: argparse.Namespace) -> int:
     for name in list_models():
         reference = get_reference(name)
         account = plan(reference.spec, reference.input_shape)
-        field, spec = account.receptive_field, str(reference.spec)
-        rows.append((name, f"{account.params:,}", str(field), reference.origin, spec))
+        shape, field = reference.input_shape, account.receptive_field
+        rows.append((name, shape_text(shape), f"{account.params:,}", str(field), reference.origin,
+                     reference.text))  # fmt: skip
         content.append({
-            "name": name, "params": account.params, "receptive_field": field and field.size,
-            "origin": reference.origin, "spec": spec,
+            "name": name, "input_shape": shape, "params": account.params,
+            "receptive_field": field and field.size, "origin": reference.origin,
+            "spec": reference.text, "note": reference.note,
         })  # fmt: skip
     figures = (Column(FIGURES[name].heading, True) for name in ("params", "receptive_field"))
-    columns = (Column("Model"), *figures, Column("Origin"), Column("Spec"))
+    columns = (Column("Model"), Column("Input"), *figures, Column("Origin"), Column("Spec"))
     _deliver(args, Table(columns, tuple(rows)), json=partial(json.dumps, content, indent=2))
     return 0
 

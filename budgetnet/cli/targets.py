@@ -98,7 +98,7 @@ def make_model(
         return get_model(target, weights), shape, spec
     if weights is not None:
         raise ArgumentError(explain("--weights is for listed models", numbers={"got": target}))
-    return build(spec, shape[0]), shape, spec
+    return build(spec, shape), shape, spec
 
 
 def _chain(
