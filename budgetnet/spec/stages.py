@@ -27,8 +27,8 @@ from .stage import Stage
 __all__ = [
     "BRANCHES", "STAGES", "AvgPool", "BasicBlock", "BatchNorm", "Bottleneck", "Classifier",
     "Concat", "Conv", "DenseBlock", "Dropout", "Flatten", "FusedInvertedResidual", "Head",
-    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "SqueezeExcite", "Stage", "Sum",
-    "Transition", "TransposedConv", "Upsample", "with_width",
+    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "SqueezeExcite", "Stage",
+    "Sum", "Transition", "TransposedConv", "Upsample", "with_width",
 ]  # fmt: skip
 
 Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
