@@ -61,11 +61,13 @@ class Token(NamedTuple):
     start: int
 
 
+@lru_cache(maxsize=512)  # stages are immutable, and a text is often read again
 def parse(text: str) -> tuple[Stage, ...]:
     """Read the text form; raises `SpecError` that names the word and points at it."""
     return _Parser(text).parse()
 
 
+@lru_cache(maxsize=512)
 def write(stages: tuple[Stage, ...]) -> str:
     """Canonical text: `parse(write(stages)) == stages`."""
     says_padding = any(stage.pads for stage in _all(stages))
