@@ -436,4 +436,6 @@ BRANCHES: tuple[type[Stage], ...] = (Sum, Concat)
 
 def with_width(stage: Stage, width: Any) -> Stage:
     """A stage with its output channels set, if it has any of its own."""
-    return replace(stage, out_channels=width) if hasattr(stage, "out_channels") else stage
+    if stage.width is None:
+        return stage
+    return replace(stage, **{stage.number: width})
