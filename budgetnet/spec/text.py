@@ -61,11 +61,13 @@ class Token(NamedTuple):
     start: int
 
 
+@lru_cache(maxsize=512)  # stages are immutable, and a text is often read again
 def parse(text: str) -> tuple[Stage, ...]:
     """Read the text form; raises `SpecError` that names the word and points at it."""
     return _Parser(text).parse()
 
 
+@lru_cache(maxsize=512)
 def write(stages: tuple[Stage, ...]) -> str:
     """Canonical text: `parse(write(stages)) == stages`."""
     says_padding = any(stage.pads for stage in _all(stages))
@@ -78,7 +80,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.tokens = [Token(match[1], match.start(1)) for match in _TOKEN.finditer(text)]
-        self.at = self.words = self.made = 0
+        self.at = self.words = 0
         self.settings: dict[str, Any] = {}
         self.silent: list[tuple[int, Token]] = []  # words that do not say how they pad
 
@@ -100,9 +102,6 @@ class _Parser:
 
     def _stages(self, depth: int) -> tuple[Stage, ...]:
         """Stages up to the end of a branch."""
-        if depth > MOST_NESTED:
-            what = f"brackets are nested more than {MOST_NESTED} deep"
-            raise self._wrong(self.tokens[self.at - 1], what)
         stages: list[Stage] = []
         while self.at < len(self.tokens) and self.tokens[self.at].text[0] not in "|])":
             if self.tokens[self.at].text == "+":
@@ -115,6 +114,8 @@ class _Parser:
 
     def _item(self, depth: int) -> tuple[Stage, ...]:
         token = self.tokens[self.at]
+        if depth > MOST_NESTED:
+            raise self._wrong(token, f"brackets are nested more than {MOST_NESTED} deep")
         self.at += 1
         if token.text.endswith("*") and token.text[0].isdigit():
             times = int(token.text[:-1]) if len(token.text) <= _DIGITS else MOST_STAGES + 1
@@ -122,8 +123,8 @@ class _Parser:
                 raise self._wrong(token, f"a word is repeated 1 to {MOST_STAGES:,} times")
             if self.at == len(self.tokens) or self.tokens[self.at].text[0] in "|])":
                 raise self._wrong(token, "there is nothing to repeat; expected a word or a bracket")
-            stages = self._item(depth)
-            if len(stages) * times > MOST_STAGES:
+            stages = self._item(depth + 1)
+            if times * sum(1 for _ in _all(stages)) > MOST_STAGES:
                 what = f"a spec of more than {MOST_STAGES:,} stages is not read"
                 raise self._wrong(token, what)
             return stages * times
@@ -229,12 +230,13 @@ class _Parser:
 
     def _pointer(self, place: int) -> str:
         """The text around a place, and a mark below it."""
-        if len(self.tokens) == 1 or not self.text.isprintable():
+        text = re.sub(r"\s", " ", self.text)
+        if len(self.tokens) == 1 or not text.isprintable():
             return ""
-        low, high = max(0, place - 40), min(len(self.text), place + 24)
-        before, after = "..." * (low > 0), "..." * (high < len(self.text))
+        low, high = max(0, place - 40), min(len(text), place + 24)
+        before, after = "..." * (low > 0), "..." * (high < len(text))
         mark = " " * (len(before) + place - low) + "^"
-        return f"\n  {before}{self.text[low:high]}{after}\n  {mark}"
+        return f"\n  {before}{text[low:high]}{after}\n  {mark}"
 
 
 class Unreadable(SpecError):
