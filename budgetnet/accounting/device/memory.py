@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import ArgumentError, explain, shown
+from ...errors import ArgumentError, explain, shown
 
 ALIGNMENT = 16  # bytes: TFLM's MicroArenaBufferAlignment(), ExecuTorch's ALIGNMENT
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from time import monotonic
 
-from ..errors import ArgumentError, explain
+from ...errors import ArgumentError, explain
 from .memory import Buffer, aligned, liveness_bound
 
 
