@@ -7,7 +7,7 @@ from typing import Any
 
 from ..accounting.device.deployment import Deployment, Step, deployment_of, deployment_of_model
 from ..accounting.device.lowering import Lowered
-from ..accounting.device.model import TfliteModel
+from ..accounting.device.model import TfliteModel, TfliteOperator
 from ..accounting.device.target import RUNTIMES, Target
 from ..errors import ArgumentError, explain
 from .tflite import read_tflite
@@ -74,13 +74,19 @@ def _of_file(path: Path, input_shape: Any, target: Target, dtype: str) -> Deploy
         raise ArgumentError(
             explain("the file is of another type", where=str(path), numbers=numbers)
         )
-    places = tuple(
-        model.tensors[operator.outputs[0]].name if operator.outputs else operator.name
+    kinds = tuple(
+        " + ".join(filter(None, (operator.name, operator.options.activation)))
         for operator in model.operators
     )
-    kinds = tuple(operator.name for operator in model.operators)
+    places = tuple(_place(model, operator) for operator in model.operators)
     lowered = Lowered(model, places, kinds, figures_of(model).weight_bytes)
     return deployment_of_model(lowered, Target("tflm", has, target.kernels))
+
+
+def _place(model: TfliteModel, operator: TfliteOperator) -> str:
+    """What its result is called; converters join the names of all that they fused by semicolons."""
+    names = [model.tensors[i].name for i in operator.outputs]
+    return (names or [operator.name])[0].partition(";")[0]
 
 
 def _dtype(model: TfliteModel) -> str:
