@@ -53,11 +53,16 @@ def deployment(
     (14616, 20032, 20032, 'conv2')
     """
     target = Target(runtime, dtype, kernels)
-    if isinstance(model, Path) or (isinstance(model, str) and model.endswith(".tflite")):
+    if is_tflite(model):
         return _of_file(Path(model), input_shape, target, dtype)
     from ..trace.account import account  # on use: a saved account and a file need no specs
 
     return deployment_of(account(model, input_shape), target)
+
+
+def is_tflite(model: Any) -> bool:
+    """Whether a value is the path of a file, which is then a `.tflite` file."""
+    return isinstance(model, Path) or (isinstance(model, str) and model.endswith(".tflite"))
 
 
 def _of_file(path: Path, input_shape: Any, target: Target, dtype: str) -> Deployment:

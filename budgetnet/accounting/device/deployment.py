@@ -11,11 +11,11 @@ from ...errors import UnsupportedOp, explain
 from ..account import Account
 from ..table import Column, Table
 from .arena import Activations, activations
-from .least_plan import LeastPlan, least_plan
+from .least import LeastMemory, least_memory
 from .lowering import Lowered, lower
 from .memory import Buffer, Plan, executorch_plan, liveness_bound
 from .model import TfliteModel
-from .order import LeastOrder, MemoryGraph, least_order
+from .order import MemoryGraph
 from .scratch import Scratch, cmsis_nn_scratch, reference_scratch
 from .target import Target
 
@@ -82,18 +82,17 @@ class Deployment:
         """The first step at which most is in memory; `None` if there are no steps."""
         return max(self.steps, key=lambda step: step.bytes, default=None)
 
-    def least(self, seconds: float = 10.0) -> tuple[LeastOrder, LeastPlan]:
+    def least(self, seconds: float = 10.0) -> LeastMemory:
         """The order of the operators that needs least, and the least plan for it.
 
-        Both say what is proven of all others; when the time is up, they are the best so far.
+        It says what is proven of all others; when the time is up, it is the best so far.
 
         Raises:
             UnsupportedOp: eager PyTorch follows no plan.
         """
         if self.graph is None:
             raise UnsupportedOp(explain(f"{self.target.runtime} follows no plan of memory"))
-        order = least_order(self.graph, seconds / 2)
-        return order, least_plan(self.graph.buffers(order.order), seconds / 2)
+        return least_memory(self.graph, seconds)
 
     def to_table(self) -> Table:
         """The steps with the bytes in memory at each, and the figures below."""
