@@ -1,4 +1,4 @@
-"""The least memory of a graph: the best order of its operators, and the best plan for that order."""
+"""The least memory of a graph: the best order of its operators, and the best plan for it."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ They are not counted, and the notes say where.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -134,22 +135,30 @@ class _Writer:
         reads = tuple(self.of_value[i] for i in group.reads)
         names = group.operators or (f"CUSTOM {group.head.kind}",)
         if not group.operators:
-            self.say(_ALONE, place)
+            self.say(_ALONE, group.head.path or place)
         if group.head.weight_shape and not group.head.params and not group.head.reused:
             self.say(_SHARED, place)
         shape, kind = group.rows[-1].output_shape, group.kind
-        if len(names) > 1:  # the second reads what the first did too, but for a norm
+        if len(names) > 1:  # a norm's scale, then its shift; or what a gate multiplies
+            is_norm = group.head.role == "batch norm"
             between = self.map(f"{place} {names[0]}", shape)
-            self.add(names[0], reads, (between,), place, kind)
-            reads = (between,) if group.head.role == "batch norm" else (between, *reads)
+            scale = self.both(reads, shape, f"{place} scale") if is_norm else reads
+            self.add(names[0], scale, (between,), place, kind)
+            reads = self.both((between,), shape, f"{place} shift") if is_norm else (between, *reads)
         options = Options()
         if len(names) == 1 and group.operators:
-            reads, options = self.operands(names[0], group, reads, place)
+            if group.head.sliding is not None and names != ("TRANSPOSE_CONV",):
+                options, reads = self.sliding(group.head.sliding, group, reads, place)
+            reads = self.operands(names[0], group, reads, place)
         self.of_value[value] = self.map(place, shape)
         writes: tuple[int, ...] = (self.of_value[value],)
         if names == ("MAX_POOL_2D",) and not self.is_quantised:  # torch's gives indices as well
             writes = (*writes, self.map(f"{place} indices", shape, "int64"))
         self.add(names[-1], reads, writes, place, kind, options)
+
+    def both(self, reads: tuple[int, ...], shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+        """A map, and a constant for each of its channels."""
+        return (*reads, self.constant(name, shape[:1], self.target.dtype))
 
     @property
     def is_quantised(self) -> bool:
@@ -167,13 +176,15 @@ class _Writer:
 
     def operands(
         self, name: str, group: Group, reads: tuple[int, ...], place: str
-    ) -> tuple[tuple[int, ...], Options]:
-        """What an operator reads, constants included, and its options."""
-        head, source, options = group.head, group.source, Options()
-        if head.sliding is not None and name != "TRANSPOSE_CONV":
-            options = self.sliding(head.sliding, source[1:], head.output_shape[1:], place)
+    ) -> tuple[int, ...]:
+        """What an operator reads, constants included."""
+        head, source = group.head, group.source
         if head.weight_shape:
-            return self.weighted(name, group, reads, place), options
+            return self.weighted(name, group, reads, place)
+        if (
+            name in ("ADD", "SUB", "MUL", "DIV") and len(reads) == 1
+        ):  # a map and itself, or a number
+            return reads * 2 if head.role == "join" else self.both(reads, (1,), f"{place} number")
         if name in ("MEAN", "REDUCE_MAX", "SUM"):
             axes = len(source) - (len(head.output_shape) if name == "SUM" else 1)
             reads = (*reads, self.constant(f"{place} axes", (max(axes, 1),)))
@@ -181,7 +192,7 @@ class _Writer:
             reads = (*reads, self.constant(f"{place} shape", (len(head.output_shape) + 1,)))
         if name == "RESHAPE" and prod(source[1:]) > 1:
             self.say(_RESHAPED, place)
-        return reads, options
+        return reads
 
     def weighted(
         self, name: str, group: Group, reads: tuple[int, ...], place: str
@@ -206,15 +217,35 @@ class _Writer:
         return (*reads, *made)
 
     def sliding(
-        self, window: Sliding, size: tuple[int, ...], out: tuple[int, ...], place: str
-    ) -> Options:
-        """Options of a window; where "same" and "valid" do not express its padding, a note."""
-        padding = _padding(window, size, out)
+        self, window: Sliding, group: Group, reads: tuple[int, ...], place: str
+    ) -> tuple[Options, tuple[int, ...]]:
+        """Options of a window, and what it reads: its map, or one that a PAD has made larger."""
+        channels, *size = group.source
+        made = group.head.output_shape[1:]
+        padding = _padding(window, tuple(size), made)
         if padding is None and self.target.runtime == "tflm":
-            self.say(_PADDED, place)
+            if all(n == -(-m // s) for m, n, s in zip(size, made, window.stride, strict=True)):
+                self.say(_PADDED, place)
+            else:
+                padding = "valid"
+                wide = self.map(f"{place} padded", (channels, *_padded(window, size, made)))
+                amounts = self.constant(f"{place} paddings", (len(size) + 2, 2))
+                self.add("PAD", (*reads, amounts), (wide,), place, "padding")
+                reads = (wide,)
         (down, across), (rows, columns) = window.stride, window.kernel
         dilation = (window.dilation[0], window.dilation[1])
-        return Options((down, across), dilation, padding or "same", (rows, columns))
+        return Options((down, across), dilation, padding or "same", (rows, columns)), reads
+
+
+def _padded(window: Sliding, size: Sequence[int], made: Sequence[int]) -> list[int]:
+    """The size of a map with its padding, and with what a pooling of `ceil_mode` reads beyond."""
+    axes = zip(
+        size, made, window.kernel, window.stride, window.dilation, window.padding, strict=True
+    )
+    return [
+        max(have + before + after, (n - 1) * stride + (kernel - 1) * dilation + 1)
+        for have, n, kernel, stride, dilation, (before, after) in axes
+    ]
 
 
 def _padding(window: Sliding, size: tuple[int, ...], out: tuple[int, ...]) -> str | None:
