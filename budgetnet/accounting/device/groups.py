@@ -9,7 +9,7 @@ from ..account import Account
 from ..roles import WEIGHTED
 from ..rows import Row
 from .edges import edges_of, value_shape
-from .operators import clamping, does_nothing, folds_norms, is_clamp, is_view, operators_of
+from .operators import does_nothing, folds_norms, is_clamp, is_view, joins_clamp, operators_of
 from .target import Target
 
 _REFUSED = ("composite", "recurrent", "")  # of which nothing is known between input and output
@@ -90,10 +90,4 @@ def _joins(row: Row, before: Group, target: Target) -> bool:
         is_first = len(before.rows) == 1 and before.head.role in WEIGHTED
         features = before.operators != ("FULLY_CONNECTED",) or len(row.output_shape) == 1
         return is_first and features and bool(before.operators) and folds_norms(target)
-    ends = before.operators[-1:]
-    return (
-        is_clamp(row)
-        and not is_clamp(before.rows[-1])
-        and bool(ends)
-        and ends[0] in clamping(target)
-    )
+    return not is_clamp(before.rows[-1]) and joins_clamp(row, before.operators, target)

@@ -18,6 +18,7 @@ from ..roles import WEIGHTED
 from ..rows import layer_paths
 from .groups import Group, groups_of
 from .model import Options, TfliteModel, TfliteOperator, TfliteTensor
+from .operators import is_clamp
 from .target import Target
 
 
@@ -44,6 +45,7 @@ class Lowered:
 
 _ALONE = "taken as one operator each"
 _SHARED = "weights that others may hold as well are counted"
+_MIXED = "clamped before the scale that concatenated maps share is known"
 _PADDED = "padded as 'same' does not, where a converter from PyTorch adds a PAD"
 _RESHAPED = "reshaped channels last, where a converter from PyTorch adds a TRANSPOSE"
 
@@ -65,7 +67,9 @@ def lower(account: Account, target: Target) -> Lowered:
     )  # fmt: skip
     said: dict[bool, list[str]] = {True: [], False: []}
     for what, at in writer.found.items():
-        said[what in (_ALONE, _SHARED)].append(f"{what}: {names_text(list(dict.fromkeys(at)))}")
+        said[what in (_ALONE, _SHARED, _MIXED)].append(
+            f"{what}: {names_text(list(dict.fromkeys(at)))}"
+        )
     return Lowered(
         model, tuple(writer.places), tuple(writer.kinds),
         sum(flash_bytes(group, target) for group in groups.values()),
@@ -104,6 +108,7 @@ class _Writer:
     kinds: list[str] = field(default_factory=list)
     of_value: dict[int, int] = field(default_factory=dict)  # the tensor of each value
     found: dict[str, list[str]] = field(default_factory=dict)  # what is to be said, and where
+    positive: dict[int, bool] = field(default_factory=dict)  # whether a value is never below 0
 
     def __post_init__(self) -> None:
         """Write the inputs."""
@@ -136,6 +141,7 @@ class _Writer:
         names = group.operators or (f"CUSTOM {group.head.kind}",)
         if not group.operators:
             self.say(_ALONE, group.head.path or place)
+        self.watch(value, group, place)
         if group.head.weight_shape and not group.head.params and not group.head.reused:
             self.say(_SHARED, place)
         shape, kind = group.rows[-1].output_shape, group.kind
@@ -159,6 +165,19 @@ class _Writer:
     def both(self, reads: tuple[int, ...], shape: tuple[int, ...], name: str) -> tuple[int, ...]:
         """A map, and a constant for each of its channels."""
         return (*reads, self.constant(name, shape[:1], self.target.dtype))
+
+    def watch(self, value: int, group: Group, place: str) -> None:
+        """Say where ExecuTorch may not clamp within a convolution: concatenated maps share a scale.
+
+        If one of them goes below 0, the lowest value that the scale has is not 0, as the fusing of
+        a ReLU wants it.
+        """
+        signs = {self.positive.get(i, False) for i in group.reads}
+        keeps = group.operators in (("CONCATENATION",), ("MAX_POOL_2D",), ("MEAN",))
+        self.positive[value] = is_clamp(group.rows[-1]) or (keeps and signs == {True})
+        is_executorch = (self.target.runtime, self.target.dtype) == ("executorch", "int8")
+        if is_executorch and group.operators == ("CONCATENATION",) and len(signs) > 1:
+            self.say(_MIXED, place)
 
     @property
     def is_quantised(self) -> bool:

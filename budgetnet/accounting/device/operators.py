@@ -82,6 +82,18 @@ def is_clamp(row: Row) -> bool:
 _RELU6 = ("relu6", "hardtanh")
 
 
+def joins_clamp(row: Row, operators: tuple[str, ...], target: Target) -> bool:
+    """Whether a row is a ReLU that ends the last of these operators."""
+    if not is_clamp(row) or _may_be_functional(row, target):
+        return False
+    return bool(operators) and operators[-1] in clamping(target)
+
+
+def _may_be_functional(row: Row, target: Target) -> bool:
+    """Whether it may be `F.relu6`, which ExecuTorch's quantiser leaves to a kernel in float32."""
+    return row.kind == "hardtanh" and (target.runtime, target.dtype) == ("executorch", "int8")
+
+
 def is_view(row: Row) -> bool:
     """Whether it gives the same values in another shape."""
     return row.role == "reshape" and plain(row.kind) in VIEWS
@@ -110,7 +122,8 @@ def operators_of(
         pair = PAIRS.get(row.role) or PAIRS.get(plain(row.kind))
         return pair or tuple(filter(None, [_operator(row, sources, source)]))
     name = "BATCH_NORM" if row.role == "batch norm" else _operator(row, sources, source)
-    return (name,) if name in EXECUTORCH[target.dtype] else ()
+    known = name in EXECUTORCH[target.dtype] and not _may_be_functional(row, target)
+    return (name,) if known else ()
 
 
 # Rows that TensorFlow Lite has two operators for.
