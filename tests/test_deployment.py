@@ -411,3 +411,17 @@ def test_boards_have_sources_and_room():
         assert board.source
         assert 0 < board.ram < board.flash
         assert board.kernels in RUNTIMES["tflm"]["int8"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_executorchs_own_export_allocates_as_much(seed):
+    """In float32, for random networks; needs `pip install executorch`."""
+    exir = pytest.importorskip("executorch.exir", reason="executorch is not installed")
+    net = Graph(seed).eval()
+    account = budgetnet.account(net, (net.width, 8, 8))
+    found = deployment(account, runtime="executorch", dtype="float32")
+    program = torch.export.export(net, (torch.zeros(1, net.width, 8, 8),))
+    (plan_,) = exir.to_edge(program).to_executorch().executorch_program.execution_plan
+    if found.assumed:  # of operations that it decomposes
+        pytest.skip(found.assumed[0])
+    assert found.ram_bytes == plan_.non_const_buffer_sizes[1]
