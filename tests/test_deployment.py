@@ -321,6 +321,19 @@ def test_what_is_not_known_to_be_one_operator_is_assumed_and_limits_nothing():
     assert ("unknown", "taken as one operator each: 1") == (limit.verdict, limit.reason)
 
 
+def test_what_the_interpreter_refuses_is_told():
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleList(nn.Conv2d(1, 1, 1) for _ in range(11))
+
+        def forward(self, x):
+            return torch.cat([part(x) for part in self.parts], 1)
+
+    told = deployment(Wide().eval(), (1, 4, 4)).assumed
+    assert ("more than 10 maps concatenated at once, which it refuses: cat",) == told
+
+
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
