@@ -18,6 +18,7 @@ from budgetnet.accounting.device.boards import BOARDS
 from budgetnet.accounting.device.deployment import deployment_of
 from budgetnet.accounting.device.lowering import lower
 from budgetnet.accounting.device.target import RUNTIMES, Target
+from budgetnet.cli import main
 from budgetnet.deploy.tflite import parse_tflite
 from budgetnet.deploy.tflite_figures import figures_of
 from budgetnet.errors import ArgumentError, BudgetnetError, FormatError, UnsupportedOp
@@ -417,6 +418,56 @@ def test_budgets_limit_flash_and_ram():
         Budget(board="stm32")
     with pytest.raises(ArgumentError, match=r"design cannot limit .* ram .* against a Budget"):
         budgetnet.design((1, 9, 9), 2, ram="16 kB")
+
+
+def test_a_check_has_the_line_of_a_board_or_a_runtime(tmp_path, capsys):
+    file = tmp_path / "pyproject.toml"
+    head = '[[tool.budgetnet.check]]\nmodel = "s6"\n'
+    for lines, code, said in (
+        ('ram = "24 KiB"\nboard = "stm32f446"\n', 0, "at most 131,072 (stm32f446, tflm int8)"),
+        ('flash = "1 MB"\nboard = "stm32f103c8"\n', 1, "edit pyproject.toml:4 (board)"),
+        ('runtime = "tfl"\n', 2, "pyproject.toml:3: check 's6', runtime: 'tfl' is not a runtime"),
+        ('ram = 9\ndtype = "int4"\n', 2, "pyproject.toml:4: check 's6', dtype: 'int4' is not"),
+        ('ram = 20500\nruntime = "executorch"\n', 1, "at most 20,500 (executorch int8)"),
+    ):
+        file.write_text(head + lines)
+        assert code == main(["check", "--config", str(file)])
+        captured = capsys.readouterr()
+        assert said in (captured.out + captured.err).replace(f"{tmp_path}/", "")
+    assert 1 == main(["check", "s6", "--ram", "9kB", "--runtime", "tflm", "--dtype", "int16"])
+
+
+def test_the_commands_print_and_write_what_python_gives(tmp_path, capsys, tflm):
+    assert 0 == main(["deployment", "s6", "--board", "stm32f446"])
+    out = capsys.readouterr().out
+    assert out.startswith(str(deployment("s6", kernels="cmsis-nn")))
+    assert "the least plan needs 20,608 (proven)\n2.8 % of the 524,288 bytes of flash" in out
+    assert 0 == main(["deployment", "s6", "--runtime", "executorch", "--format", "json"])
+    found = deployment("s6", runtime="executorch")
+    assert json.loads(found.to_json()) == json.loads(capsys.readouterr().out)
+    tiny("vww_96_int8.tflite")
+    planned = tmp_path / "planned.tflite"
+    assert 0 == main(["plan-memory", str(TINY / "vww_96_int8.tflite"), "-o", str(planned)])
+    assert "allocates 55,296 bytes for activations, 18,432 less" in capsys.readouterr().out
+    assert 55_296 == deployment(planned).ram_bytes == tflm(planned.read_bytes()).head
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["deployment", "none.tflite"], "cannot read none.tflite"),
+        (["deployment", "s6", "--board", "stm"], "'stm' is not a board that is known here"),
+        (["deployment", "s6", "--dtype", "int4"], "'int4' is not a type that tflm has"),
+        (["plan-memory", "none.tflite", "-o", "out.tflite"], "cannot read none.tflite"),
+        (["plan-memory", __file__, "-o", "out.tflite"], "this is not a TensorFlow Lite file"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_writes_nothing(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert 2 == main(words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_boards_have_sources_and_room():

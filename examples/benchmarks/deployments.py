@@ -5,8 +5,8 @@
 Networks are lowered to the operators of TensorFlow Lite Micro, written as `.tflite` files, and
 loaded into its interpreter (`pip install --pre tflite-micro`), which prints the arena. So are the
 files of MLPerf Tiny in `$BUDGETNET_DATA/mlperf_tiny`, as they are and with the least plan.
-ExecuTorch (`pip install executorch`) exports the networks in float32 and plans their memory. What is
-not installed is left out. Nothing is timed.
+ExecuTorch (`pip install executorch`) exports the networks in float32 and plans their memory. What
+is not installed is left out. Nothing is timed.
 """
 
 from __future__ import annotations
