@@ -244,8 +244,9 @@ def _persistent_bytes(model: TfliteModel) -> int:
     """
     convolutions = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
     channels = sum(
-        model.tensors[operator.outputs[0]].shape[-1]
+        (0, *model.tensors[i].shape)[-1]
         for operator in model.operators
         if operator.name in convolutions
+        for i in operator.outputs
     )
     return 8 * channels + 95 * len(model.operators) + 52 * len(model.tensors) + 700
