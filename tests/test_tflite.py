@@ -21,11 +21,12 @@ from tflite_files import INT32, Net, flatbuffer, interpret, random_net
 from budgetnet.deploy.least_plan import least_plan
 from budgetnet.deploy.memory import executorch_plan
 from budgetnet.deploy.order import least_order
-from budgetnet.deploy.tflite import Options, parse_tflite, read_tflite
-from budgetnet.deploy.tflite_figures import activations, figures_of, operator_macs
+from budgetnet.deploy.tflite_figures import activations, figures_of
 from budgetnet.deploy.tflite_plan import write_plan
 from budgetnet.deploy.tflite_scratch import cmsis_nn_scratch, reference_scratch
 from budgetnet.errors import ArgumentError, FormatError
+from budgetnet.trace.files.tflite import Options, parse_tflite, read_tflite
+from budgetnet.trace.files.tflite_costs import operator_macs
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "mlperf_tiny"

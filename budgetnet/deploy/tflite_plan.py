@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import ArgumentError, FormatError, explain, shown
-from .flatbuffer import Table, name_in_errors
+from ..trace.files.flatbuffer import Table, name_in_errors
+from ..trace.files.tflite import OFFLINE_PLAN, TfliteModel, graph_of, parse_tflite, root_of
 from .memory import ALIGNMENT, Plan
-from .tflite import OFFLINE_PLAN, TfliteModel, graph_of, parse_tflite, root_of
 from .tflite_figures import activations
 
 VERSION = 1  # of the format of a plan

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-from ..accounting.files import read_bytes
-from ..errors import FormatError, explain, shown
+from ...accounting.files import read_bytes
+from ...errors import FormatError, explain, shown
 from .flatbuffer import File, Table, name_in_errors, raise_damaged
 from .tflite_names import ACTIVATIONS, DTYPES, OPERATORS, OPTIONS
 
