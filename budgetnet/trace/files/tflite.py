@@ -6,8 +6,9 @@ version 3 (identifier TFL3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from .flatbuffer import File, Table, name_in_errors, raise_damaged
 from .tflite_names import ACTIVATIONS, DTYPES, OPERATORS, OPTIONS
 
 MOST_ELEMENTS = 1 << 40  # of one tensor; no file holds as many
+MOST_VALUES = 64  # of a constant that says where or how
 OFFLINE_PLAN = "OfflineMemoryAllocation"  # the metadata in which TFLM looks for a plan
 
 
@@ -31,6 +33,7 @@ class TfliteTensor:
         buffer: the number of the buffer that holds its data, if it is constant; some share one.
         stored: the bytes of that data in the file; 0 unless constant.
         variable: whether it keeps its values between runs, as states do.
+        values: of a short constant of int32 or int64, such as axes and paddings; else ().
     """
 
     name: str
@@ -39,6 +42,7 @@ class TfliteTensor:
     buffer: int = 0
     stored: int = 0
     variable: bool = False
+    values: tuple[int, ...] = ()
 
     @property
     def constant(self) -> bool:
@@ -74,6 +78,7 @@ class Options:
     activation: str | None = None  # the one that is fused into it
     depth_multiplier: int | None = None
     axis: int | None = None
+    given: Mapping[str, int] = field(default_factory=dict, compare=False)  # as the file has them
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,7 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> TfliteTensor:
     if buffers[index].number(1, "Q") > 1 or table.number(10, "I"):
         what = f"the tensor {shown(name)} keeps its data outside the flatbuffer"
         raise FormatError(explain(what, remedy="Such files are not read."))
-    _, stored = buffers[index].vector(0, 1)
+    start, stored = buffers[index].vector(0, 1)
     tensor = TfliteTensor(
         name, shape, list(DTYPES)[dtype], index, stored, bool(table.number(5, "B"))
     )
@@ -203,7 +208,11 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> TfliteTensor:
         raise_damaged(
             f"the tensor {shown(name)} has data of another size than its shape", **numbers
         )
-    return tensor
+    if packed or tensor.dtype not in ("int32", "int64") or tensor.elements > MOST_VALUES:
+        return tensor
+    kind = "i" if tensor.dtype == "int32" else "q"
+    count = stored // struct.calcsize(kind)
+    return replace(tensor, values=struct.unpack_from(f"<{count}{kind}", table.file.data, start))
 
 
 def _operator(table: Table, names: Sequence[str], known: range, i: int) -> TfliteOperator:
@@ -246,6 +255,7 @@ def _options(table: Table | None, name: str, where: str) -> Options:
         activation=ACTIVATIONS[activation],
         depth_multiplier=given.get("depth_multiplier"),
         axis=given.get("axis"),
+        given=given,
     )
 
 
