@@ -27,6 +27,7 @@ class Effect:
         role, macs, sliding, has_bias, weight_shape: as those of a `Row`.
         context: the bits of `has_context`.
         unknown: why figures of the row are unknown.
+        stored: the numbers of the file that it computes with.
     """
 
     maps: tuple[Map, ...]
@@ -37,6 +38,7 @@ class Effect:
     weight_shape: Shape = ()
     context: int = 0
     unknown: str = ""
+    stored: Sequence[Stored] = ()
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,11 @@ class Builder:
     ended: bool = False
 
     def add(
-        self, path: str, kind: str, reads: Sequence[Map], stored: Sequence[Stored], effect: Effect
+        self, path: str, kind: str, reads: Sequence[Map], effect: Effect
     ) -> tuple[Map, ...]:
         """Add the row of an operator; its results know the row."""
         path = path_of(path)
+        stored = effect.stored
         new = {each.key: each for each in stored if each.key not in self.used}
         self.used |= new
         first, unknown = effect.maps[0], self._unknown(path, kind, reads, effect)
@@ -116,7 +119,7 @@ class Builder:
 
     def end(self, path: str, kind: str, reads: Sequence[Map], why: str) -> None:
         """Add the row at which the account ends, since no shape is known from here on."""
-        self.add(path, kind, reads, (), Effect((Map((), (), None, why=why),), macs=None))
+        self.add(path, kind, reads, Effect((Map((), (), None, why=why),), macs=None))
         self.ended = True
 
     def finish(

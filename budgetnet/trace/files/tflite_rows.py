@@ -65,7 +65,7 @@ class _Built(Builder):
         self.model, self.known = model, dict(zip(model.inputs, inputs, strict=True))
         for k, operator in enumerate(model.operators):
             call = Call(model, k, self.known)
-            maps = self.add(call.name, call.kind, call.maps, call.stored(), call.effect())
+            maps = self.add(call.name, call.kind, call.maps, call.effect())
             self.known |= zip(operator.outputs, maps, strict=True)
 
     def account(self, *, strict: bool) -> Account:
@@ -172,7 +172,7 @@ class Call:
             if x.shape != tensor.shape:
                 self._raise_misfit(x.shape, tensor.shape)
         typed = tuple(replace(x, dtype=t.dtype) for x, t in zip(maps, outputs, strict=False))
-        return replace(effect, maps=typed, macs=macs)
+        return replace(effect, maps=typed, macs=macs, stored=self.stored())
 
     def _is_harmless(self, macs: int | None) -> bool:
         """Whether nothing is lost without a rule: no MACs, and all has been read before."""
