@@ -28,6 +28,7 @@ class Effect:
         context: the bits of `has_context`.
         unknown: why figures of the row are unknown.
         stored: the numbers of the file that it computes with.
+        activation: one that is part of the operator, which has a row of its own.
     """
 
     maps: tuple[Map, ...]
@@ -39,6 +40,7 @@ class Effect:
     context: int = 0
     unknown: str = ""
     stored: Sequence[Stored] = ()
+    activation: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,8 @@ class Builder:
     odd: bool = False
     ended: bool = False
 
-    def add(
-        self, path: str, kind: str, reads: Sequence[Map], effect: Effect
-    ) -> tuple[Map, ...]:
-        """Add the row of an operator; its results know the row."""
+    def add(self, path: str, kind: str, reads: Sequence[Map], effect: Effect) -> tuple[Map, ...]:
+        """Add the row of an operator, and one of its activation; its results know the last."""
         path = path_of(path)
         stored = effect.stored
         new = {each.key: each for each in stored if each.key not in self.used}
@@ -104,6 +104,15 @@ class Builder:
                 weight_shape=effect.weight_shape,
             )
         )
+        if effect.activation:
+            role = "relu" if effect.activation == "RELU" else "activation"
+            last = self.rows[-1]
+            self.rows.append(
+                Row(
+                    path, effect.activation, last.output_shape, 0, 0, last.receptive_field,
+                    is_global=last.is_global, reads=(len(self.rows) - 1,), role=role,
+                )
+            )  # fmt: skip
         self.odd = self.odd or any(x.odd for x in effect.maps)
         return tuple(replace(x, row=len(self.rows) - 1) for x in effect.maps)
 

@@ -147,7 +147,8 @@ def reduced(x: Map, which: Sequence[int], keep: bool) -> Map:
     """Axes read whole, and gone or of size 1."""
     field = read_whole(x, which)
     axes = tuple(
-        (STILL if positions(axis) else axis) if i in which else axis for i, axis in enumerate(x.axes)
+        (STILL if positions(axis) else axis) if i in which else axis
+        for i, axis in enumerate(x.axes)
     )
     shape = tuple(1 if i in which else n for i, n in enumerate(x.shape))
     kept = [i for i in range(len(shape)) if keep or i not in which]
@@ -174,9 +175,7 @@ def context_of(x: Map, which: Sequence[int]) -> int:
 
 def permuted(x: Map, order: Sequence[int]) -> Map:
     """Axes in another order."""
-    return replace(
-        x, shape=tuple(x.shape[i] for i in order), axes=tuple(x.axes[i] for i in order)
-    )
+    return replace(x, shape=tuple(x.shape[i] for i in order), axes=tuple(x.axes[i] for i in order))
 
 
 def reshaped(x: Map, shape: Shape) -> Map:

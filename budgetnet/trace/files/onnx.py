@@ -179,9 +179,11 @@ def _values(message: Message, dtype: str, name: str) -> tuple[float, ...] | None
         return struct.unpack(f"<{len(raw) // size}{_RAW[dtype]}", raw[: len(raw) // size * size])
     if dtype == "float32":
         return message.floats(4)
-    return {"int32": message.numbers(5), "bool": message.numbers(5), "int64": message.numbers(7)}.get(
-        dtype
-    )
+    return {
+        "int32": message.numbers(5),
+        "bool": message.numbers(5),
+        "int64": message.numbers(7),
+    }.get(dtype)
 
 
 def _dtype(number: int, name: str) -> tuple[str, int]:
@@ -198,7 +200,9 @@ def _value(message: Message) -> OnnxValue:
     dtype, shape = _dtype(tensor.number(1), name)[0], tensor.message(2)
     if shape is None:
         return OnnxValue(name, None, dtype)
-    sizes = tuple(axis.number(1) if 1 in axis else axis.text(2) or "?" for axis in shape.messages(1))
+    sizes = tuple(
+        axis.number(1) if 1 in axis else axis.text(2) or "?" for axis in shape.messages(1)
+    )
     fixed = [n for n in sizes if isinstance(n, int)]
     if any(n < 0 for n in fixed) or prod(n or 1 for n in fixed[:64]) > MOST_ELEMENTS:
         raise_damaged(f"{shown(name)} has no valid shape", shape=shown(sizes))

@@ -83,7 +83,9 @@ def _sized(model: OnnxModel, name: str, shape: tuple[int | str, ...], asked: Any
         numbers = {"input": shown(name), "shape": shown(shape_text(shape))}
         remedy = "Add the shape without the batch, such as --input 3x224x224."
         raise ArgumentError(
-            explain(f"{model.name} leaves the size of its input open", numbers=numbers, remedy=remedy)
+            explain(
+                f"{model.name} leaves the size of its input open", numbers=numbers, remedy=remedy
+            )
         )
     return tuple(n for n in sizes if isinstance(n, int))
 
@@ -100,9 +102,7 @@ class _Built(Builder):
         ]
         super().__init__(title, inputs)
         self.model = model
-        self.is_fixed = all(
-            isinstance(n, int) for value in model.inputs for n in value.shape or ()
-        )
+        self.is_fixed = all(isinstance(n, int) for value in model.inputs for n in value.shape or ())
         names = [value.name for value in model.inputs]
         self.known: dict[str, Map] = dict(zip(names, inputs, strict=True))
         self.constants = {
@@ -179,7 +179,9 @@ class _Built(Builder):
             said = self._said(name) if self.is_fixed else None
             if said is not None and said != x.shape:
                 numbers = {"it says": said, "its inputs give": x.shape}
-                raise_damaged(f"the shape of {shown(name)} is not what {call.where} gives", **numbers)
+                raise_damaged(
+                    f"the shape of {shown(name)} is not what {call.where} gives", **numbers
+                )
 
     def _fold(self, call: Call) -> None:
         """Keep what a node gives that depends on no input."""

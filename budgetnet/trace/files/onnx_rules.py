@@ -197,7 +197,10 @@ def cut(x: Map, ranges: dict[int, range]) -> Map:
     moves = {}
     for i, r in ranges.items():
         if r != range(x.shape[i]):
-            moves[i] = (Window(((r.start, 1),), r.step) if positions(x.axes[i]) else Window(), len(r))
+            moves[i] = (
+                Window(((r.start, 1),), r.step) if positions(x.axes[i]) else Window(),
+                len(r),
+            )
     return slid(x, moves)
 
 

@@ -11,8 +11,18 @@ from ...accounting.window import Window
 from .building import Effect
 from .flatbuffer import raise_damaged
 from .maps import (
-    Map, Shape, broadcast, joined, mixed, read_whole, reduced, reshaped, sampled, slid,
-    unfollowed, unknown,
+    Map,
+    Shape,
+    broadcast,
+    joined,
+    mixed,
+    read_whole,
+    reduced,
+    reshaped,
+    sampled,
+    slid,
+    unfollowed,
+    unknown,
 )
 from .onnx_call import Call
 

@@ -65,7 +65,7 @@ class _Built(Builder):
         self.model, self.known = model, dict(zip(model.inputs, inputs, strict=True))
         for k, operator in enumerate(model.operators):
             call = Call(model, k, self.known)
-            maps = self.add(call.name, call.kind, call.maps, call.effect())
+            maps = self.add(call.name, operator.name, call.maps, call.effect())
             self.known |= zip(operator.outputs, maps, strict=True)
 
     def account(self, *, strict: bool) -> Account:
@@ -108,12 +108,6 @@ class Call:
         """Of its first result, since operators have none."""
         outputs = self.operator.outputs
         return self.model.tensors[outputs[0]].name if outputs else f"operator {self.k}"
-
-    @property
-    def kind(self) -> str:
-        """The operator, and the activation that is part of it."""
-        activation = self.operator.options.activation
-        return self.operator.name + (f" + {activation.upper()}" if activation else "")
 
     @property
     def output(self) -> TfliteTensor:
@@ -172,7 +166,8 @@ class Call:
             if x.shape != tensor.shape:
                 self._raise_misfit(x.shape, tensor.shape)
         typed = tuple(replace(x, dtype=t.dtype) for x, t in zip(maps, outputs, strict=False))
-        return replace(effect, maps=typed, macs=macs, stored=self.stored())
+        activation = (self.operator.options.activation or "").upper()
+        return replace(effect, maps=typed, macs=macs, stored=self.stored(), activation=activation)
 
     def _is_harmless(self, macs: int | None) -> bool:
         """Whether nothing is lost without a rule: no MACs, and all has been read before."""
@@ -188,9 +183,7 @@ class Call:
 def _sliding(call: Call, kernel: tuple[int, ...], size: Shape, output: Shape) -> Sliding:
     """Padding "same" puts the smaller half before the map, as TensorFlow does."""
     options, pads = call.operator.options, []
-    for n, m, k, s, d in zip(
-        size, output, kernel, options.stride, options.dilation, strict=True
-    ):
+    for n, m, k, s, d in zip(size, output, kernel, options.stride, options.dilation, strict=True):
         total = max((m - 1) * s + (k - 1) * d + 1 - n, 0) if options.padding == "same" else 0
         pads.append((total // 2, total - total // 2))
     return Sliding(kernel, options.stride, tuple(pads), options.dilation)
@@ -487,4 +480,3 @@ RULES: dict[str, Callable[[Call], Effect | None]] = {
         _pointwise("pointwise"),
     ),
 }  # fmt: skip
-
