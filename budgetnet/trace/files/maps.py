@@ -1,8 +1,8 @@
 """What a tensor of a file has read of the input, carried from operator to operator.
 
 Both formats share this: their operators are moves of a few kinds, such as sliding a window over
-axes, joining, or making a tensor's axes anew. Axes are told by what they stand for, so that channels
-may come first or last, and a transpose between the two loses nothing.
+axes, joining, or making a tensor's axes anew. Axes are told by what they stand for, so that
+channels may come first or last, and a transpose between the two loses nothing.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor, prod
+from typing import Any
 
 from ...accounting.geometry import Sliding
 from ...accounting.window import Window
@@ -229,7 +231,7 @@ def blocks(call: Call) -> Effect | None:
     x, block = call.x, call.given("blocksize", 0)
     if len(x.shape) != 4 or block < 1:
         call.raise_misfit()
-    n, c, *size = x.shape
+    _, c, *size = x.shape
     if call.node.kind == "SpaceToDepth":
         if any(m % block for m in size):
             call.raise_misfit()
@@ -246,7 +248,8 @@ def resize(call: Call) -> Effect | None:
     """`Resize` and `Upsample`, by nearest and linear interpolation."""
     x = call.x
     places = (1, 99) if call.node.kind == "Upsample" or call.opset < 11 else (2, 3)
-    scales = call.node.given.get("scales") or call.floats(places[0]) or ()
+    given: Any = call.node.given.get("scales")  # floats
+    scales: tuple[float, ...] = given or call.floats(places[0]) or ()
     sizes = call.numbers(places[1]) or ()
     axes = call.axes(call.given("axes", ()) or range(len(scales or sizes)))
     if len(axes) != len(scales or sizes) or not axes or call.given("antialias", 0):
@@ -260,7 +263,7 @@ def resize(call: Call) -> Effect | None:
         m = floor(n * scale) if scales else sizes[k]
         if m < 1 or n < 1:
             call.raise_misfit()
-        if (n, scale) != (m, 1):
+        if n != m or scale != 1:
             window = _resized(call, n, m, 1 / scale)
             if window is None:
                 return None
@@ -275,13 +278,13 @@ def _resized(call: Call, n: int, m: int, step: Fraction) -> Window | None:
         way = "asymmetric"
     rounding, mode = call.given("nearest_mode", "round_prefer_floor"), call.given("mode", "nearest")
     half, corner = Fraction(1, 2), Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
-    sources = {
+    sources: dict[str, Callable[[int], Fraction]] = {
         "asymmetric": lambda i: i * step,
         "half_pixel": lambda i: (i + half) * step - half,
         "pytorch_half_pixel": lambda i: (i + half) * step - half if m > 1 else Fraction(0),
         "align_corners": lambda i: i * corner,
     }
-    rounded = {
+    rounded: dict[str, Callable[[Fraction], int]] = {
         "floor": floor, "ceil": ceil, "round_prefer_floor": lambda at: ceil(at - half),
         "round_prefer_ceil": lambda at: floor(at + half),
     }  # fmt: skip
