@@ -252,7 +252,7 @@ def _check_totals(fields: Fields, account: Account) -> None:
         return
     if not account.output_shapes:
         raise fields.wrong("output_shapes", [], "not a shape")
-    if account.peak_activation_bytes is None:
+    if account.peak_activation_bytes is None and not account.unknown:
         raise fields.wrong("peak_activation_bytes", None, "missing although the outputs are known")
     _check_maps(fields, account, account.input_shapes)
 
@@ -300,6 +300,6 @@ def _check_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> No
         raise fields.wrong(*found)
     weighted = [row for row in account.rows if row.role in WEIGHTED]
     least = sum(map(prod, shapes)) + max([prod(row.output_shape) for row in weighted], default=0)
-    if (account.peak_activation_bytes or 0) < least:
+    if account.peak_activation_bytes is not None and account.peak_activation_bytes < least:
         what = f"less than the {least:,} numbers that live at once"
         raise fields.wrong("peak_activation_bytes", account.peak_activation_bytes, what)

@@ -84,6 +84,7 @@ class Builder:
         first, unknown = effect.maps[0], self._unknown(path, kind, reads, effect)
         axes = len(first.field.axes) if first.field else 0
         params = [each for each in stored if not each.is_buffer]
+        alike = all(x.output_shape == first.output_shape for x in effect.maps)
         self.rows.append(
             Row(
                 path=path,
@@ -99,7 +100,7 @@ class Builder:
                 unknown=unknown,
                 reads=tuple(dict.fromkeys(x.row for x in reads)),
                 lines=lines_of(effect.context, axes) if effect.context else (),
-                role=effect.role,
+                role=effect.role if alike else "other",  # which the row does not show all of
                 has_bias=effect.has_bias,
                 weight_shape=effect.weight_shape,
             )
@@ -144,6 +145,9 @@ class Builder:
         Raises:
             UnsupportedOp: a figure is unknown, and the account is strict.
         """
+        if peak is None and self.rows and not any(row.unknown for row in self.rows):
+            why = f"{self.rows[0].kind}: the bytes of its elements are not known"
+            self.rows[0] = self.rows[0]._replace(unknown=why)
         for row in self.rows if strict else ():
             if row.unknown:
                 remedy = "Pass strict=False, or --lenient, to continue with unknown figures."

@@ -59,6 +59,8 @@ def _input_shapes(model: OnnxModel, given: Sequence[Shape] | None) -> list[Shape
     for k, value in enumerate(model.inputs):
         if value.shape is None:
             raise FormatError(explain(f"the input {shown(value.name)} has no shape"))
+        if 0 in value.shape:
+            raise FormatError(explain(f"the input {shown(value.name)} has no elements"))
         asked = given[k] if given is not None else None
         found.append(_sized(model, value.name, value.shape, asked))
     return found

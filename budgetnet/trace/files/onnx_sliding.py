@@ -130,7 +130,9 @@ def conv_transpose(call: Call) -> Effect | None:
         full = s * (n - 1) + more[i] + (k - 1) * d + 1
         low, high = pads[i], pads[axes + i]
         if wanted or auto.startswith("SAME"):
-            total = max(full - (wanted[i] if wanted else n * s), 0)
+            total = full - (wanted[i] if wanted else n * s)
+            if total < 0:  # it is not defined on which side a larger output goes on
+                return None
             half = total // 2
             low = half if auto == "SAME_UPPER" else total - half
             high = total - low

@@ -10,7 +10,7 @@ from math import floor, prod
 from ...accounting.account import Account
 from ...accounting.geometry import Sliding
 from ...accounting.window import Window
-from ...errors import BudgetnetError, one_line
+from ...errors import BudgetnetError, FormatError, explain, one_line, shown
 from .building import Builder, Effect, Stored, laid_out, peak_bytes
 from .flatbuffer import name_in_errors, raise_damaged
 from .maps import (
@@ -46,8 +46,19 @@ def account_of_tflite(data: bytes, name: str, title: str, *, strict: bool) -> Ac
     """
     model = parse_tflite(data, name)
     with name_in_errors(name):
+        _check_ends(model)
         built = laid_out(lambda channels: _Built(model, title, channels), -1, 1)
         return built.account(strict=strict)
+
+
+def _check_ends(model: TfliteModel) -> None:
+    """Refuse a graph that nothing goes into, or that gives nothing."""
+    if not model.inputs or not model.outputs:
+        what = "its graph has no input" if not model.inputs else "its graph has no output"
+        raise FormatError(explain(what))
+    for i in model.inputs:
+        if not model.tensors[i].elements:
+            raise FormatError(explain(f"the input {shown(model.tensors[i].name)} has no elements"))
 
 
 class _Built(Builder):
@@ -63,8 +74,12 @@ class _Built(Builder):
         ]
         super().__init__(title, inputs)
         self.model, self.known = model, dict(zip(model.inputs, inputs, strict=True))
+        self.made: dict[int, list[int]] = {}  # of what was made of constants: of which ones
         for k, operator in enumerate(model.operators):
-            call = Call(model, k, self.known)
+            call = Call(model, k, self.known, self.made)
+            if not call.maps:
+                self.made |= dict.fromkeys(operator.outputs, call.weights())
+                continue
             maps = self.add(call.name, operator.name, call.maps, call.effect())
             self.known |= zip(operator.outputs, maps, strict=True)
 
@@ -75,8 +90,11 @@ class _Built(Builder):
         steps = [(operator.inputs, operator.outputs) for operator in model.operators]
         read = {i for operator in model.operators for i in operator.inputs} | {*model.outputs}
         unread = [i for i, tensor in enumerate(model.tensors) if tensor.constant and i not in read]
+        outputs = [self.known[i] for i in model.outputs if i in self.known]
+        if not outputs:
+            raise FormatError(explain("none of its outputs depends on an input"))
         return self.finish(
-            [self.known[i] for i in model.outputs if i in self.known],
+            outputs,
             peak_bytes(steps, sizes, model.inputs, model.outputs),
             [stored_of(model, i) for i in unread],
             strict=strict,
@@ -96,9 +114,11 @@ def stored_of(model: TfliteModel, i: int) -> Stored:
 class Call:
     """One operator with the maps that it reads."""
 
-    def __init__(self, model: TfliteModel, k: int, known: dict[int, Map]) -> None:
+    def __init__(
+        self, model: TfliteModel, k: int, known: dict[int, Map], made: dict[int, list[int]]
+    ) -> None:
         """Look up its tensors."""
-        self.model, self.k = model, k
+        self.model, self.k, self.made = model, k, made
         self.operator: TfliteOperator = model.operators[k]
         self.inputs = [known.get(i) for i in self.operator.inputs]
         self.maps = [x for x in self.inputs if x is not None]
@@ -135,9 +155,10 @@ class Call:
         tensor = self.tensor(place)
         return tensor.shape if tensor else ()
 
-    def stored(self) -> list[Stored]:
-        """Its weights and biases."""
-        return [stored_of(self.model, i) for i in operator_weights(self.model, self.k)]
+    def weights(self) -> list[int]:
+        """Its weights and biases, also those that another operator unpacks."""
+        unpacked = [i for j in self.operator.inputs for i in self.made.get(j, ())]
+        return [*operator_weights(self.model, self.k), *unpacked]
 
     def effect(self) -> Effect:
         """What it does; unknown where no rule says so, or the rule lacks what it needs."""
@@ -146,9 +167,7 @@ class Call:
         if not outputs:
             raise_damaged(f"operator {self.k} ({self.operator.name}) has no output")
         rule = RULES.get(self.operator.name)
-        if not self.maps:
-            effect = Effect((), "other", 0)
-        elif rule is None:
+        if rule is None:
             effect = None
         else:
             try:
@@ -167,7 +186,13 @@ class Call:
                 self._raise_misfit(x.shape, tensor.shape)
         typed = tuple(replace(x, dtype=t.dtype) for x, t in zip(maps, outputs, strict=False))
         activation = (self.operator.options.activation or "").upper()
-        return replace(effect, maps=typed, macs=macs, stored=self.stored(), activation=activation)
+        return replace(
+            effect,
+            maps=typed,
+            macs=macs,
+            stored=[stored_of(self.model, i) for i in self.weights()],
+            activation=activation,
+        )
 
     def _is_harmless(self, macs: int | None) -> bool:
         """Whether nothing is lost without a rule: no MACs, and all has been read before."""
