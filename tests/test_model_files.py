@@ -8,21 +8,29 @@ outputs that change are those whose window holds it.
 
 import itertools
 import os
+import random
 import re
+import struct
+import subprocess
+import sys
 import warnings
 from math import prod
+from pathlib import Path
 
+import damage
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
-from test_tflite import tiny
+from test_tflite import small, tiny
+from tflite_files import Net, interpret, random_net
 from torch import nn
 
 import budgetnet
-from budgetnet import Account, account, models, plan, to_onnx
+from budgetnet import Account, BudgetExceeded, account, assert_budget, models, plan, to_onnx
+from budgetnet.cli.parser import main
 from budgetnet.deploy.tflite_figures import figures_of
-from budgetnet.errors import FormatError
+from budgetnet.errors import ArgumentError, FormatError, UnsupportedOp
 from budgetnet.testing import strategies
 from budgetnet.trace.files.onnx_rows import account_of_onnx
 from budgetnet.trace.files.tflite import parse_tflite
@@ -319,3 +327,368 @@ def test_the_models_of_onnx_itself(step):
     assert [] == wrong
     assert [] == [name for name in loose if not any(word in name for word in LOOSE)]
     assert known > 180 // step
+
+
+# The interpreter of TensorFlow Lite Micro.
+
+
+def tflm_runner(content, shape):
+    """The first output of a file for its first input, by the real interpreter."""
+    pytest.importorskip("tflite_micro", reason="tflite-micro is not installed")
+    real = interpret(content).interpreter
+    others = []
+    for i in range(1, 9):
+        try:
+            slot = real.get_input_details(i)
+        except Exception:  # there is no further input; the binding raises kinds of its own
+            break
+        others.append(np.random.default_rng(i).integers(-128, 128, slot["shape"]).astype(np.int8))
+
+    def run(x):
+        for i, value in enumerate([x, *others]):
+            real.set_input(value, i)
+        real.invoke()
+        return np.array(real.get_output(0))
+
+    return run
+
+
+@pytest.mark.parametrize("count", [25, pytest.param(400, marks=pytest.mark.deep)])
+def test_random_tflite_files_read_what_the_interpreter_reads(count):
+    draw, positions = np.random.default_rng(0), 0
+    for seed in range(count):
+        net = random_net(random.Random(seed), 5)
+        content = net.content()
+        found = of_tflite(content, strict=False)
+        assert found == Account.from_json(found.to_json())
+        figures = figures_of(parse_tflite(content))
+        assert (figures.macs, figures.params) == (found.macs, found.params)
+        row = found.rows[-1]
+        if row.receptive_field is None:
+            continue
+        shape = net.shape(net.inputs[0])
+        x = draw.integers(-128, 128, shape).astype(np.int8)
+        check_reads(row, tflm_runner(content, shape), x, (1, 2), draw, most=12)
+        positions += not row.is_global
+    assert positions > count // 4
+
+
+WINDOWS = [
+    (name, kernel, stride, same)
+    for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D")
+    for kernel, stride in [(3, 2), (2, 1), (3, 1), (2, 2)]
+    for same in (True, False)
+]
+
+
+@pytest.mark.parametrize(("name", "kernel", "stride", "same"), WINDOWS)
+@pytest.mark.parametrize("size", [(7, 8), (8, 5)])
+def test_each_window_is_the_interpreters_to_the_position(name, kernel, stride, same, size):
+    """An impulse in an empty map shows in exactly those outputs whose window holds it."""
+    net = Net(random.Random(0))
+    out = [-(-n // stride) if same else (n - kernel) // stride + 1 for n in size]
+    net.inputs = [net.tensor((1, *size, 1), scale=1.0)]
+    window = {0: ("b", 0 if same else 1), 1: ("i", stride), 2: ("i", stride)}
+    shape = (1, *out, 1)
+    if "POOL" in name:
+        options = window | {3: ("i", kernel), 4: ("i", kernel)}
+        net.outputs = [net.add(name, net.inputs, shape, options, scale=1.0)]
+    else:
+        weight = net.tensor((1, kernel, kernel, 1), data=b"\x01" * kernel**2, scale=1.0)
+        options = window | ({3: ("i", 1)} if name.startswith("DEPTH") else {})
+        parts = [*net.inputs, weight, net.numbers(0, scale=1.0)]
+        net.outputs = [net.add(name, parts, shape, options, scale=1.0)]
+    content = net.content()
+    field, run = of_tflite(content).rows[-1].receptive_field, tflm_runner(content, size)
+    for place in np.ndindex(*size):
+        x = np.zeros((1, *size, 1), np.int8)
+        x[0, place[0], place[1], 0] = 100
+        shown = run(x)[0, :, :, 0] != 0
+        for unit in np.ndindex(*out):
+            reads = field.reads(*unit)
+            assert (place[0] in reads[0] and place[1] in reads[1]) == bool(shown[unit])
+
+
+# What a file leaves open, computes, or keeps unknown.
+
+
+def convolution(size=("batch", 3, "height", "width"), **given):
+    """A convolution, a pooling that reads the map whole, and a linear layer."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["maps"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalAveragePool", ["maps"], ["pooled"], "pool"),
+        helper.make_node("Flatten", ["pooled"], ["flat"], "flat"),
+        helper.make_node("Gemm", ["flat", "v", "b"], ["y"], "linear", transB=1),
+    ]
+    stored = {"w": floats(4, 3, 3, 3), "v": floats(5, 4), "b": floats(5)}
+    return graph(nodes, {"x": size}, {"y": [size[0], 5]}, stored, **given)
+
+
+def test_a_size_that_a_file_leaves_open_is_asked_for(tmp_path):
+    file = tmp_path / "net.onnx"
+    onnx.save(convolution(), file)
+    with pytest.raises(ArgumentError, match=r"leaves the size of its input open .*3xheightxwidth"):
+        account(file)
+    found = account(file, (3, 10, 12), name="net")
+    assert (4 * 27 * 120 + 20, 108 + 25) == (found.macs, found.params)
+    assert found == account(str(file), "3x10x12", name="net")
+    assert found == account(file, torch.zeros(1, 3, 10, 12), name="net")
+    assert (3, 10, 12) == found.input_shape
+    with pytest.raises(ArgumentError, match="for a different input shape"):
+        account(file, (4, 10, 12))
+    with pytest.raises(ArgumentError, match="another number of inputs"):
+        account(file, ((3, 10, 12), (3, 10, 12)))
+    with pytest.raises(ArgumentError, match="neither inputs nor wrt"):
+        account(file, inputs=torch.zeros(1, 3, 10, 12))
+    with pytest.raises(ArgumentError, match="is not a valid input shape"):
+        account(file, (3, -10, 12))
+
+
+def test_channels_last_at_the_input_are_told_by_the_transpose():
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "w"], ["y"], strides=[2, 1]),
+    ]
+    found = of_onnx(
+        graph(nodes, {"x": [1, 9, 7, 3]}, {"y": [1, 4, 4, 5]}, {"w": floats(4, 3, 3, 3)})
+    )
+    assert ((3, 9, 7), (4, 4, 5)) == (found.input_shape, found.output_shape)
+    assert ((3, 3), (2, 1)) == (found.receptive_field.size, found.receptive_field.stride)
+
+
+def test_shapes_that_a_graph_computes_are_followed():
+    """`x.view(x.shape[0], -1)` as older exporters write it."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"], axis=0),
+        helper.make_node("Unsqueeze", ["n", "axes"], ["n1"]),
+        helper.make_node("Concat", ["n1", "rest"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["x", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["y"]),
+    ]
+    stored = {
+        "zero": np.array(0), "axes": np.array([0]), "rest": np.array([-1]), "w": floats(48, 5),
+    }  # fmt: skip
+    found = of_onnx(graph(nodes, {"x": ["n", 3, 4, 4]}, {"y": ["n", 5]}, stored))
+    assert (240, 240, (5,)) == (found.macs, found.params, found.output_shape)
+    assert ["Reshape", "MatMul"] == [row.kind for row in found.rows]
+    assert [True, True] == [row.is_global for row in found.rows]
+    assert (1, 1) == found.receptive_field.size  # that of the input, the last map
+
+
+def test_integer_weights_count_by_their_type():
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["wd"]),
+        helper.make_node("DequantizeLinear", ["b", "s", "z32"], ["bd"]),
+        helper.make_node("Conv", ["d", "wd", "bd"], ["y"]),
+    ]
+    stored = {
+        "s": np.float32(0.5), "z": np.int8(0), "z32": np.int32(0),
+        "w": np.ones((4, 3, 3, 3), np.int8), "b": np.ones(4, np.int32),
+    }  # fmt: skip
+    found = of_onnx(graph(nodes, {"x": [1, 3, 8, 8]}, {"y": [1, 4, 6, 6]}, stored))
+    assert (("int8", 108), ("int32", 16)) == found.weight_bytes_by_type
+    assert (112, 108 * 36) == (found.params, found.macs)
+    assert 4 * (192 + 192 + 144) == found.peak_activation_bytes
+    convolution = found.rows[-1]
+    assert ((4, 3, 3, 3), True) == (convolution.weight_shape, convolution.has_bias)
+
+
+def test_an_operation_without_a_rule_is_unknown_never_zero():
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], "first"),
+        helper.make_node("Inverse", ["a"], ["b"], "odd one", domain="com.acme"),
+        helper.make_node("Conv", ["b", "v"], ["y"], "second"),
+    ]
+    sizes = {"x": [1, 3, 8, 8]}, {"y": [1, 4, 4, 4]}
+    stored = {"w": floats(4, 3, 3, 3), "v": floats(4, 4, 3, 3)}
+    proto = graph(nodes, *sizes, stored, said={"b": [1, 4, 6, 6]})
+    with pytest.raises(
+        UnsupportedOp, match=r"odd one: com\.acme\.Inverse: no accounting rule .*--le"
+    ):
+        of_onnx(proto)
+    found = of_onnx(proto, strict=False)
+    assert [108 * 36, None, 144 * 16] == [row.macs for row in found.rows]
+    assert (None, None, 252) == (found.macs, found.receptive_field, found.params)
+    assert found.is_complete
+    ended = of_onnx(graph(nodes, *sizes, stored), strict=False)  # not even a shape is known
+    assert (None, False, 2) == (ended.output_shapes, ended.is_complete, len(ended.rows))
+    assert ended == Account.from_json(ended.to_json())
+
+
+def test_tied_weights_count_once_and_unread_ones_are_told():
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Conv", ["a", "w"], ["y"]),
+    ]
+    stored = {"w": floats(3, 3, 3, 3), "spare": floats(7)}
+    found = of_onnx(graph(nodes, {"x": [1, 3, 8, 8]}, {"y": [1, 3, 4, 4]}, stored))
+    assert (81 + 7, ("spare",), [False, True]) == (
+        found.params, found.unused, [row.reused for row in found.rows],
+    )  # fmt: skip
+
+
+def test_several_inputs_read_by_the_first():
+    nodes = [
+        helper.make_node("Conv", ["y", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["x", "a"], ["z"]),
+    ]
+    sizes = {"x": [1, 3, 8, 8], "y": [1, 3, 8, 8]}, {"z": [1, 3, 8, 8]}
+    found = of_onnx(graph(nodes, *sizes, {"w": floats(3, 3, 3, 3)}))
+    assert [(-2,), (-1, 0)] == [row.reads for row in found.rows]
+    assert ((1, 1), ((3, 8, 8), (3, 8, 8))) == (found.receptive_field.size, found.input_shape)
+
+
+def test_the_peak_is_what_lives_while_operators_run():
+    """Of a skip: the input, and three maps of the middle while they are added."""
+    net = Net(random.Random(0))
+    net.inputs = [net.tensor((1, 4, 4, 2))]
+    options = {0: ("b", 0), 1: ("i", 1), 2: ("i", 1)}
+    weight = net.weight(2, 1, 1, 2)
+    one = net.add("CONV_2D", [*net.inputs, weight, -1], (1, 4, 4, 2), options)
+    two = net.add("CONV_2D", [one, weight, -1], (1, 4, 4, 2), options)
+    net.outputs = [net.add("ADD", [one, two], (1, 4, 4, 2))]
+    assert 4 * 32 == of_tflite(net.content()).peak_activation_bytes
+
+
+def test_weights_that_an_operator_unpacks_count_where_they_are_used():
+    """As in files of float16 weights: the operator gives float32 ones."""
+    net = Net(random.Random(0))
+    net.inputs = [net.tensor((1, 6, 6, 2), 0)]
+    weight = net.tensor((3, 3, 3, 2), 1, bytes(108))
+    unpacked = net.add("DEQUANTIZE", [weight], (3, 3, 3, 2))
+    options = {0: ("b", 1), 1: ("i", 1), 2: ("i", 1)}
+    net.outputs = [net.add("CONV_2D", [*net.inputs, unpacked, -1], (1, 4, 4, 3), options)]
+    found = of_tflite(net.content())
+    assert (54, (("float16", 108),), 54 * 16) == (
+        found.params, found.weight_bytes_by_type, found.macs,
+    )  # fmt: skip
+    assert 1 == len(found.rows)
+
+
+# The command line, budgets and errors.
+
+
+def test_files_are_targets_of_every_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.tflite").write_bytes(small())
+    onnx.save(convolution(), tmp_path / "net.onnx")
+    assert 0 == main(["account", "net.tflite", "--format", "json"])
+    assert of_tflite(small(), "net.tflite") == Account.from_json(capsys.readouterr().out)
+    assert 0 == main(["account", "net.onnx", "--input", "3x8x8"])
+    assert 0 == main(["check", "net.tflite", "--weight-bytes", "1 kB", "--macs", "10k"])
+    assert 1 == main(["check", "net.tflite", "--params", "100", "--why"])
+    assert 0 == main(["report", "net.tflite", "-o", "net.html", "--against", "net.tflite"])
+    assert 0 == main(["draw", "net.tflite", "-o", "net.svg"])
+    assert 0 == main(["init", "net.tflite", "--config", "budgets.toml"])
+    assert 0 == main(["check", "--config", "budgets.toml"])
+    capsys.readouterr()
+    assert 2 == main(["export", "net.tflite", "-o", "other.onnx"])
+    assert "net.tflite is a file; no model can be built from it" in capsys.readouterr().err
+    assert 2 == main(["account", "net.tflite", "--set", "a=1"])
+    assert "it takes no --set" in capsys.readouterr().err
+    assert 2 == main(["account", "net.tflite", "--input", "3x9x9"])
+    assert "is for a different input shape" in capsys.readouterr().err
+
+
+def test_checks_of_a_configuration_find_files_beside_it(tmp_path, capsys):
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/net.tflite").write_bytes(small())
+    file = tmp_path / "pyproject.toml"
+    file.write_text('[[tool.budgetnet.check]]\nmodel = "build/net.tflite"\nparams = "300"\n')
+    assert 1 == main(["check", "--config", str(file)])
+    assert "OVER" in capsys.readouterr().out
+
+
+def test_a_budget_holds_the_file_that_ships(tmp_path):
+    file = tmp_path / "net.tflite"
+    file.write_bytes(small())
+    assert_budget(file, weight_bytes="1 KiB")
+    with pytest.raises(BudgetExceeded, match="weight_bytes"):
+        assert_budget(str(file), weight_bytes=100)
+
+
+def test_files_are_read_without_torch_onnx_and_numpy(tmp_path):
+    onnx.save(convolution(), tmp_path / "net.onnx")
+    (tmp_path / "net.tflite").write_bytes(small())
+    code = (
+        "import sys; from budgetnet.trace.files.account import account_of_file;"
+        "account_of_file('net.onnx', (3, 8, 8)); account_of_file('net.tflite');"
+        "print(sorted({'torch', 'numpy', 'onnx', 'google', 'tensorflow'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(budgetnet.__file__).parents[1])},
+    )  # fmt: skip
+    assert "[]" == done.stdout.strip()
+
+
+WRONG = {
+    "no file": (lambda p: None, ArgumentError, "cannot read"),
+    "a picture": (lambda p: p.write_bytes(b"GIF89a"), FormatError, "this is not an ONNX model"),
+    "nothing": (lambda p: p.write_bytes(b""), FormatError, "it has no graph"),
+    "half": (
+        lambda p: p.write_bytes(convolution().SerializeToString()[:300]), FormatError,
+        "the file is damaged: a part is longer",
+    ),
+    "misfit": (
+        lambda p: onnx.save(convolution((1, 4, 8, 8)), p), FormatError,
+        r"the shapes of node 0 \(Conv\) do not fit together",
+    ),
+    "another shape": (
+        lambda p: onnx.save(convolution((1, 3, 8, 8), said={"maps": [1, 4, 7, 8]}), p), FormatError,
+        r"the shape of 'maps' is not what node 0 \(Conv\) gives",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("write", "kind", "said"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_in_an_onnx_file_is_said_in_one_line(write, kind, said, tmp_path):
+    write(tmp_path / "net.onnx")
+    with pytest.raises(kind, match=said) as caught:
+        account(tmp_path / "net.onnx")
+    assert str(tmp_path / "net.onnx") in str(caught.value)
+    assert 1 == len(str(caught.value).splitlines())
+
+
+def changed_bytes(content, draw):
+    """A file with its end cut off, bytes changed, or numbers that are extreme."""
+    how = draw.randrange(4)
+    if how == 0:
+        return content[: draw.randrange(len(content))]
+    if how == 1:
+        return damage.damaged_bytes(content, draw)
+    data = bytearray(content)
+    for _ in range(draw.choice([1, 1, 4])):
+        at = draw.randrange(len(data) - 4)
+        if how == 2:
+            data[at] = draw.randrange(256)
+        else:
+            struct.pack_into("<I", data, at, draw.choice([0, 1, 4, 2**31 - 1, 2**31, 2**32 - 1]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("read", [account_of_tflite, account_of_onnx])
+def test_damaged_files_are_accounted_for_or_refused_in_one_line(read, count):
+    if read is account_of_onnx:
+        protos = [convolution((1, 3, 8, 8)), *[case.model for case in node_cases()[::40]]]
+        files, more = [proto.SerializeToString() for proto in protos], (None,)
+    else:
+        files, more = [random_net(random.Random(seed), 6).content() for seed in range(10)], ()
+    refused = []
+    for draw in damage.draws(f"account {read.__name__}", count):
+        content = changed_bytes(draw.choice(files), draw)
+        try:
+            with damage.in_time(20):
+                found = read(content, "broken.file", "net", *more, strict=False)
+                str(found)
+                assert found == Account.from_json(found.to_json())
+        except (FormatError, ArgumentError) as error:
+            refused.append(str(error))
+    assert 0 < len(refused) < count
+    for said in refused:
+        assert said.startswith("broken.file")
+        assert (1, True) == (len(said.splitlines()), len(said) < 1000)
