@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from ...errors import UnsupportedOp, explain, shown
 from .maps import Map, Shape
 
 Built = TypeVar("Built", bound="Builder")
+_CLASS = re.compile(r"(?:\w+\.)+[A-Z][A-Za-z0-9]*(?:_(.+))?$")  # package.Class_name
 LONGEST = 120  # characters of a name that a table shows
 
 
@@ -212,8 +214,15 @@ def path_of(name: str) -> str:
 
     >>> path_of("model/conv1/Relu;model/conv1/BiasAdd"), path_of("/layer1/layer1.0/conv1/Conv")
     ('model.conv1.Relu', 'layer1.layer1.0.conv1.Conv')
+
+    litert-torch puts a module's class before its name:
+
+    >>> path_of("torch.nn.modules.container.Sequential/my.Block_conv1/torch.nn.Conv2d_conv;1")
+    'conv1.conv'
     """
-    first = name.partition(";")[0].strip("/").replace("/", ".")
+    parts = name.partition(";")[0].strip("/").split("/")
+    named = [found[1] or "" if (found := _CLASS.match(part)) else part for part in parts]
+    first = ".".join(filter(None, named)) or ".".join(parts)
     text = first if first.isprintable() else shown(first, LONGEST)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
