@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 
 from tflite_micro.python.tflite_micro import runtime
+
+from .descriptors import stderr_into
 
 LARGEST = 1 << 26  # bytes of an arena that are tried
 
@@ -18,13 +19,8 @@ def allocated(content: bytes) -> tuple[int, int] | None:
     except Exception:  # it raises kinds of its own for kernels that it lacks
         return None
     with tempfile.TemporaryFile() as file:
-        before = os.dup(2)
-        os.dup2(file.fileno(), 2)  # it prints from C++
-        try:
+        with stderr_into(file.fileno()):  # it prints from C++
             interpreter.print_allocations()
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
         file.seek(0)
         said = file.read().decode()
     head, tail = (re.search(rf"{part} (\d+) bytes", said) for part in ("head", "tail"))

@@ -2,8 +2,8 @@
 
 python examples/benchmarks/int8.py
 
-Needs `pip install -e ".[litert,tflite,examples]"`. The scales come from training images; the accuracy is
-that on all test images, of the files as they are written.
+Needs `pip install -e ".[litert,tflite,examples]"`. The scales come from training images; the
+accuracy is that on all test images, of the files as they are written.
 """
 
 from __future__ import annotations
