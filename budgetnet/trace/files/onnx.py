@@ -103,10 +103,10 @@ def parse_onnx(data: bytes, name: str = "model") -> OnnxModel:
     Raises:
         FormatError: it is damaged or no `.onnx` file; the message says why, in one line.
 
-    >>> parse_onnx(b"GIF89a", name="cat")
+    >>> parse_onnx(b"", name="cat")
     Traceback (most recent call last):
         ...
-    budgetnet.errors.FormatError: cat: this is not an ONNX model (it has no graph).
+    budgetnet.errors.FormatError: cat: this is not an ONNX model: it has no graph.
     """
     with name_in_errors(name):
         try:
@@ -115,10 +115,10 @@ def parse_onnx(data: bytes, name: str = "model") -> OnnxModel:
         except FormatError as error:
             if data[:1] == b"\x08":  # every file starts with the version of its format
                 raise
-            reason = one_line(error).rstrip(".")
-            raise FormatError(explain("this is not an ONNX model", numbers={"": reason})) from None
+            reason = one_line(error).partition(": ")[2].rstrip(".")
+            raise FormatError(explain(f"this is not an ONNX model: {reason}")) from None
         if graph is None:
-            raise FormatError(explain("this is not an ONNX model (it has no graph)"))
+            raise FormatError(explain("this is not an ONNX model: it has no graph"))
         model = _model(root, graph, name)
         _check_order(model)
     return model
