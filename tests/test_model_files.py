@@ -496,6 +496,28 @@ def test_integer_weights_count_by_their_type():
     assert ((4, 3, 3, 3), True) == (convolution.weight_shape, convolution.has_bias)
 
 
+def test_packed_weights_count_half_a_byte(tmp_path):
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s"], ["wd"]),
+        helper.make_node("MatMul", ["x", "wd"], ["y"]),
+    ]
+    proto = graph(nodes, {"x": [1, 6]}, {"y": [1, 5]}, {"s": np.float32(0.5)}, opset=21)
+    weight = helper.make_tensor("w", onnx.TensorProto.INT4, [6, 5], [1] * 30)
+    proto.graph.initializer.append(weight)
+    found = of_onnx(proto)
+    assert ((("int4", 15),), 30, 30) == (found.weight_bytes_by_type, found.params, found.macs)
+    assert found == Account.from_json(found.to_json())
+
+
+def test_weights_beside_the_file_count_without_being_read(tmp_path):
+    file = tmp_path / "net.onnx"
+    onnx.save(
+        convolution((1, 3, 8, 8)), file, save_as_external_data=True, location="w", size_threshold=0
+    )
+    (tmp_path / "w").unlink()
+    assert (133, 532) == (account(file).params, account(file).weight_bytes)
+
+
 def test_an_operation_without_a_rule_is_unknown_never_zero():
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["a"], "first"),

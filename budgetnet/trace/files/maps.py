@@ -132,6 +132,22 @@ def slid(x: Map, moves: Mapping[int, tuple[Window, int]], dtype: str = "") -> Ma
     return replace(x, shape=tuple(shape), field=field, odd=odd, dtype=dtype or x.dtype)
 
 
+def cut(x: Map, ranges: Mapping[int, range]) -> Map:
+    """The indices of a range along some axes."""
+    moves = {}
+    for i, r in ranges.items():
+        if r != range(x.shape[i]):
+            window = Window(((r.start, 1),), r.step) if positions(x.axes[i]) else Window()
+            moves[i] = (window, len(r))
+    return slid(x, moves)
+
+
+def beside(x: Map, shape: Shape) -> Map:
+    """A constant that is put beside a map: its units read nothing."""
+    field = x.field and ReceptiveField((Window.reading(()),) * len(x.field.axes))
+    return replace(x, shape=shape, field=field)
+
+
 def mixed(x: Map, i: int, size: int) -> Map:
     """An axis read whole by every unit, and made anew as channels of this size."""
     shape = (*x.shape[:i], size, *x.shape[i + 1 :])

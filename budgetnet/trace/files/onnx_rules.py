@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
-from ...accounting.receptive_field import ReceptiveField
 from ...accounting.window import Window
 from .building import Effect
 from .maps import (
-    Map,
-    Shape,
+    beside,
     broadcast,
     chained,
     context_of,
+    cut,
     joined,
     permuted,
     positions,
@@ -183,27 +182,9 @@ def _concat(call: Call) -> Effect | None:
             n != m for i, (n, m) in enumerate(zip(shape, call.x.shape, strict=True)) if i != axis
         ):
             call.raise_misfit()
-        maps.append(y or _nothing(call.x, shape))
+        maps.append(y or beside(call.x, shape))
     result, context = chained(maps, axis)
     return Effect((result,), "join", context=context)
-
-
-def _nothing(x: Map, shape: Shape) -> Map:
-    """A constant beside a map: its units read nothing."""
-    field = x.field and ReceptiveField((Window.reading(()),) * len(x.field.axes))
-    return replace(x, shape=shape, field=field)
-
-
-def cut(x: Map, ranges: dict[int, range]) -> Map:
-    """The indices of a range along some axes."""
-    moves = {}
-    for i, r in ranges.items():
-        if r != range(x.shape[i]):
-            moves[i] = (
-                Window(((r.start, 1),), r.step) if positions(x.axes[i]) else Window(),
-                len(r),
-            )
-    return slid(x, moves)
 
 
 def _slice(call: Call) -> Effect | None:
