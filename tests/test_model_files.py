@@ -590,6 +590,16 @@ def test_weights_that_an_operator_unpacks_count_where_they_are_used():
     assert 1 == len(found.rows)
 
 
+def test_a_stride_of_billions_is_unknown_and_can_be_saved():
+    """Found by damage: the window could not be read back."""
+    node = helper.make_node("Conv", ["x", "w"], ["y"], strides=[2**31 - 1, 1])
+    proto = graph([node], {"x": [1, 3, 8, 8]}, {"y": [1, 4, 1, 6]}, {"w": floats(4, 3, 3, 3)})
+    found = of_onnx(proto, strict=False)
+    assert (None, 108 * 6) == (found.receptive_field, found.macs)
+    assert "a window is too wide" in found.unknown[0]
+    assert found == Account.from_json(found.to_json())
+
+
 # The command line, budgets and errors.
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 
 from ...accounting.receptive_field import ReceptiveField, has_context, union_of
-from ...accounting.window import Window
+from ...accounting.window import LARGEST, Window
 from ...errors import ArgumentError, StrideMismatch, explain, one_line
 
 Shape = tuple[int, ...]
@@ -329,8 +329,8 @@ def chained(maps: Sequence[Map], i: int) -> tuple[Map, int]:
             parts = [(x.field.axes[axes[i][0]], x.shape[i]) for x in maps if x.field is not None]
             windows = list(united.axes)
             windows[axes[i][0]] = Window.chained(parts)
-            united = ReceptiveField(tuple(windows))
-    except StrideMismatch as error:
+            united = _held(ReceptiveField(tuple(windows)))
+    except (ArgumentError, StrideMismatch) as error:
         return unknown(shape, first.dtype, one_line(error)), 0
     odd = any(x.odd for x in maps)
     return Map(shape, axes, united, dtype=first.dtype, spans=first.spans, odd=odd), bits
@@ -350,7 +350,18 @@ def _common(layouts: Sequence[tuple[Axis, ...]]) -> tuple[Axis, ...] | None:
 def _then(field: ReceptiveField, axis: Axis, window: Window) -> ReceptiveField:
     windows = [Window()] * len(field.axes)
     windows[axis[0]] = window
-    return field.then(tuple(windows))
+    return _held(field.then(tuple(windows)))
+
+
+def _held(field: ReceptiveField) -> ReceptiveField:
+    """A field that can be saved; raises `ArgumentError` for others, as of a stride of billions."""
+    for window in field.axes:
+        firsts = [first for first, _ in window.phases]
+        span = (max(firsts) - min(firsts) + window.size) * len(firsts)
+        if max(span, abs(window.advance), *map(abs, firsts)) > LARGEST:
+            numbers = {"at most": f"{LARGEST:,}"}
+            raise ArgumentError(explain("a window is too wide to be followed", numbers=numbers))
+    return field
 
 
 def sampled(n: int, m: int, reads: Callable[[int], set[int]]) -> Window:
