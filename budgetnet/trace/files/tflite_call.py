@@ -9,6 +9,7 @@ from .flatbuffer import raise_damaged
 from .maps import Map, Shape
 from .tflite import TfliteModel, TfliteOperator, TfliteTensor
 from .tflite_costs import operator_weights
+from .tflite_names import DTYPES
 
 
 class Call:
@@ -69,6 +70,8 @@ class Call:
 
 
 def stored_of(model: TfliteModel, i: int) -> Stored:
-    """A constant tensor; some share one buffer."""
+    """A constant tensor; some share a buffer, and a sparse one stores fewer than it has."""
     tensor = model.tensors[i]
-    return Stored(tensor.buffer, tensor.name, tensor.dtype, tensor.elements, tensor.stored)
+    packed = tensor.dtype in ("int4", "uint4", "int2")
+    count = tensor.elements if packed else tensor.stored // (DTYPES[tensor.dtype] or 1)
+    return Stored(tensor.buffer, tensor.name, tensor.dtype, count, tensor.stored)
