@@ -10,7 +10,7 @@ round, a budget gives networks:
 What to call; help(budgetnet.plan) says more of each:
 
     plan            the account of a spec, by integer arithmetic
-    account         the account of an nn.Module, a spec, or the name of a reference network
+    account         the account of an nn.Module, a spec, a reference network, or a file
     assert_budget   the account of a network, held to limits
     find_hints      habits that waste parameters, or mislead about the receptive field
     design          the best networks within a budget, proven
@@ -21,6 +21,7 @@ What to call; help(budgetnet.plan) says more of each:
     find_folds      which BatchNorms fold into the layer before them
     fold_batchnorm  a copy for inference with these folded
     to_onnx         an ONNX file, checked before it is put in place
+    to_tflite       a .tflite file, in float32 or int8
     to_program      a torch.export program for any batch size
     rule            register how an operation of one's own is accounted for
 
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from .deploy.folding import Fold as Fold
     from .deploy.folding import find_folds as find_folds
     from .deploy.folding import fold_batchnorm as fold_batchnorm
+    from .deploy.litert import to_tflite as to_tflite
     from .designer.answers import Design as Design
     from .designer.answers import Designs as Designs
     from .designer.design import design as design
@@ -124,6 +126,7 @@ _HOMES = {
     "to_onnx": "deploy.export",
     "to_program": "deploy.export",
     "to_python": "spec.source",
+    "to_tflite": "deploy.litert",
 }
 _NAMESPACES = {
     "blocks": "blocks",

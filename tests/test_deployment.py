@@ -19,11 +19,11 @@ from budgetnet.accounting.device.deployment import deployment_of
 from budgetnet.accounting.device.lowering import lower
 from budgetnet.accounting.device.target import RUNTIMES, Target
 from budgetnet.cli import main
-from budgetnet.deploy.tflite import parse_tflite
 from budgetnet.deploy.tflite_figures import figures_of
 from budgetnet.errors import ArgumentError, BudgetnetError, FormatError, UnsupportedOp
 from budgetnet.spec.stages import BRANCHES, STAGES, Upsample
 from budgetnet.testing.strategies import specs
+from budgetnet.trace.files.tflite import parse_tflite
 
 MOBILENET = (
     "c8s2p1 ds16p1 ds32s2p1 ds32p1 ds64s2p1 ds64p1 ds128s2p1 ds128p1 ds128p1 ds128p1 ds128p1 "

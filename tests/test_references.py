@@ -15,9 +15,9 @@ from torch import nn
 
 from budgetnet import Spec, account, models, plan, rescale
 from budgetnet.cli.targets import make_model
-from budgetnet.deploy.tflite import read_tflite
 from budgetnet.deploy.tflite_figures import operator_macs, operator_weights
 from budgetnet.errors import ArgumentError, WeightsError
+from budgetnet.trace.files.tflite import read_tflite
 
 TORCHVISION = (
     "densenet121", "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small",

@@ -24,10 +24,11 @@ from budgetnet.accounting.device.memory import executorch_plan
 from budgetnet.accounting.device.model import Options
 from budgetnet.accounting.device.order import least_order
 from budgetnet.accounting.device.scratch import cmsis_nn_scratch, reference_scratch
-from budgetnet.deploy.tflite import parse_tflite, read_tflite
-from budgetnet.deploy.tflite_figures import figures_of, operator_macs
+from budgetnet.deploy.tflite_figures import figures_of
 from budgetnet.deploy.tflite_plan import write_plan
 from budgetnet.errors import ArgumentError, FormatError
+from budgetnet.trace.files.tflite import parse_tflite, read_tflite
+from budgetnet.trace.files.tflite_costs import operator_macs
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "mlperf_tiny"

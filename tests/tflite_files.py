@@ -76,9 +76,9 @@ def _table(data, at, value):
 # Numbers of operators in `BuiltinOperator` and of their options in `BuiltinOptions`.
 CODES = {
     "ADD": (0, 11), "AVERAGE_POOL_2D": (1, 5), "CONCATENATION": (2, 10), "CONV_2D": (3, 1),
-    "DEPTHWISE_CONV_2D": (4, 2), "FULLY_CONNECTED": (9, 8), "LOGISTIC": (14, 0),
-    "MAX_POOL_2D": (17, 5), "MUL": (18, 21), "RELU": (19, 0), "RESHAPE": (22, 17),
-    "SOFTMAX": (25, 9), "PAD": (34, 22), "MEAN": (40, 27), "SUB": (41, 28),
+    "DEPTHWISE_CONV_2D": (4, 2), "DEQUANTIZE": (6, 0), "FULLY_CONNECTED": (9, 8),
+    "LOGISTIC": (14, 0), "MAX_POOL_2D": (17, 5), "MUL": (18, 21), "RELU": (19, 0),
+    "RESHAPE": (22, 17), "SOFTMAX": (25, 9), "PAD": (34, 22), "MEAN": (40, 27), "SUB": (41, 28),
     "TRANSPOSE_CONV": (67, 49), "RESIZE_NEAREST_NEIGHBOR": (97, 74), "HARD_SWISH": (117, 0),
     "RELU6": (21, 0), "REDUCE_MAX": (82, 27),
 }  # fmt: skip

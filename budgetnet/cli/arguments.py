@@ -9,8 +9,8 @@ from ..accounting.formats import FORMATS
 from ..budget.figures import FIGURES
 
 TARGET = (
-    "a listed model, a spec in quotes, package.module:callable, file.py:callable, or a saved "
-    "account.json"
+    "a listed model, a spec in quotes, package.module:callable, file.py:callable, a model.tflite "
+    "or model.onnx, or a saved account.json"
 )
 
 

@@ -45,33 +45,10 @@ def design(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
-    """Write a network as an ONNX file, and print what was written."""
-    from ..accounting.geometry import parse_shape
-    from .targets import errors_of_target, make_model, parse_options
+    """Write a network as a file for other runtimes, and print what was written."""
+    from .export_command import export
 
-    shape = parse_shape(args.input) if args.input else None
-    model, shape, spec = make_model(args.target, shape, parse_options(args.set), args.weights)
-    from ..deploy.export import to_onnx
-    from ..deploy.folding import find_folds
-
-    folds = not args.no_fold
-    with errors_of_target(args.target, shape):
-        written = to_onnx(model, shape, args.output, fold=folds, name=args.target, spec=spec)
-        found = find_folds(model, shape) if folds else ()
-    macs = "unknown" if written.macs is None else f"{written.macs:,}"
-    left = [fold for fold in found if fold.layer is None]
-    params = f"{sum(p.numel() for p in model.parameters()):,} parameters"
-    if folded := len(found) - len(left):
-        params += f", {written.params:,} after folding {folded} norm{'s' * (folded > 1)}"
-    print_result(
-        f"wrote {args.output}: {written.name} on {written.input_text}, {params}, "
-        f"{macs} MACs, receptive field {written.receptive_field or 'unknown'}, "
-        f"{Path(args.output).stat().st_size:,} bytes"
-    )
-    if left:
-        print_result(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
-    if spec is not None and args.weights is None:
-        print_result("its weights are random: nothing has trained them")
+    print_result(*export(args))
     return 0
 
 

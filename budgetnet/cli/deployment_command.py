@@ -15,9 +15,9 @@ from ..accounting.files import read_bytes, write_atomically
 from ..accounting.geometry import parse_shape
 from ..accounting.table import Table
 from ..deploy.deployment import deployment, is_tflite
-from ..deploy.tflite import parse_tflite
 from ..deploy.tflite_plan import write_plan
 from ..errors import ArgumentError, explain
+from ..trace.files.tflite import parse_tflite
 from .targets import account_target, parse_options
 
 SECONDS = 10.0  # of the search for a better plan

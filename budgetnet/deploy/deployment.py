@@ -10,7 +10,7 @@ from ..accounting.device.lowering import Lowered
 from ..accounting.device.model import TfliteModel, TfliteOperator
 from ..accounting.device.target import RUNTIMES, Target
 from ..errors import ArgumentError, explain
-from .tflite import read_tflite
+from ..trace.files.tflite import read_tflite
 from .tflite_figures import figures_of
 
 __all__ = ["Deployment", "Step", "Target", "deployment"]

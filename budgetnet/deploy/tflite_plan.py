@@ -16,8 +16,8 @@ from ..accounting.device.arena import activations
 from ..accounting.device.memory import ALIGNMENT, Plan
 from ..accounting.device.model import TfliteModel
 from ..errors import ArgumentError, FormatError, explain, name_in_errors, shown
-from .flatbuffer import Table
-from .tflite import OFFLINE_PLAN, graph_of, parse_tflite, root_of
+from ..trace.files.flatbuffer import Table
+from ..trace.files.tflite import OFFLINE_PLAN, graph_of, parse_tflite, root_of
 
 VERSION = 1  # of the format of a plan
 BUFFERS, METADATA, MODEL_FIELDS = 4, 6, 8  # of the schema's Model: numbers of fields, and how many

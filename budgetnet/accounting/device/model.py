@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -28,6 +29,7 @@ class TfliteTensor:
         buffer: the number of the buffer that holds its data, if it is constant; some share one.
         stored: the bytes of that data in the file; 0 unless constant.
         variable: whether it keeps its values between runs, as states do.
+        values: of a short constant of int32 or int64, such as axes and paddings; else ().
     """
 
     name: str
@@ -36,6 +38,7 @@ class TfliteTensor:
     buffer: int = 0
     stored: int = 0
     variable: bool = False
+    values: tuple[int, ...] = ()
 
     @property
     def constant(self) -> bool:
@@ -71,6 +74,7 @@ class Options:
     activation: str | None = None  # the one that is fused into it
     depth_multiplier: int | None = None
     axis: int | None = None
+    given: Mapping[str, int] = field(default_factory=dict, compare=False)  # as the file has them
 
 
 @dataclass(frozen=True)

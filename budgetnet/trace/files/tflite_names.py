@@ -36,6 +36,13 @@ OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str, int]]]] = {
     "MUL": (21, {"activation": (0, "b", 0)}),
     "SUB": (28, {"activation": (0, "b", 0)}),
     "DIV": (29, {"activation": (0, "b", 0)}),
+    "RESIZE_BILINEAR": (15, {"corners": (2, "?", 0), "centres": (3, "?", 0)}),
+    "RESIZE_NEAREST_NEIGHBOR": (74, {"corners": (0, "?", 0), "centres": (1, "?", 0)}),
+    "STRIDED_SLICE": (
+        32,
+        {"begin_mask": (0, "i", 0), "end_mask": (1, "i", 0), "ellipsis_mask": (2, "i", 0)}
+        | {"new_axis_mask": (3, "i", 0), "shrink_axis_mask": (4, "i", 0)},
+    ),
 }
 
 # In the order of `BuiltinOperator`.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import NoReturn
 
-from ..errors import FormatError, explain
+from ...errors import FormatError, explain
 
 SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4}
 

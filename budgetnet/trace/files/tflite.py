@@ -6,23 +6,26 @@ version 3 (identifier TFL3).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from ..accounting.device.model import (
+from ...accounting.device.model import (
     DTYPES,
     Options,
     TfliteModel,
     TfliteOperator,
     TfliteTensor,
 )
-from ..accounting.files import read_bytes
-from ..errors import FormatError, explain, name_in_errors, shown
+from ...accounting.files import read_bytes
+from ...errors import FormatError, explain, name_in_errors, shown
 from .flatbuffer import File, Table, raise_damaged
 from .tflite_names import ACTIVATIONS, OPERATORS, OPTIONS
 
 MOST_ELEMENTS = 1 << 40  # of one tensor; no file holds as many
+MOST_VALUES = 64  # of a constant that says where or how
 OFFLINE_PLAN = "OfflineMemoryAllocation"  # the metadata in which TFLM looks for a plan
 
 
@@ -113,7 +116,7 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> TfliteTensor:
     if buffers[index].number(1, "Q") > 1 or table.number(10, "I"):
         what = f"the tensor {shown(name)} keeps its data outside the flatbuffer"
         raise FormatError(explain(what, remedy="Such files are not read."))
-    _, stored = buffers[index].vector(0, 1)
+    start, stored = buffers[index].vector(0, 1)
     tensor = TfliteTensor(
         name, shape, list(DTYPES)[dtype], index, stored, bool(table.number(5, "B"))
     )
@@ -123,7 +126,11 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> TfliteTensor:
         raise_damaged(
             f"the tensor {shown(name)} has data of another size than its shape", **numbers
         )
-    return tensor
+    if packed or tensor.dtype not in ("int32", "int64") or tensor.elements > MOST_VALUES:
+        return tensor
+    kind = "i" if tensor.dtype == "int32" else "q"
+    count = stored // struct.calcsize(kind)
+    return replace(tensor, values=struct.unpack_from(f"<{count}{kind}", table.file.data, start))
 
 
 def _operator(table: Table, names: Sequence[str], known: range, i: int) -> TfliteOperator:
@@ -166,6 +173,7 @@ def _options(table: Table | None, name: str, where: str) -> Options:
         activation=ACTIVATIONS[activation],
         depth_multiplier=given.get("depth_multiplier"),
         axis=given.get("axis"),
+        given=given,
     )
 
 
