@@ -17,6 +17,7 @@ What to call; help(budgetnet.plan) says more of each:
     rescale         a network with its widths scaled to fill a budget
     marginal_costs  where the parameters went, and what one more channel costs
     to_python       a spec as source code
+    deployment      the flash and RAM that a runtime needs, such as TensorFlow Lite Micro
     find_folds      which BatchNorms fold into the layer before them
     fold_batchnorm  a copy for inference with these folded
     to_onnx         an ONNX file, checked before it is put in place
@@ -31,6 +32,7 @@ What is passed and returned:
     Budget          limits; gives a Finding for each, or raises BudgetExceeded
     Designs         what design found: each a Design; else InfeasibleBudget
     SearchSpace     what design chooses from
+    Deployment      what deployment found: figures, steps, the plan of memory
     Fold            what becomes of one BatchNorm
     ReceptiveField  made of a Window for every axis
     Sliding         kernel, stride, padding and dilation
@@ -70,6 +72,8 @@ if TYPE_CHECKING:
     from .budget.budget import assert_budget as assert_budget
     from .budget.hints import find_hints as find_hints
     from .budget.limits import Finding as Finding
+    from .deploy.deployment import Deployment as Deployment
+    from .deploy.deployment import deployment as deployment
     from .deploy.export import to_onnx as to_onnx
     from .deploy.export import to_program as to_program
     from .deploy.folding import Fold as Fold
@@ -94,6 +98,7 @@ _HOMES = {
     "Account": "accounting.account",
     "Budget": "budget.budget",
     "BudgetExceeded": "budget.budget",
+    "Deployment": "deploy.deployment",
     "Design": "designer.answers",
     "Designs": "designer.answers",
     "Finding": "budget.limits",
@@ -107,6 +112,7 @@ _HOMES = {
     "Window": "accounting.window",
     "account": "trace.account",
     "assert_budget": "budget.budget",
+    "deployment": "deploy.deployment",
     "design": "designer.design",
     "find_folds": "deploy.folding",
     "find_hints": "budget.hints",

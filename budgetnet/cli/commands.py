@@ -161,6 +161,24 @@ def init(args: argparse.Namespace) -> int:
     return 0
 
 
+def deployment(args: argparse.Namespace) -> int:
+    """Print what a runtime needs for a network: flash, RAM, and every step."""
+    from .deployment_command import deployed, parts_of
+
+    found = deployed(args)
+    parts = [found.to_table()] if _is_data(args.format) else parts_of(found, args.board)
+    _deliver(args, *parts, json=partial(found.to_json, indent=2))
+    return 0
+
+
+def plan_memory(args: argparse.Namespace) -> int:
+    """Write a copy of a `.tflite` file that brings the least plan of memory."""
+    from .deployment_command import plan_file
+
+    print_result(plan_file(args))
+    return 0
+
+
 def report(args: argparse.Namespace) -> int:
     """Write the HTML report of a network."""
     from .report_command import report

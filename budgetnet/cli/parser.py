@@ -12,7 +12,16 @@ from typing import Any, NoReturn
 from .._version import __version__
 from ..errors import BudgetnetError, UnsupportedOp, explain, one_line
 from . import commands as run
-from .arguments import add_checks, add_debug, add_format, add_limits, add_output, add_target
+from .arguments import (
+    TARGET,
+    add_checks,
+    add_debug,
+    add_format,
+    add_limits,
+    add_output,
+    add_runtime,
+    add_target,
+)
 from .streams import (
     allow_all_characters,
     final_status,
@@ -98,8 +107,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"budgetnet {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for add in (
-        _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_export,
-        _add_models,
+        _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_deployment,
+        _add_plan_memory, _add_export, _add_models,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -107,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, does: Callable[[argparse.Namespace], int], **more: Any) -> Parser:
     """The parser of a command, which is called as the function that it runs."""
-    parser: Parser = commands.add_parser(does.__name__, **more)
+    parser: Parser = commands.add_parser(does.__name__.replace("_", "-"), **more)
     parser.set_defaults(run=does)
     add_debug(parser)
     return parser
@@ -248,6 +257,44 @@ def _add_draw(commands: Any) -> None:
     draw.add_argument("--depth", type=int, metavar="N", help="sum layers N modules deep")
     draw.add_argument("--plot", metavar="FILE", help="a picture of the receptive fields: png, svg")
     add_output(draw, "such as net.svg")
+
+
+def _add_deployment(commands: Any) -> None:
+    deployment = _command(
+        commands,
+        run.deployment,
+        help="print the flash and RAM that a runtime needs for a network, step by step",
+        description="""Print what is in memory while each operator runs, as TensorFlow Lite Micro or
+            ExecuTorch plans it, what they need in all, and how little the least plan needs.""",
+        epilog="""examples: budgetnet deployment s6 --board stm32f446;
+            budgetnet deployment person_detect.tflite;
+            budgetnet deployment torchvision.models:mobilenet_v2 --input 3x224x224
+            --runtime executorch""",
+    )
+    add_target(deployment, help=f"{TARGET}, or a .tflite file")
+    add_runtime(deployment)
+    add = deployment.add_argument
+    add("--kernels", metavar="NAME", help="reference, cmsis-nn or 'cmsis-nn without dsp'")
+    add("--board", metavar="NAME", help="compare with its flash and RAM, such as stm32f446")
+    add_format(deployment)
+
+
+def _add_plan_memory(commands: Any) -> None:
+    plan = _command(
+        commands,
+        run.plan_memory,
+        help="write the least plan of memory into a copy of a .tflite file",
+        description="""Write a copy of a .tflite file that brings the least plan of memory, in the
+            order of operators that needs least, for TensorFlow Lite Micro with its reference
+            kernels. It computes the same.""",
+        epilog="example: budgetnet plan-memory person_detect.tflite -o planned.tflite",
+    )
+    plan.add_argument("file", metavar="FILE", help="a .tflite file")
+    plan.add_argument(
+        "--time-limit", metavar="SECONDS", type=float, default=20.0,
+        help="then write the best so far",
+    )  # fmt: skip
+    add_output(plan, "such as planned.tflite", required=True)
 
 
 def _add_export(commands: Any) -> None:

@@ -7,103 +7,23 @@ version 3 (identifier TFL3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
+from ..accounting.device.model import (
+    DTYPES,
+    Options,
+    TfliteModel,
+    TfliteOperator,
+    TfliteTensor,
+)
 from ..accounting.files import read_bytes
-from ..errors import FormatError, explain, shown
-from .flatbuffer import File, Table, name_in_errors, raise_damaged
-from .tflite_names import ACTIVATIONS, DTYPES, OPERATORS, OPTIONS
+from ..errors import FormatError, explain, name_in_errors, shown
+from .flatbuffer import File, Table, raise_damaged
+from .tflite_names import ACTIVATIONS, OPERATORS, OPTIONS
 
 MOST_ELEMENTS = 1 << 40  # of one tensor; no file holds as many
 OFFLINE_PLAN = "OfflineMemoryAllocation"  # the metadata in which TFLM looks for a plan
-
-
-@dataclass(frozen=True)
-class TfliteTensor:
-    """A tensor of the graph.
-
-    Attributes:
-        name: as the file has it.
-        shape: batch first, channels last: (N, H, W, C) for a map; () for a scalar.
-        dtype: such as "int8".
-        buffer: the number of the buffer that holds its data, if it is constant; some share one.
-        stored: the bytes of that data in the file; 0 unless constant.
-        variable: whether it keeps its values between runs, as states do.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    buffer: int = 0
-    stored: int = 0
-    variable: bool = False
-
-    @property
-    def constant(self) -> bool:
-        """Whether its values lie in the file."""
-        return self.stored > 0
-
-    @property
-    def elements(self) -> int:
-        """The number of its elements."""
-        return prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        """The bytes of its elements in memory.
-
-        Raises:
-            FormatError: its elements have no fixed size in bytes, such as strings or int4.
-        """
-        if (size := DTYPES.get(self.dtype)) is None:
-            what = f"the size of {self.dtype} elements is not known"
-            raise FormatError(explain(what, where=shown(self.name)))
-        return self.elements * size
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an operator's options say, as far as figures need it; pairs are (height, width)."""
-
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: str | None = None  # "same" or "valid"
-    kernel: tuple[int, int] | None = None  # of a pooling; that of a convolution is its weight's
-    activation: str | None = None  # the one that is fused into it
-    depth_multiplier: int | None = None
-    axis: int | None = None
-
-
-@dataclass(frozen=True)
-class TfliteOperator:
-    """An operator: its name in the schema, and the tensors it reads and writes, by index.
-
-    An optional input that is absent, such as a bias, has the index -1.
-    """
-
-    name: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    options: Options = field(default_factory=Options)
-
-
-@dataclass(frozen=True)
-class TfliteModel:
-    """What a `.tflite` file holds; operators stand in the order in which they run.
-
-    Attributes:
-        inputs, outputs: of the graph, as indices of tensors.
-        fixed: the offset of every tensor in an offline plan that the file brings, -1 for none.
-    """
-
-    name: str
-    tensors: tuple[TfliteTensor, ...]
-    operators: tuple[TfliteOperator, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    fixed: tuple[int, ...] | None = None
 
 
 def read_tflite(path: str | Path) -> TfliteModel:

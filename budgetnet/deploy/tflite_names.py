@@ -1,18 +1,9 @@
-"""What numbers in a `.tflite` file stand for: operators, types, activations, options.
+"""What numbers in a `.tflite` file stand for: operators, activations, options.
 
 Source: tensorflow/lite/schema/schema.fbs. Numbers there are never given anew, only added.
 """
 
 from __future__ import annotations
-
-# Element types in the order of `TensorType`, with their bytes in memory; None where an element has
-# no whole number of bytes, or no fixed one.
-DTYPES: dict[str, int | None] = {
-    "float32": 4, "float16": 2, "int32": 4, "uint8": 1, "int64": 8, "string": None, "bool": 1,
-    "int16": 2, "complex64": 8, "int8": 1, "float64": 8, "complex128": 16, "uint64": 8,
-    "resource": None, "variant": None, "uint32": 4, "uint16": 2, "int4": None, "bfloat16": 2,
-    "int2": None, "uint4": None, "float8_e4m3fn": 1, "float8_e5m2": 1,
-}  # fmt: skip
 
 ACTIVATIONS = (None, "relu", "relu_n1_to_1", "relu6", "tanh", "sign_bit")
 
