@@ -22,6 +22,7 @@ from budgetnet.cli import main
 from budgetnet.deploy.tflite import parse_tflite
 from budgetnet.deploy.tflite_figures import figures_of
 from budgetnet.errors import ArgumentError, BudgetnetError, FormatError, UnsupportedOp
+from budgetnet.spec.stages import BRANCHES, STAGES, Upsample
 from budgetnet.testing.strategies import specs
 
 MOBILENET = (
@@ -156,9 +157,16 @@ def test_executorch_allocates_as_much(name, shape, float32, int8):
     assert [(), ()] == [each.assumed for each in found]
 
 
+# An account does not say by which rule a map is enlarged, so that no operator is named for it.
+WRITTEN = tuple(kind for kind in (*STAGES, *BRANCHES) if kind is not Upsample)
+
+
 @pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
 @settings(max_examples=60, deadline=None)
-@given(spec=specs(max_stages=5, max_channels=6), size=st.tuples(*[st.integers(4, 14)] * 2))
+@given(
+    spec=specs(max_stages=5, max_channels=6, kinds=WRITTEN),
+    size=st.tuples(*[st.integers(4, 14)] * 2),
+)
 def test_a_random_spec_takes_the_arena_that_the_interpreter_allocates(dtype, spec, size):
     pytest.importorskip("tflite_micro", reason="tflite-micro is not installed")
     try:
