@@ -182,8 +182,9 @@ def plan_model(text: str) -> budgetnet.Account:
         known = [
             name for name in models.list_models() if models.get_reference(name).input_shape == IMAGE
         ]
+        why, *_ = str(error).splitlines()  # below it, a spec is shown with a mark where it is wrong
         raise UsageError(
-            f"--model {text!r} is not one of {', '.join(known)}, nor a spec that fits: {error}"
+            f"--model {text!r} is not one of {', '.join(known)}, nor a spec that fits: {why}"
         ) from error
     if account.output_shape != (CLASSES,):
         raise UsageError(

@@ -32,6 +32,16 @@ def test_plan_and_trace_agree(name):
     assert [row.reads for row in planned.rows] == [row.reads for row in traced.rows]
 
 
+@pytest.mark.parametrize("text", [
+    "[ | c1k1]", "[drop0.5 | c1k1 | p1]", "[bb1 | ]", "[[c1k1 + ] | c1k1]",
+    "[drop0.5 drop0.1 | c1k1]", "c1 [[drop0.5 | c1p1] + c2k1]",
+])  # fmt: skip
+def test_who_reads_what_a_layer_has_handed_on_reads_the_layer(text):
+    planned = plan(text, (1, 4, 4))
+    traced = account_of_module(models.build(text, (1, 4, 4)), (1, 4, 4))
+    assert [row.reads for row in planned.rows] == [row.reads for row in traced.rows]
+
+
 class Parent(nn.Module):
     """A module with a child, so that each operation of its own has a row."""
 
