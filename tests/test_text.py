@@ -124,6 +124,15 @@ PIECES = [
 TEXTS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=12).map("".join)
 
 
+# What begins a modifier of each field.
+MODIFIERS = {
+    name: (*filter(None, [field.letter]), *(word for word, _ in getattr(field, "words", ())))
+    for name, field in FIELDS.items()
+}
+MODIFIERS["padding"] += ("same", "valid")
+MODIFIERS["se"] += ("hse",)
+
+
 def place_of(error, text):
     """Where an error points: how many characters stand before the mark."""
     _, shown, mark = error.rsplit("\n", 2)
@@ -144,6 +153,7 @@ def place_of(error, text):
 @example("c8 3x* c8")
 @example("[c8 + c8 | c8]")
 @example("c8 [c8 + ]relu7")
+@example("serelu[")
 def test_any_text_is_read_or_refused_with_a_mark_at_what_is_wrong(text):
     said = error_of(text)
     if not said:
@@ -155,10 +165,10 @@ def test_any_text_is_read_or_refused_with_a_mark_at_what_is_wrong(text):
             assert int(number[1]) - 1 in places
         elif found := re.search(r"^word [0-9]+ of the spec: '([^']+)' has '([^']+)', but", said):
             assert any(text[at:].startswith(found[2]) for at in places)
-        elif found := re.search(r"^word [0-9]+ of the spec: '([^']+)' needs a number", said):
+        elif found := re.search(r"' needs a number, such as ([a-z]+)16", said):
             assert any(text[:at].endswith(found[1]) for at in places)
-        elif found := re.search(r"^word [0-9]+ of the spec: '([^']+)' gives (\w+) twice", said):
-            assert any(found[1] in text[max(0, at - len(found[1])) :] for at in places)
+        elif found := re.search(r"' gives (\w+) twice", said):
+            assert any(text[at:].startswith(MODIFIERS[found[1]]) for at in places)
         elif "a number of more than" not in said:
             word = re.search(r"^word [0-9]+ of the spec: '([^']+)'", said)[1]
             assert any(text[at:].startswith(word) for at in places)
