@@ -43,8 +43,8 @@ def total(account, name):
     if name == "macs":
         return sum(row.macs for row in rows)
     if name == "depth":
-        return len([row for row in rows if row.kind in ("Conv2d", "Linear")])
-    norms = [row for row in rows if row.kind == "BatchNorm2d"]
+        return len([row for row in rows if row.kind in ("Conv2d", "ConvTranspose2d", "Linear")])
+    norms = [row for row in rows if row.kind in ("BatchNorm1d", "BatchNorm2d")]
     if name == "weight_bytes":  # a norm keeps mean and variance, and one counter of 8 bytes
         running = sum(2 * row.output_shape[0] for row in norms)
         return 4 * (sum(row.params for row in rows) + running) + 8 * len(norms)

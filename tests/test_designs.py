@@ -70,8 +70,8 @@ def test_every_design_builds_and_keeps_its_budget(objective):
 @given(chains())
 def test_source_makes_the_network_that_build_makes(drawn):
     spec, shape = drawn
-    expected = budgetnet.models.build(spec, shape[0])
-    made = made_by(budgetnet.to_python(spec, shape[0]))
+    expected = budgetnet.models.build(spec, shape)
+    made = made_by(budgetnet.to_python(spec, shape))
     assert budgetnet.account(expected, shape).rows == budgetnet.account(made, shape).rows
     x = torch.rand(2, *shape)
     made.load_state_dict(expected.state_dict())
@@ -328,7 +328,7 @@ def test_explain_tells_what_wider_networks_cost(drawn):
     for i, stage in enumerate(found.stages):
         if stage.more_params is not None:
             old = spec.stages[i]
-            wider = with_width(old, old.out_channels + getattr(old, "groups", 1))
+            wider = with_width(old, old.width + old.multiples[1])
             account = plan(Spec((*spec.stages[:i], wider, *spec.stages[i + 1 :])), shape)
             for name, more in (("params", stage.more_params), ("macs", stage.more_macs),
                                ("weight_bytes", stage.more_weight_bytes),

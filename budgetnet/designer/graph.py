@@ -49,7 +49,7 @@ class Move(NamedTuple):
 
     stage: Stage
     node: Any  # where it leads: hashable, with the `size` of the map there, and `is_end`
-    widths: tuple[int, ...] | None  # None if the stage has none of its own to choose
+    widths: tuple[int, ...] | None  # None keeps that of the map that it reads, if it has a choice
     growth: int = 0  # what the receptive field grows by
     wider: bool = False  # whether only widths serve that are at least that of the map it reads
     span: int = 0  # what a window grows by that is not the receptive field: that of the whole map
@@ -471,9 +471,13 @@ def _given(move: Move, widths: tuple[int, ...], size: tuple[int, ...]) -> tuple[
 
 @lru_cache(maxsize=65_536)
 def _one_given(stage: Stage, width: int, size: tuple[int, ...]) -> int:
-    """The width of what a stage gives that has none to choose; 0 if it does not take its input."""
+    """The width of what a stage gives where none is chosen: that of its input if it can have it.
+
+    0 if it does not take its input.
+    """
     try:
-        return int(channels_of(stage.part(_channels(stage, width, size)), width))
+        part = with_width(stage, width).part(_channels(stage, width, size))
+        return int(channels_of(part, width))
     except SpecError:
         return 0
 
@@ -482,6 +486,6 @@ def _taken(stage: Stage, narrow: Ints, wide: Ints, size: tuple[int, ...], fixed:
     """Where a stage takes the widths of a pair."""
     reads, gives = stage.multiples
     fine = (narrow % reads == 0) & (wide % gives == 0)
-    if fixed and stage.width is None:
+    if fixed:
         fine &= np.array([_one_given(stage, int(width), size) > 0 for width in narrow], bool)
     return fine

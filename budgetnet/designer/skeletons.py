@@ -152,9 +152,8 @@ def _tracked(value: int, limits: tuple[int | None, int | None], untracked: int =
 
 def field_growth(stage: Stage, jump: int) -> int:
     """What the receptive field grows by: `(k - 1)` times the effective stride so far."""
-    field = _alone(stage)[-1].receptive_field
-    assert field is not None  # a plan knows it
-    return jump * (field.size[0] - 1)
+    fields = [row.receptive_field for row in _alone(stage) if not row.is_global]
+    return jump * (fields[-1].size[0] - 1) if fields and fields[-1] else 0
 
 
 def depth_of(stage: Stage) -> int:

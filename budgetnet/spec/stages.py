@@ -27,8 +27,8 @@ from .stage import Stage
 __all__ = [
     "BRANCHES", "STAGES", "AvgPool", "BasicBlock", "BatchNorm", "Bottleneck", "Classifier",
     "Concat", "Conv", "DenseBlock", "Dropout", "Flatten", "FusedInvertedResidual", "Head",
-    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "SqueezeExcite", "Stage", "Sum",
-    "Transition", "TransposedConv", "Upsample", "with_width",
+    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "SqueezeExcite", "Stage",
+    "Sum", "Transition", "TransposedConv", "Upsample", "with_width",
 ]  # fmt: skip
 
 Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
@@ -436,4 +436,6 @@ BRANCHES: tuple[type[Stage], ...] = (Sum, Concat)
 
 def with_width(stage: Stage, width: Any) -> Stage:
     """A stage with its output channels set, if it has any of its own."""
-    return replace(stage, out_channels=width) if hasattr(stage, "out_channels") else stage
+    if stage.width is None:
+        return stage
+    return replace(stage, **{stage.number: width})

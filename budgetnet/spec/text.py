@@ -65,11 +65,13 @@ class Token(NamedTuple):
     start: int
 
 
+@lru_cache(maxsize=512)  # stages are immutable, and a text is often read again
 def parse(text: str) -> tuple[Stage, ...]:
     """Read the text form; raises `SpecError` that names the word and points at it."""
     return _Parser(text).parse()
 
 
+@lru_cache(maxsize=512)
 def write(stages: tuple[Stage, ...]) -> str:
     """Canonical text: `parse(write(stages)) == stages`."""
     says_padding = any(stage.pads for stage in _all(stages))
@@ -105,9 +107,6 @@ class _Parser:
 
     def _stages(self, depth: int) -> tuple[Stage, ...]:
         """Stages up to the end of a branch."""
-        if depth > MOST_NESTED:
-            what = f"brackets are nested more than {MOST_NESTED} deep"
-            raise self._wrong(self.tokens[self.at - 1], what)
         stages: list[Stage] = []
         while not self._ends():
             stages.extend(self._item(depth))
@@ -122,6 +121,8 @@ class _Parser:
 
     def _item(self, depth: int) -> tuple[Stage, ...]:
         token = self.tokens[self.at]
+        if depth > MOST_NESTED:
+            raise self._wrong(token, f"it is nested more than {MOST_NESTED} deep")
         self.at += 1
         if _TIMES.fullmatch(token.text):
             return self._repeated(token, depth)
@@ -138,10 +139,10 @@ class _Parser:
         times = int(token.text[:-1]) if len(token.text) <= _DIGITS else MOST_STAGES + 1
         if not 1 <= times <= MOST_STAGES:
             raise self._wrong(token, f"a word is repeated 1 to {MOST_STAGES:,} times")
-        if self._ends() or _TIMES.fullmatch(self.tokens[self.at].text):
+        if self._ends():
             raise self._wrong(token, "there is nothing to repeat; expected a word or a bracket")
         before = self.made
-        stages = self._item(depth)
+        stages = self._item(depth + 1)
         self._count((self.made - before) * (times - 1), token)
         return stages * times
 
