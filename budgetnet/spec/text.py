@@ -462,13 +462,19 @@ def words_table() -> Table:
     rows = []
     for kind in STAGES:
         example = kind.prefix + ("16" if _needs_number(kind) else "")
-        what = (kind.__doc__ or "").partition(".  Text")[0].split(" Text form")[0]
-        first = what.strip().split(".\n")[0].split(". ")[0].rstrip(".").replace("`", "")
         known = dict.fromkeys(modifiers_of(kind).values())
-        rows.append((example, " ".join(first.split()), " ".join(_short(name) for name in known)))
+        rows.append((example, _first_line(kind), " ".join(_short(name) for name in known)))
+    rows += [("[a + b]", _first_line(Sum), "act"), ("[a | b]", _first_line(Concat), "")]
+    rows += [(form, meaning, "") for form, meaning in _FORMS.items()]
     columns = (Column("Word"), Column("What it is"), Column("May be followed by"))
     notes = tuple(f"{_short(name)}: {meaning}" for name, meaning in _MEANINGS.items())
     return Table(columns, tuple(rows), notes=notes)
+
+
+def _first_line(kind: type[Stage]) -> str:
+    """What the docstring of a stage says first."""
+    what = (kind.__doc__ or "").split(" Text form")[0].split("\n\n")[0]
+    return " ".join(what.split()).partition(". ")[0].rstrip(".").replace("`", "")
 
 
 def _needs_number(kind: type[Stage]) -> bool:
@@ -479,6 +485,15 @@ def _short(name: str) -> str:
     """A field as the table names it: its letter, or its name if words give it."""
     return getattr(FIELDS[name], "letter", "") or name
 
+
+# What is neither a word nor a bracket of its own.
+_FORMS = {
+    "3*a": "so many times a word or a bracket",
+    "(a b)": "words taken together, to repeat them: 3*(c16 p)",
+    "same": "the padding of all that follows; valid likewise",
+    "relu6": "the activation of all that follows, any of those below; -act for none",
+    "-bn": "no norm from there on; +bn for one again",
+}
 
 # What a modifier says, where its name does not.
 _MEANINGS = {
