@@ -222,7 +222,8 @@ def test_what_an_error_lists_can_stand_there(text):
         place += 2
     names = re.split(r", or |, | or ", listed[2].replace(" for a sum", ""))
     for name in names:
-        better = f"{text[:place]}{ALTERNATIVES[name]}"
+        apart = "" if "cannot follow" in said else " "  # from a bracket, which it would modify
+        better = f"{text[:place]}{apart}{ALTERNATIVES[name]}"
         again = re.search(
             r"character ([0-9]+) of the spec: (?!'.' is not closed)", error_of(better)
         )

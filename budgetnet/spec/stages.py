@@ -20,15 +20,16 @@ from .block_stages import (
 )
 from .branches import Concat, Sum
 from .calls import Call, block_call, short
+from .fields import Squeeze
 from .layers import CONV_LAST, activation, batch_norm, convolution, linear_layers
 from .parts import Chain, Layer, Part
 from .stage import Stage
 
 __all__ = [
-    "BRANCHES", "STAGES", "AvgPool", "BasicBlock", "BatchNorm", "Bottleneck", "Classifier",
+    "AvgPool", "BasicBlock", "BatchNorm", "Bottleneck", "Classifier",
     "Concat", "Conv", "DenseBlock", "Dropout", "Flatten", "FusedInvertedResidual", "Head",
     "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "SqueezeExcite", "Stage",
-    "Sum", "Transition", "TransposedConv", "Upsample", "with_width",
+    "Squeeze", "Sum", "Transition", "TransposedConv", "Upsample",
 ]  # fmt: skip
 
 Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
