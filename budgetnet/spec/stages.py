@@ -28,8 +28,8 @@ from .stage import Stage
 __all__ = [
     "AvgPool", "BasicBlock", "BatchNorm", "Bottleneck", "Classifier",
     "Concat", "Conv", "DenseBlock", "Dropout", "Flatten", "FusedInvertedResidual", "Head",
-    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "SqueezeExcite", "Stage",
-    "Squeeze", "Sum", "Transition", "TransposedConv", "Upsample",
+    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "Squeeze", "SqueezeExcite",
+    "Stage", "Sum", "Transition", "TransposedConv", "Upsample",
 ]  # fmt: skip
 
 Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
