@@ -42,6 +42,7 @@ LIGHT = {
     "render_html(budgetnet.plan('c16 p gap10', (1, 28, 28)))",
     "design command": "from budgetnet.cli import main; "
     "main(['design', '--input', '1x28x28', '--classes', '10', '--params', '8k'])",
+    "words": "from budgetnet.cli import main; main(['words'])",
     "help": "from budgetnet.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
 }
 

@@ -8,9 +8,10 @@ from typing import Any
 from ..accounting.formats import FORMATS
 from ..budget.figures import FIGURES
 
+SPEC = "a spec in quotes (budgetnet words lists its words)"
 TARGET = (
-    "a listed model, a spec in quotes, package.module:callable, file.py:callable, a model.tflite "
-    "or model.onnx, or a saved account.json"
+    f"a listed model, {SPEC}, package.module:callable, file.py:callable, a model.tflite or "
+    "model.onnx, or a saved account.json"
 )
 
 

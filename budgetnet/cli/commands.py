@@ -197,6 +197,17 @@ def models(args: argparse.Namespace) -> int:
     return 0
 
 
+def words(args: argparse.Namespace) -> int:
+    """Print what a spec is written of."""
+    from ..spec.text import words_table
+
+    table = words_table()
+    names = [column.name.lower() for column in table.columns]
+    content = [dict(zip(names, row, strict=True)) for row in table.rows]
+    _deliver(args, table, json=partial(json.dumps, content, indent=2))
+    return 0
+
+
 def _deliver(
     args: argparse.Namespace, *parts: Table | str, form: str = "", **own: Callable[[], str]
 ) -> None:

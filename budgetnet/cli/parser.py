@@ -13,6 +13,7 @@ from .._version import __version__
 from ..errors import BudgetnetError, UnsupportedOp, explain, one_line
 from . import commands as run
 from .arguments import (
+    SPEC,
     TARGET,
     add_checks,
     add_debug,
@@ -31,7 +32,7 @@ from .streams import (
     print_raw_result,
 )
 
-EXPORTED = "a listed model, a spec in quotes, package.module:callable or file.py:callable"
+EXPORTED = f"a listed model, {SPEC}, package.module:callable or file.py:callable"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for add in (
         _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_deployment,
-        _add_plan_memory, _add_export, _add_models,
+        _add_plan_memory, _add_export, _add_models, _add_words,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -323,3 +324,10 @@ def _add_export(commands: Any) -> None:
 def _add_models(commands: Any) -> None:
     models = _command(commands, run.models, help="list the named networks and where they come from")
     add_format(models)
+
+
+def _add_words(commands: Any) -> None:
+    words = _command(
+        commands, run.words, help="list the words that a spec is written of, and what may follow"
+    )
+    add_format(words)
