@@ -104,13 +104,18 @@ class Run:
             whose caller holds the input.
     """
 
-    def __init__(self, shape: tuple[Count, ...], outside: Count = 0) -> None:
-        """Start at an input of `shape`; `outside` are bytes that live all the while beside it."""
+    def __init__(
+        self, shape: tuple[Count, ...], outside: Count = 0, field: ReceptiveField | None = None
+    ) -> None:
+        """Start at an input of `shape`, and its `field` if it is not the network's own input.
+
+        `outside` are bytes that live all the while beside it.
+        """
         self.shape = shape
         self.rows: list[Row] = []
         self.norm_buffers: list[Count] = []
         self.peak: Count = 0
-        self._field: Any = unread(shape)  # of a Row it may be unknown, but a plan knows it
+        self._field: Any = field or unread(shape)  # of a Row it may be unknown, but a plan knows it
         self._outside = outside
         self._bytes: list[Count] = [4 * prod(shape)]  # of the input, and of the output of every row
         self._memory = 0  # which of them the last output lies in: it may be a view

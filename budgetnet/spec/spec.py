@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, SpecError, explain, shown
 from . import text as notation
@@ -11,6 +11,9 @@ from .calls import Call
 from .fields import Whole
 from .run import link, size_after
 from .stage import Stage, named
+
+if TYPE_CHECKING:
+    from ..accounting.account import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,27 @@ groups=1, norm=True, act='relu', bias=None, dropout=0)
             what = f"{shown(text)} is not text"
             raise SpecError(explain(what, where="Spec.parse", remedy=notation.USAGE))
         return cls(notation.parse(text))
+
+    @classmethod
+    def from_account(cls, account: Account) -> Spec:
+        """The spec of a network, given its account: how to start from a module that you have.
+
+        Its plan has the rows of the account: parameters, MACs, shapes, receptive fields, and what
+        they read. What no row tells is taken as usual: the probability of a dropout is 0.5, and
+        constants such as the slope of a leaky ReLU are torch's defaults.
+
+        Raises:
+            SpecError: it has none; the message names the first row that no word describes, and why.
+
+        >>> from torch import nn
+        >>> import budgetnet
+        >>> net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3))
+        >>> str(Spec.from_account(budgetnet.account(net, (1, 28, 28))))
+        'c8-bn p c8-bn-act'
+        """
+        from .reading import stages_of  # on use: what only writes specs needs none of it
+
+        return cls(stages_of(account)[0])
 
     def calls(
         self, in_channels: int, size: tuple[int, ...] | None = None
