@@ -167,7 +167,7 @@ class _Reader:
                 at += 1 + (piece.places[-1] != item.place)  # an activation after a sum
             else:
                 role = self.rows[item].role
-                piece = self._single(item, items, at, before)
+                piece = self._single(item, items, at, before, found)
                 at += len(piece.places)
                 if role == "linear" and isinstance(piece.stage, Linear):
                     if not self._is_vector(before):
@@ -177,11 +177,13 @@ class _Reader:
             found.append(piece)
         return found
 
-    def _single(self, item: int, items: Sequence[Item], at: int, before: int) -> Piece:
-        """The stage that begins with a row."""
+    def _single(
+        self, item: int, items: Sequence[Item], at: int, before: int, found: list[Piece]
+    ) -> Piece:
+        """The stage that begins with a row, after those that have been found."""
         row = self.rows[item]
         if row.role == "convolution":
-            return self._convolution(item, items, at, before)
+            return self._convolution(item, items, at, before, found)
         if row.role == "linear":
             return self._linear(item, items, at, before)
         if row.role == "batch norm" or row.role in _ACTIVE:
@@ -201,18 +203,18 @@ class _Reader:
             raise NoWord(item, "it joins a map with itself or with constants")
         return Piece(stage, (item,), before)
 
-    def _convolution(self, item: int, items: Sequence[Item], at: int, before: int) -> Piece:
-        """A convolution with the norm and activation that follow it, or a head."""
+    def _convolution(
+        self, item: int, items: Sequence[Item], at: int, before: int, found: list[Piece]
+    ) -> Piece:
+        """A convolution with the norm and activation that follow it."""
         norm = self._next(items, at + 1, "batch norm")
-        after = at + 1 + (norm is not None)
-        act = self._next(items, after, *_ACTIVE)
+        act = self._next(items, at + 1 + (norm is not None), *_ACTIVE)
+        block = found[-2].stage if len(found) > 1 and _is_hard(found[-1].stage) else None
+        if isinstance(block, Conv) and set(_slides(self.rows[item])[0]) == {1}:
+            # Only in a block is there such a gate: this is the linear projection after it.
+            norm, act = norm if block.norm else None, None
         stage = self._conv(Conv, item, before, norm is not None, act)
-        pool = self._next(items, after, "average pooling")
-        out = stage.out_channels
-        classifier = Conv(out, (1, 1), norm=stage.norm, act=None)
         places = tuple(each for each in (item, norm, act) if each is not None)
-        if stage == classifier and pool is not None and self.rows[pool].is_global:
-            return Piece(Head(out, stage.norm), (*places, pool), before)
         return Piece(stage, places, before)
 
     def _conv(
@@ -233,6 +235,8 @@ class _Reader:
         act = self._next(items, after, *_ACTIVE)
         after += act is not None
         conv = self._next(items, after, "convolution")
+        if norm is not None and self._next(items, after + 1, *_ACTIVE) is not None:
+            conv = None  # it goes with the activation after it
         places = tuple(each for each in (norm, act, conv) if each is not None)
         if conv is not None:
             return Piece(
@@ -317,14 +321,13 @@ class _Reader:
     def _sum(self, place: int, branches: list[list[Piece]], act: int | None, before: int) -> Piece:
         body, shortcut = sorted(branches, key=_count, reverse=True)  # the first of equal ones
         places = (*_places(body), *_places(shortcut), place)
-        for last in dict.fromkeys((act, None)):  # an activation may belong to what comes after
-            ended = (*places, last) if last is not None else places
-            for stage in residuals(body, self._act(last), self.wiring.shape_of(before)[0]):
-                if self._agrees(stage, ended, before):
-                    return Piece(stage, ended, before)
-        ended = (*places, act) if act is not None else places
+        if act is not None:
+            places = (*places, act)
+        for stage in residuals(body, self._act(act), self.wiring.shape_of(before)[0]):
+            if self._agrees(stage, places, before):
+                return Piece(stage, places, before)
         made = Sum(self._folded_stages(body), self._folded_stages(shortcut), self._act(act))
-        return Piece(made, ended, before)
+        return Piece(made, places, before)
 
     def _concat(self, place: int, branches: list[list[Piece]], before: int) -> Piece:
         places = (*(each for branch in branches for each in _places(branch)), place)
@@ -342,11 +345,12 @@ class _Reader:
         while at < len(pieces):
             piece, count = self._block(pieces, at)
             at += count
-            last = found[-1] if found else None
-            if last is not None and (longer := _longer_dense(last.stage, piece.stage)):
-                found[-1] = Piece(longer, (*last.places, *piece.places), last.before)
-            else:
-                found.append(piece)
+            last = found.pop() if found else None
+            if last is not None and (both := _joined(last.stage, piece.stage)):
+                piece = Piece(both, (*last.places, *piece.places), last.before)
+            elif last is not None:
+                found.append(last)
+            found.append(piece)
         return found
 
     def _block(self, pieces: list[Piece], at: int) -> tuple[Piece, int]:
@@ -354,7 +358,9 @@ class _Reader:
         before = pieces[at].before
         for count in (4, 3, 2):
             row = pieces[at : at + count]
-            if len(row) == count:
+            has_gate = any(isinstance(piece.stage, Gate) for piece in row)
+            is_head = pieces[at + count : at + count + 1] and pieces[at + count].stage == Head()
+            if len(row) == count and (has_gate or not is_head):
                 places = tuple(_places(row))
                 for stage in in_a_row(row, self.wiring.shape_of(before)[0]):
                     if self._agrees(stage, places, before):
@@ -365,7 +371,7 @@ class _Reader:
         """The stage of a piece that has become part of no other."""
         if isinstance(piece.stage, Stage):
             return piece.stage
-        if piece.stage.is_hard:
+        if _is_hard(piece.stage):
             reason = "outside of a block, squeeze-excite has a sigmoid as its gate"
             raise NoWord(piece.places[-2], reason)
         return SqueezeExcite(piece.stage.squeezed, piece.stage.act)
@@ -460,8 +466,15 @@ def _above(path: str) -> tuple[str, ...]:
     return tuple(".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 
-def _longer_dense(one: object, two: object) -> DenseBlock | None:
-    """Two dense blocks in a row as one."""
+def _is_hard(stage: object) -> bool:
+    return isinstance(stage, Gate) and stage.is_hard
+
+
+def _joined(one: object, two: object) -> Stage | None:
+    """Two stages in a row as one: a head with its classifier, a longer dense block."""
+    if two == Head() and isinstance(one, Conv):
+        is_classifier = one == Conv(one.out_channels, (1, 1), norm=one.norm, act=None)
+        return Head(one.out_channels, one.norm) if is_classifier else None
     if isinstance(one, DenseBlock) and isinstance(two, DenseBlock):
         longer = replace(one, num_layers=one.num_layers + two.num_layers)
         return longer if replace(two, num_layers=longer.num_layers) == longer else None

@@ -21,6 +21,7 @@ from .stages import (
     PreactConv,
     Separable,
 )
+from .text import padding_of_same
 
 
 class Gate(NamedTuple):
@@ -56,7 +57,7 @@ class Piece(NamedTuple):
 def residuals(body: Sequence[Piece], act: str | None, width: int) -> Iterator[Stage]:
     """Blocks whose body these pieces may be, with an activation after the sum."""
     squeeze, stages = _without_gate(body)
-    if not stages or not all(isinstance(stage, Conv) for stage in stages):
+    if not stages or not all(isinstance(stage, Conv) and _is_odd(stage) for stage in stages):
         return
     first, last = stages[0], stages[-1]
     options: dict[str, Any] = {"norm": first.norm, "act": act}
@@ -85,7 +86,7 @@ def in_a_row(pieces: Sequence[Piece], width: int) -> Iterator[Stage]:
 def _inverted(pieces: Sequence[Piece], width: int) -> Iterator[Stage]:
     """Inverted residuals and fused ones, given the width of what they read."""
     squeeze, stages = _without_gate(pieces)
-    if not stages or not all(isinstance(stage, Conv) for stage in stages):
+    if not stages or not all(isinstance(stage, Conv) and _is_odd(stage) for stage in stages):
         return
     last = stages[-1]
     full = stages[-2] if len(stages) > 1 else last
@@ -93,7 +94,7 @@ def _inverted(pieces: Sequence[Piece], width: int) -> Iterator[Stage]:
     options: dict[str, Any] = {"se": squeeze, "norm": last.norm, "act": full.act, **_size(full)}
     if len(stages) in (2, 3) and full.groups == hidden:
         yield InvertedResidual(out, **_widening(width, hidden), **options)
-    if len(stages) == 2 and full.groups == 1 and full.kernel_size != (1, 1):
+    if len(stages) == 2 and full.groups == 1 and (squeeze or full.kernel_size != (1, 1)):
         yield FusedInvertedResidual(out, **_widening(width, hidden), **options)
     if len(stages) == 1 and len(pieces) <= 2:
         yield FusedInvertedResidual(out, expansion=1, **options)
@@ -104,7 +105,7 @@ def widened_dense(branches: Sequence[Sequence[Piece]]) -> DenseBlock | None:
     if len(branches) != 2 or branches[0] or not 1 <= len(branches[1]) <= 2:
         return None
     stages: list[Any] = [piece.stage for piece in branches[1]]
-    if not all(isinstance(stage, PreactConv) for stage in stages):
+    if not all(isinstance(stage, PreactConv) and _is_odd(stage) for stage in stages):
         return None
     grow = stages[-1]
     growth = grow.out_channels
@@ -121,6 +122,11 @@ def _without_gate(pieces: Sequence[Piece]) -> tuple[Squeeze | None, list[Any]]:
     if len(gates) > 1:
         return None, []
     return (Squeeze(gates[0].squeezed, gates[0].is_hard) if gates else None), others
+
+
+def _is_odd(stage: Any) -> bool:
+    """Whether a block can pad both sides alike, as blocks do."""
+    return padding_of_same(stage) is not None
 
 
 def _size(stage: Conv) -> dict[str, Any]:
