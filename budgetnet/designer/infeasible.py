@@ -187,7 +187,9 @@ def _text(conflicts: tuple[Conflict, ...], relaxation: Relaxation | None) -> str
         for c in conflicts
     )
     table = Table(columns, rows, f"no network of the space meets the budget: {names} {together}")
-    change = f"smallest change that helps: {relaxation.text}, with {_named(relaxation.design, several)}"
+    change = (
+        f"smallest change that helps: {relaxation.text}, with {_named(relaxation.design, several)}"
+    )
     return f"{table.to_text()}\n{change}"
 
 

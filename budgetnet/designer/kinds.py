@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..spec.fields import Squeeze
 from ..spec.stages import (
     BasicBlock,
     Bottleneck,
@@ -33,14 +34,15 @@ def _inverted(make: Callable[..., Stage]) -> Callable[..., Iterator[Stage]]:
     def stages(space: SearchSpace, **size: Any) -> Iterator[Stage]:
         for expansion in space.expansions:
             for se in space.squeeze_excite:
-                yield make(1, expansion=expansion, se=se or None, act=space.activation, **size)
+                squeeze = Squeeze(se) if se else None
+                yield make(1, expansion=expansion, se=squeeze, act=space.activation, **size)
 
     return stages
 
 
 def _bottlenecks(space: SearchSpace, **size: Any) -> Iterator[Stage]:
     for se in space.squeeze_excite:
-        yield Bottleneck(1, se=se or None, act=space.activation, **size)
+        yield Bottleneck(1, se=Squeeze(se) if se else None, act=space.activation, **size)
 
 
 def _dense(space: SearchSpace, stride: tuple[int, int], **size: Any) -> Iterator[Stage]:

@@ -8,7 +8,7 @@ from math import inf
 from typing import NamedTuple
 
 from ..errors import SearchStopped
-from ..spec.plan import Spec, plan
+from ..spec.plan import plan
 from ..spec.stages import with_width
 from .answers import Design
 from .graph import COUNTED, FIXED, Box, Graph, Survey, build, caps_of, survey
@@ -88,7 +88,12 @@ class Searches:
         return answer.designs[0] if answer.designs else None
 
     def _solve(
-        self, space: SearchSpace, shape: tuple[int, ...], weights: dict[str, int], box: Box, top: int
+        self,
+        space: SearchSpace,
+        shape: tuple[int, ...],
+        weights: dict[str, int],
+        box: Box,
+        top: int,
     ) -> Outcome:
         """The best networks of one variant."""
         fixed = {name: box[name] for name in FIXED if name in box and space.is_plain}

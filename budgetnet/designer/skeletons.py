@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
 from ..accounting.rows import Row
-from ..accounting.window import Pair
 from ..spec.parts import steps_of
 from ..spec.plan import Run
 from ..spec.spec import Spec, link
@@ -105,10 +104,10 @@ def count_networks(
     >>> count_networks(space, (1, 28, 28), 10)  # 4-4, 4-8, 8-8: widths never shrink
     3
     """
-    return sum(
+    return sum([
         _Counting(each, shape[0], num_classes, tick).completions(Place(shape[1:]))[0]
         for each, shape in space.variants(input_shape)
-    )
+    ])  # fmt: skip
 
 
 class _Counting:
@@ -145,8 +144,9 @@ class _Counting:
         more = [0 if w % least else n for n, w in zip(more, theirs, strict=True)]
         if step.keeps_width:
             return more
-        onward = [*accumulate(reversed(more))][::-1] + [0]  # of this width and all wider ones
-        return [onward[bisect_left(theirs, w) if step.wider else 0] for w in mine]
+        onward = [*reversed([*accumulate(reversed(more))]), 0]  # of this width and all wider ones
+        first = bisect_right if step.wider > 1 else bisect_left
+        return [onward[first(theirs, w) if step.wider else 0] for w in mine]
 
 
 class ChainWidths:

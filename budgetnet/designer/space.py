@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.geometry import check_shape, conv_size, scaled_channels
 from ..accounting.window import Pair
@@ -26,6 +26,8 @@ from .kinds import KINDS, UNPADDED
 from .options import choices, counts, invalid, listed, names, one_count, ratios, span
 from .presets import PRESETS
 
+Shape: TypeAlias = tuple[int, ...]
+
 HEADS = ("gap", "fc", "conv-fc", "map")
 _NAMES = {
     "kinds": tuple(KINDS),
@@ -39,7 +41,7 @@ _STAGED = ("stem_widths", "stage_widths", "width_multipliers", "output_stride") 
 class Place(NamedTuple):
     """The state of a chain that decides which stages may follow."""
 
-    size: Pair | tuple[()]  # () behind the pooling of a head
+    size: tuple[int, ...]  # () behind the pooling of a head
     padding: str = ""  # open until the first kernel above 1
     downsamples: int = 0  # or stages that have begun, where these have their strides
     stage_convs: int = 0  # convolutions at this resolution, or in this stage
@@ -56,20 +58,20 @@ class Step(NamedTuple):
     stage: Stage
     place: Place | None  # None behind the head
     keeps_width: bool = False  # has that of the map it reads
-    wider: bool = False  # has no width below that of the map it reads
+    wider: int = 0  # 1: has no width below that of the map it reads; 2: has one above it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """A set of chains: convolutions and blocks with downsamplings and a head, in all allowed choices.
+    """A set of chains: convolutions, blocks, downsamplings and a head, in all allowed choices.
 
     A network is `convs` convolutions, with `downsamples` downsamplings between them, and
     `stage_convs` convolutions at each resolution, followed by a head. A block of any kind counts as
     one convolution. Every convolution has a norm and an activation. The first one is plain; the
     others are of any of the `kinds`. A pooling may be followed by a 1x1 convolution
     (`transitions`). All convolutions of a network have the same kind of padding; blocks are in
-    networks with "same" padding only. A dense block is the last of its resolution: a norm follows it
-    before the head, and before a pooling a norm and a 1x1 convolution.
+    networks with "same" padding only. A dense block is the last of its resolution: before the head
+    a norm follows it, and before a pooling a norm and a 1x1 convolution.
 
     With `strides`, a network is a plain convolution, the stem, and one stage after another. Each
     has `stage_convs` convolutions, of which the first has the stride of the stage. All padding is
@@ -103,7 +105,8 @@ class SearchSpace:
             layer), "conv-fc" (a 1x1 convolution before these two) and "map" (a 1x1 classifier of
             every position, for dense prediction).
         head_widths: output channels of the convolution of "conv-fc"; empty for `widths`.
-        strides: of the stages, in order; 1 begins a stage at the same resolution.
+        strides: of the stages, in order. A stage that begins with stride 1, beside the first, is
+            wider than the one before it, which tells them apart; it needs `uniform`.
         stem_stride: of the first convolution, if there are `strides`.
         stem_kernels: of the first convolution; empty for `kernels`.
         stem_widths: of the first convolution, if there are `strides`; empty for `widths`.
@@ -192,7 +195,9 @@ class SearchSpace:
         for name, least in (("convs", 1), ("stage_convs", 0), ("downsamples", 0)):
             yield name, span(name, getattr(self, name), least)
         if self.activation not in ACTIVATIONS:
-            raise invalid("activation", self.activation, f"expected one of {', '.join(ACTIVATIONS)}")
+            raise invalid(
+                "activation", self.activation, f"expected one of {', '.join(ACTIVATIONS)}"
+            )
 
     def _check(self) -> None:
         """Refuse options that do not fit each other."""
@@ -209,10 +214,18 @@ class SearchSpace:
         if "same" in self.paddings and any(k % 2 == 0 for k in kernels):
             raise invalid("kernels", tuple(sorted(kernels)), "same padding needs odd kernels")
         if "dense" in self.kinds and (self.uniform or self.strides):
-            what = "dense blocks grow the width, and end at a pooling: leave out uniform and strides"
+            what = (
+                "dense blocks grow the width, and end at a pooling: leave out uniform and strides"
+            )
             raise invalid("kinds", self.kinds, what)
+        stalls = [self._pace(i)[0] == 1 for i in range(2, len(self.strides) + 1)]
+        if any(stalls) and not self.uniform:
+            what = "only uniform tells a stage with stride 1 from the one before it"
+            raise invalid("strides", self.strides, what)
         if self.stage_widths and len(self.stage_widths) != len(self.strides):
-            raise invalid("stage_widths", self.stage_widths, "write one list for each of the strides")
+            raise invalid(
+                "stage_widths", self.stage_widths, "write one list for each of the strides"
+            )
         each = (self.stem_widths, *self.stage_widths)
         if self.width_multipliers and not (self.stage_widths and all(len(w) == 1 for w in each)):
             what = "give the stem and every stage one width, which they multiply"
@@ -229,9 +242,7 @@ class SearchSpace:
         return cls.preset("default", input_shape)
 
     @classmethod
-    def preset(
-        cls, name: str, input_shape: Any = (3, 224, 224), /, **options: Any
-    ) -> SearchSpace:
+    def preset(cls, name: str, input_shape: Any = (3, 224, 224), /, **options: Any) -> SearchSpace:
         """A space by its name, as it suits an input; `options` take the place of its own.
 
         Names: "default"; "mobile", five stages of inverted residuals with kernels of 3 to 7,
@@ -253,17 +264,21 @@ class SearchSpace:
         usual = PRESETS[name](min(check_shape(input_shape)[1:]))
         return cls(**(usual | options))
 
-    def variants(self, input_shape: tuple[int, ...]) -> tuple[tuple[SearchSpace, tuple[int, ...]], ...]:
+    def variants(
+        self, input_shape: tuple[int, ...]
+    ) -> tuple[tuple[SearchSpace, tuple[int, ...]], ...]:
         """The space for each resolution and width multiplier, with the shape of its input.
 
         No network is in two of them.
         """
-        shapes = [(input_shape[0], n, n) for n in self.resolutions] or [input_shape]
+        shapes: list[tuple[int, ...]] = [(input_shape[0], n, n) for n in self.resolutions] or [
+            input_shape
+        ]
         spaces = [self._times(factor) for factor in self.width_multipliers] or [self]
         return tuple((space, shape) for shape in shapes for space in dict.fromkeys(spaces))
 
     def _times(self, factor: float) -> SearchSpace:
-        """The space with all of its widths multiplied, each of which is the only one of its stage."""
+        """The space with its widths multiplied, each of which is the only one of its stage."""
         stem, *stages = (
             (scaled_channels(width, factor, self.divisor),)
             for (width,) in (self.stem_widths, *self.stage_widths)
@@ -362,16 +377,18 @@ class SearchSpace:
             yield from self._convs(place, 1, self.uniform)
         if begun < len(self.strides) and (done or not begun):
             next_ = place._replace(downsamples=begun + 1, stage_convs=0)
-            yield from self._convs(next_, self._pace(begun + 1)[0], False)
+            stride = self._pace(begun + 1)[0]
+            for step in self._convs(next_, stride, False):
+                yield step._replace(wider=2) if begun and stride == 1 else step
         if begun == len(self.strides) and done:
             yield from self._heads(place, num_classes)
 
-    def _wider(self, place: Place) -> bool:
-        return self.monotone and not place.untouched
+    def _wider(self, place: Place) -> int:
+        return int(self.monotone and not place.untouched)
 
     def _convs(self, place: Place, stride: int, keeps_width: bool) -> Iterator[Step]:
         """Every convolution and block that may come next."""
-        first = place.untouched
+        first = place.untouched if self.strides else not place.convs
         dilation = self._pace(place.downsamples)[2]
         downsamples = place.downsamples
         stage_convs = place.stage_convs + 1
@@ -379,7 +396,7 @@ class SearchSpace:
             stage_convs -= first  # the stem is in no stage
         elif stride > 1:
             downsamples, stage_convs = downsamples + 1, 1
-        for kind in ("plain",) if place.convs == 0 and first else self.kinds:
+        for kind in ("plain",) if first else self.kinds:
             for kernel in (self.stem_kernels or self.kernels) if first else self.kernels:
                 # a padding that no kernel uses would give the same network twice
                 open_or_mine = self.paddings if kernel > 1 else (place.padding,)
@@ -399,14 +416,20 @@ class SearchSpace:
                         (high, wide), padding, downsamples, stage_convs,
                         0 if self.strides else place.convs + 1, untouched=False,
                     )  # fmt: skip
-                    size = {name: (n, n) for name, n in (
-                        ("kernel_size", kernel), ("stride", stride), ("dilation", apart))}
+                    size = {
+                        name: (n, n)
+                        for name, n in (
+                            ("kernel_size", kernel),
+                            ("stride", stride),
+                            ("dilation", apart),
+                        )
+                    }
                     if kind in UNPADDED:
                         size["padding"] = (pad, pad)
                     yield from self._of_kind(kind, size, after, keeps_width, self._wider(place))
 
     def _of_kind(
-        self, kind: str, size: dict[str, Pair], after: Place, keeps_width: bool, wider: bool
+        self, kind: str, size: dict[str, Pair], after: Place, keeps_width: bool, wider: int
     ) -> Iterator[Step]:
         for stage in KINDS[kind](self, **size):
             if isinstance(stage, DenseBlock):
@@ -446,8 +469,10 @@ class SearchSpace:
                                grown=place.grown, phase="pooled")  # fmt: skip
                 yield Step(Head(), pooled, keeps_width=True)
             else:
-                wide = Place(place.size, downsamples=place.downsamples, untouched=False, phase="wide")
-                yield Step(Transition(1, act=self.activation), wide, wider=self.monotone)
+                wide = Place(
+                    place.size, downsamples=place.downsamples, untouched=False, phase="wide"
+                )
+                yield Step(Transition(1, act=self.activation), wide, wider=int(self.monotone))
 
 
 def _multiples(name: str, value: Any, divisor: int) -> tuple[int, ...]:
