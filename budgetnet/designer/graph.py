@@ -8,7 +8,6 @@ what may follow is worked out once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from math import gcd, prod
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -414,8 +413,11 @@ def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], out
         for width, step in zip((first, last), stage.multiples, strict=True)
     )
     if stage.width is None:
-        with suppress(SpecError):  # of widths that it does not take
-            last = channels_of(stage.part(_channels(stage, first, size)), first)
+        taken = (width for width in range(first, 0, -1) if _one_given(stage, width, size))
+        first = next(taken, 0)
+        if not first:  # it takes none of these widths
+            return
+        last = _one_given(stage, first, size)
     costs = _figures(stage, first, last, size, outside)
     if max(first, last) >= LARGEST_WIDTH or max(costs.values()) >= LARGEST:
         what = "the costs of this space exceed the 64-bit range"

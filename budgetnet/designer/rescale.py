@@ -68,7 +68,7 @@ def rescale(
     if objective is None:
         what = "there is nothing to fill: the budget has no upper limit that depends on widths"
         raise ArgumentError(explain(what, remedy="Limit params, macs or bytes."))
-    free = _free_widths(spec)
+    free = _free_widths(spec, shape)
     if sum(free.values()) > MOST_WIDTH:
         what = "the widths are too large to be rescaled at once"
         numbers = {"sum of widths": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
@@ -119,14 +119,23 @@ def _has_cases(stage: Stage) -> bool:
     return type(stage).case is not Stage.case or any(inner)
 
 
-def _free_widths(spec: Spec) -> dict[int, int]:
-    """The widths that may change, by stage."""
+def _free_widths(spec: Spec, shape: tuple[int, ...]) -> dict[int, int]:
+    """The widths that may change, by stage; not those to which a bracket adds its own."""
     output = output_stage(spec)
     return {
         i: stage.width
         for i, stage in enumerate(spec.stages)
-        if stage.width is not None and i != output
+        if stage.width is not None and i != output and _is_free(spec, i, 2 * stage.width, shape)
     }
+
+
+def _is_free(spec: Spec, i: int, width: int, shape: tuple[int, ...]) -> bool:
+    wider = with_width(spec.stages[i], width)
+    try:
+        plan(Spec((*spec.stages[:i], wider, *spec.stages[i + 1 :])), shape)
+    except SpecError:
+        return False
+    return True
 
 
 def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) -> dict[int, int]:

@@ -371,7 +371,7 @@ class SearchSpace:
         """What may follow in stages that have their strides."""
         begun, done = place.downsamples, self.stage_convs[0] <= place.stage_convs
         if place.untouched:
-            yield from self._convs(place, self.stem_stride, False)
+            yield from self._convs(place, self._pace(0)[0], False)
             return
         if begun and place.stage_convs < self.stage_convs[1]:
             yield from self._convs(place, 1, self.uniform)
