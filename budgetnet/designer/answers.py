@@ -37,11 +37,11 @@ class Design:
         """Build the network with fresh weights; `kwargs` as in `models.build`."""
         from ..models.zoo import build
 
-        return build(self.spec, self.account.input_shape[0], **kwargs)
+        return build(self.spec, self.account.input_shape, **kwargs)
 
     def to_python(self) -> str:
         """Source code that builds the network from `budgetnet.blocks`."""
-        return to_python(self.spec, self.account.input_shape[0])
+        return to_python(self.spec, self.account.input_shape)
 
     def to_dict(self) -> dict[str, Any]:
         """The text form and the account as plain data."""
@@ -64,7 +64,7 @@ class Designs(Sequence[Design]):
     Attributes:
         designs: the networks.
         goal: what they are ordered by, such as "max macs"; ties are broken by fewer MACs, then
-            fewer parameters.
+            fewer parameters, as far as a search of more than a million partial networks gets.
         budget: the budget that they meet.
         proven: whether it is proven that the space holds no better one; false only if the
             search was stopped.
