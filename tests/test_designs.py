@@ -384,8 +384,8 @@ def test_fit_of_residuals_is_exact_and_widths_decide_their_depth():
     middle = max((a for a in scaled if a.params <= 4_500), key=lambda a: a.params)
     widths = [stage.out_channels for stage in Spec.parse(middle.spec).stages[:4]]
     every = [planned(n) for n in product(*(range(m - 1, m + 2) for m in widths))]
-    assert {8, 9, 10} == {a.depth for a in every}
-    for depth in (10, 9, 8):
+    assert {9, 10, 11} == {a.depth for a in every}
+    for depth in (11, 10, 9):
         fitted = rescale(spec, shape, depth=depth, params=4_500).account
         fitting = [a for a in every if a.params <= 4_500 and a.depth <= depth]
         expected = max(fitting, key=lambda a: (a.params, -a.macs))

@@ -64,7 +64,7 @@ class Designs(Sequence[Design]):
     Attributes:
         designs: the networks.
         goal: what they are ordered by, such as "max macs"; ties are broken by fewer MACs, then
-            fewer parameters, as far as a search of more than a million partial networks gets.
+            fewer parameters, in the largest spaces among the networks that the search met.
         budget: the budget that they meet.
         proven: whether it is proven that the space holds no better one; false only if the
             search was stopped.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .bounds import Limit
-from .graph import PEAK, Graph, Ints
+from .graph import NEVER, PEAK, Graph, Ints
 
 DRAWN = 1 << 14  # choices for either half
 NEAR = 8  # pairs that are tried for every choice of the first half
@@ -35,23 +35,23 @@ class _Half(NamedTuple):
 
 def refill(
     graph: Graph, path: Sequence[tuple[int, int]], values: Sequence[Ints],
-    limits: Sequence[Limit], worth: Callable[[Ints, Ints], Ints], seed: int,
-) -> tuple[int, list[tuple[int, int]]] | None:  # fmt: skip
-    """The best network found that passes through the states of a path, with its worth.
+    limits: Sequence[Limit], worth: Callable[[Ints, Ints], Ints], top: int, seed: int,
+) -> list[tuple[int, list[tuple[int, int]]]]:  # fmt: skip
+    """The best networks found that pass through the states of a path, each with its worth.
 
-    `worth` is that of values and peaks; it is negative beyond all others where a peak is too low.
+    `worth` is that of values and peaks; it is `NEVER` where a peak is too low.
     """
     options = [_parallel(graph, i, t) for i, t in path]
     sizes = np.cumsum(np.log([len(each) for each in options]))
     if sizes[-1] < np.log(2 * NEAR):
-        return None
+        return []
     middle = int(np.searchsorted(sizes, sizes[-1] / 2)) + 1
     rng = np.random.default_rng(seed)
     levels = list(zip((i for i, _ in path), options, strict=True))
     first, second = (
         _drawn(graph, half, values, limits, rng) for half in (levels[:middle], levels[middle:])
     )
-    best: tuple[int, list[tuple[int, int]]] | None = None
+    pairs: list[tuple[int, int, int]] = []  # worth, and the choices of both halves
     for r, limit in enumerate(limits):
         order = np.argsort(second.uses[r], kind="stable")
         place = np.searchsorted(second.uses[r][order], limit.bound - first.uses[r], side="right")
@@ -67,18 +67,20 @@ def refill(
                 first.value[mine] + second.value[theirs],
                 np.maximum(first.peak[mine], second.peak[theirs]),
             )
-            k = int(np.argmax(found))
-            if best is None or found[k] > best[0]:
-                steps = first.steps(int(mine[k])) + second.steps(int(theirs[k]))
-                best = int(found[k]), steps
-    return best
+            some = np.argsort(-found, kind="stable")[:top]
+            pairs += zip(
+                found[some].tolist(), mine[some].tolist(), theirs[some].tolist(), strict=True
+            )
+    best = sorted(pairs, reverse=True)[:top]
+    return [(w, first.steps(a) + second.steps(b)) for w, a, b in best if w > NEVER]
 
 
 def _parallel(graph: Graph, i: int, t: int) -> Ints:
     """All transitions between the two states of one."""
     level = graph.levels[i]
     low, high = np.searchsorted(level.source, (level.source[t], level.source[t] + 1))
-    return low + np.flatnonzero(level.target[low:high] == level.target[t])
+    alike: Ints = np.flatnonzero(level.target[low:high] == level.target[t])
+    return alike + int(low)
 
 
 def _drawn(

@@ -25,7 +25,7 @@ from .priorities import transition_values
 from .refill import refill
 
 ROOM = (1_000, 8_000, 64_000, 256_000)  # labels that are continued at a time
-ENOUGH = 8_000  # of them, after which ties are left as they are if the objective is proven
+ENOUGH = 1_000_000  # that are looked at to break ties, once the objective is proven
 REFILLS = 16  # times that the best is improved by other options at its widths
 CHUNK = 1 << 21  # candidates that are made at a time
 MOST_LABELS = 1 << 23  # that are held at a time, some 100 bytes each
@@ -188,7 +188,7 @@ class _Search:
         for room in ROOM:
             self._refill()
             self._sweep(room, whole=False)
-            if self.ceiling <= self.threshold or (room >= ENOUGH and self.goal_is_proven):
+            if self.ceiling <= self.threshold or (self.evaluated >= ENOUGH and self.goal_is_proven):
                 return
         self._sweep(ROOM[-1], whole=True)
 
@@ -197,12 +197,15 @@ class _Search:
         for seed in range(REFILLS):
             if not (self.best and self.limits) or self.goal_is_proven:
                 return
-            best = self.best[0]
-            found = refill(self.graph, best.path, self.values.added, self.limits, self._worth, seed)
-            if found is None or found[0] <= best.value:
-                return
-            self._keep(*found)
+            known = [found.key for found in self.best]
+            for value, path in refill(
+                self.graph, self.best[0].path, self.values.added, self.limits, self._worth,
+                self.problem.top, seed,
+            ):  # fmt: skip
+                self._keep(value, path)
             self.tick()
+            if known == [found.key for found in self.best]:
+                return
 
     def _worth(self, value: Ints, peak: Ints) -> Ints:
         """The value of complete networks; none if their peak is too low."""
