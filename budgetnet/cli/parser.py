@@ -10,7 +10,11 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from .._version import __version__
+from ..designer.kinds import KINDS
+from ..designer.presets import PRESETS
+from ..designer.space import HEADS
 from ..errors import BudgetnetError, UnsupportedOp, explain, one_line
+from ..spec.fields import ACTIVATIONS
 from . import commands as run
 from .arguments import (
     SPEC,
@@ -169,17 +173,36 @@ def _add_design(commands: Any) -> None:
     add("--plot", metavar="FILE", help="a picture of the Pareto front")
     add_format(design, "python")
     space = design.add_argument_group("search space", "by default one that suits the input")
+    space.add_argument(
+        "--space", metavar="NAME", default="default",
+        help=f"one of {', '.join(PRESETS)}; what follows takes the place of its own options",
+    )  # fmt: skip
     for name, metavar, text in (
         ("widths", "LOW..HIGH", "output channels, or a list such as 8,16,32"),
         ("divisor", "N", "only widths that are multiples of it"),
         ("kernels", "K,K", "such as 3,5"),
-        ("kinds", "KIND,KIND", "plain, separable"),
+        ("kinds", "KIND,KIND", ", ".join(KINDS)),
         ("paddings", "PADDING,PADDING", "valid, same"),
         ("convs", "LOW..HIGH", "convolutions in all"),
         ("stage-convs", "LOW..HIGH", "convolutions at each resolution"),
         ("downsamples", "LOW..HIGH", "how many"),
         ("positions", "N,N", "convolutions that may lie before a downsampling"),
-        ("downsampling", "WAY,WAY", "pool, stride"),
+        ("downsampling", "WAY,WAY", "pool, average, stride"),
+        ("expansions", "E,E", "of inverted and fused blocks, such as 3,6"),
+        ("squeeze-excite", "RATIO,RATIO", "such as 0,0.25; 0 for none"),
+        ("growths", "N,N", "channels that a layer of a dense block appends"),
+        ("dense-layers", "N,N", "layers of a dense block"),
+        ("activation", "NAME", ", ".join(ACTIVATIONS)),
+        ("heads", "HEAD,HEAD", ", ".join(HEADS)),
+        ("head-widths", "LOW..HIGH", "output channels of the last 1x1 convolution of conv-fc"),
+        ("strides", "S,S", "of the stages, such as 2,2,1,2, instead of downsamplings"),
+        ("stem-stride", "S", "of the first convolution, before the stages"),
+        ("stem-kernels", "K,K", "of the first convolution"),
+        ("stem-widths", "LOW..HIGH", "of the first convolution, before the stages"),
+        ("stage-widths", "N,N/N,N", "widths of each stage, with a slash between two stages"),
+        ("output-stride", "S", "beyond it, strides become dilation"),
+        ("resolutions", "N,N", "sizes of square inputs, such as 96,128,160"),
+        ("width-multipliers", "X,X", "such as 0.5,0.75,1, of stages that have one width each"),
     ):
         space.add_argument(f"--{name}", metavar=metavar, help=text)
     for name, text in (

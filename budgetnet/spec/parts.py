@@ -97,7 +97,9 @@ def channels_of(part: Part | None, in_channels: Count) -> Count:
     if isinstance(part, Layer):
         return part.out_channels
     if isinstance(part, Chain):
-        return channels_of(part.parts[-1], in_channels)
+        for each in part.parts:
+            in_channels = channels_of(each, in_channels)
+        return in_channels
     channels = [channels_of(branch, in_channels) for branch in part.branches]
     return sum(channels) if part.kind == "cat" else channels[0]
 
