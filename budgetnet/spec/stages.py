@@ -392,6 +392,12 @@ class Head(Stage):
     num_classes: int | None = None
     norm: bool = True
 
+    def __post_init__(self) -> None:
+        """Make every value canonical, or raise `SpecError`."""
+        Stage.__post_init__(self)
+        if self.num_classes is None:  # there is nothing to norm
+            object.__setattr__(self, "norm", True)
+
     def part(self, in_channels: Count) -> Part:
         """The classifier, if any, and the pooling."""
         out = in_channels if self.num_classes is None else self.num_classes
