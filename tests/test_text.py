@@ -28,7 +28,7 @@ def test_what_is_written_is_read_again(spec, data):
     assert spec == Spec.parse(laid_out)
 
 
-@pytest.mark.parametrize("paddings", product((0, 1, 2), repeat=4))
+@pytest.mark.parametrize("paddings", [*product((0, 1, 2), repeat=4)])
 def test_every_convolution_beside_blocks_that_pad_says_how_it_does(paddings):
     before, one, other, after = (Conv(8, padding=padding) for padding in paddings)
     for bracket in (Concat(((one,), (other,))), Sum((one,), (Concat(((), (other,))),))):
