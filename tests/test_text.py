@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import MISSING, fields
+from itertools import product
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from budgetnet import Spec
 from budgetnet.errors import SpecError
 from budgetnet.spec.fields import ACTIVATIONS, FIELDS
-from budgetnet.spec.stages import STAGES, Concat, Conv, Sum
+from budgetnet.spec.stages import STAGES, BasicBlock, Concat, Conv, Sum
 from budgetnet.spec.text import MOST_NESTED, MOST_STAGES, SETTINGS
 from budgetnet.testing import specs
 
@@ -25,6 +26,14 @@ def test_what_is_written_is_read_again(spec, data):
     assert spec == Spec.parse(str(spec))
     laid_out = "".join(word + data.draw(SPACES) for word in str(spec).split())
     assert spec == Spec.parse(laid_out)
+
+
+@pytest.mark.parametrize("paddings", [*product((0, 1, 2), repeat=4)])
+def test_every_convolution_beside_blocks_that_pad_says_how_it_does(paddings):
+    before, one, other, after = (Conv(8, padding=padding) for padding in paddings)
+    for bracket in (Concat(((one,), (other,))), Sum((one,), (Concat(((), (other,))),))):
+        spec = Spec([before, BasicBlock(8), bracket, after])
+        assert spec == Spec.parse(str(spec))
 
 
 @given(specs(max_stages=3), st.integers(1, 4))
