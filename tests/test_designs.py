@@ -433,7 +433,7 @@ def test_explain_tells_what_wider_networks_cost(drawn):
     for i, stage in enumerate(found.stages):
         if stage.more_params is not None:
             old = spec.stages[i]
-            wider = with_width(old, old.out_channels + old.multiples[1])
+            wider = with_width(old, old.width + old.multiples[1])
             account = plan(Spec((*spec.stages[:i], wider, *spec.stages[i + 1 :])), shape)
             for name, more in (("params", stage.more_params), ("macs", stage.more_macs),
                                ("weight_bytes", stage.more_weight_bytes),

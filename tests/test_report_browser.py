@@ -313,6 +313,22 @@ def test_a_link_carries_a_chain(show):
     assert tab.evaluate("location.hash") == "#spec=c8+gap2&input=3x32x24"
 
 
+@pytest.mark.parametrize(
+    "text", ["same c16 bb32s2 gap10", "c8silu gap10", "c8drop0.2 gap10", "c8 [ c4 | c4 ] gap10"]
+)
+def test_what_if_says_which_words_it_knows(show, text):
+    tab = show(render_html(text, (3, 32, 32)))
+    assert "knows chains of the words c, ds, t, p and gap only" in tab.inner_text("#what-if")
+    assert 0 == tab.locator("#spec").count()
+
+
+def test_what_if_plans_what_is_written_with_settings(show):
+    text = "-act c8 c8 relu c8 gap10"
+    tab = show(render_html(text, (3, 32, 32)))
+    assert "c8-act c8-act c8 gap10" == tab.input_value("#spec")
+    assert figures_planned(text, (3, 32, 32)) == figures_shown(tab)
+
+
 def test_names_do_nothing_but_be_read(show):
     data = plan(S6, (1, 28, 28)).to_dict()
     data["name"], data["unused"] = EVIL, [EVIL]

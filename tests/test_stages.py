@@ -24,7 +24,7 @@ from budgetnet.spec.fields import (
     SqueezeField,
     Whole,
 )
-from budgetnet.spec.parts import steps_of
+from budgetnet.spec.parts import channels_of, steps_of
 from budgetnet.spec.plan import as_spec
 from budgetnet.spec.stages import (
     STAGES,
@@ -107,7 +107,7 @@ def test_a_refusal_says_what_is_allowed():
         Spec.parse("c8 c16s0")
     assert (
         "word 2 of the spec: 'c16s0': Conv: stride=0 is not valid; expected "
-        f"{expected}, or a pair of them (height, width)."
+        f"{expected}, or a pair of them (height, width).\n  c8 c16s0\n     ^"
     ) == str(size.value)
 
 
@@ -253,3 +253,8 @@ def test_what_cannot_be_planned_is_told_what_to_pass(call, text):
         call()
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_channels_of_a_chain_of_concatenations_add_up():
+    part = DenseBlock(4, 8).part(40)
+    assert 40 + 8 * 4 == channels_of(part, 40)

@@ -6,21 +6,31 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from math import prod
-from typing import Any, NamedTuple
+from math import lcm, prod
+from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
 from ..accounting.rows import Row
 from ..accounting.table import shape_text
 from ..errors import BudgetnetError
+from ..spec.branches import Branching, Sum
 from ..spec.chains import chain_of
 from ..spec.plan import Spec, plan
-from ..spec.stages import Stage, with_width
+from ..spec.stage import Stage, named
 from .figures import FIGURES
 from .findings import check, findings_table
 from .limits import Finding, Limit
 
+Made: TypeAlias = Callable[[], Spec]  # makes a changed spec, or raises where there is none
+Accepts: TypeAlias = Callable[[Made], Account | None]
+
 _KERNELS = (1, 3, 5, 7, 9, 11)
+_EXPANSIONS = (1, 2, 3, 4, 5, 6)
+_NARROWED = {
+    "out_channels": "narrow {name} from {now} to {made} channels",
+    "growth_rate": "narrow the growth of {name} from {now} to {made} channels",
+    "hidden_channels": "narrow the inside of {name} from {now} to {made} channels",
+}
 MOST_PLANNED = 300_000  # stages of all candidates together, which takes some seconds
 
 
@@ -162,19 +172,19 @@ def _agree(planned: Account, account: Account, limits: Sequence[Limit]) -> bool:
 def cheapest_change(
     spec: Spec, names: Sequence[str], limits: Sequence[Limit], input_shape: tuple[int, ...]
 ) -> Change | None:
-    """The single change of a width, a kernel or a stage that meets the whole budget.
+    """The single change of one stage that meets the whole budget.
 
-    Each change is planned and checked. The cheapest has the smallest sum of two shares: of the
-    stage's channels or kernel positions, and of the network's parameters. `names` is what the text
-    calls the stages.
+    Each change is planned and checked. The cheapest has the smallest sum of two shares: of what is
+    changed, such as the stage's channels or kernel positions, and of the network's parameters.
+    `names` is what the text calls the stages.
     """
     before = plan(spec, input_shape)
+    accepted = partial(_accepted, before, limits)
     found: list[tuple[Fraction, Change]] = []
-    for share, text, changed in _changes(spec, names, limits, input_shape):
-        account = _accepted(changed, limits, input_shape)
-        if account is not None:
+    for share, text, made in _changes(spec, names, accepted):
+        if (account := accepted(made)) is not None:
             moved = Fraction(abs(account.params - before.params), max(before.params, 1))
-            found.append((share + moved, Change(text, changed, account, 0)))
+            found.append((share + moved, Change(text, made(), account, 0)))
     if not found:
         return None
     return min(found, key=lambda entry: entry[0])[1]._replace(alternatives=len(found))
@@ -184,32 +194,49 @@ def scaled_change(
     spec: Spec, limits: Sequence[Limit], input_shape: tuple[int, ...]
 ) -> Change | None:
     """The largest whole percentage of all widths but the output's that meets the budget."""
-    output = output_stage(spec)
+    output, before = output_stage(spec), plan(spec, input_shape)
     for percent in range(99, 0, -1):
-        stages = tuple(
-            stage
-            if i == output or stage.width is None
-            else with_width(stage, max(1, stage.width * percent // 100))
-            for i, stage in enumerate(spec.stages)
-        )
-        scaled = Spec(stages)
-        account = _accepted(scaled, limits, input_shape)
+        stages = enumerate(spec.stages)
+        scaled = Spec(tuple(s if i == output else _scaled(s, percent) for i, s in stages))
+        account = _accepted(before, limits, lambda made=scaled: made)  # type: ignore[misc]  # a constant
         if account is not None:
             return Change(f"all widths at {percent} % would ({scaled})", scaled, account, 1)
     return None
 
 
-def _accepted(spec: Spec, limits: Sequence[Limit], shape: tuple[int, ...]) -> Account | None:
+def _scaled(stage: Any, percent: int) -> Any:
+    """A stage with a percentage of all of its widths."""
+    if isinstance(stage, Branching):
+        for name, branch in stage.branches_by_name:
+            stage = _with_branch(stage, name, tuple(_scaled(each, percent) for each in branch))
+        return stage
+    widths = {}
+    for name, now in _widths(stage):
+        step = stage.multiples[1] if name == "out_channels" else 1
+        widths[name] = max(step, now * percent // 100 // step * step)
+    return replace(stage, **widths) if widths else stage
+
+
+def _widths(stage: Any) -> list[tuple[str, int]]:
+    """The widths that a stage has, of those that can be changed."""
+    known = ("out_channels", "growth_rate", "hidden_channels")
+    return [(name, now) for name in known if (now := getattr(stage, name, None)) is not None]
+
+
+def _accepted(before: Account, limits: Sequence[Limit], made: Made) -> Account | None:
+    """The plan of a changed spec if it has the same outputs, and the budget accepts it."""
     try:
-        account = plan(spec, shape)
+        account = plan(made(), before.input_shape)
     except BudgetnetError:
+        return None
+    if account.output_shape[:1] != before.output_shape[:1]:  # type: ignore[index]  # of plans
         return None
     return account if all(finding.ok for finding in check(limits, account)) else None
 
 
 def _changes(
-    spec: Spec, names: Sequence[str], limits: Sequence[Limit], shape: tuple[int, ...]
-) -> Iterator[tuple[Fraction, str, Spec]]:
+    spec: Spec, names: Sequence[str], accepted: Accepts
+) -> Iterator[tuple[Fraction, str, Made]]:
     """Single changes of every stage with the share of it that changes.
 
     The last width stays, since it is that of the output.
@@ -217,32 +244,94 @@ def _changes(
     output = output_stage(spec)
     for i, (name, stage) in enumerate(zip(names, spec.stages, strict=True)):
         put = partial(_put, spec, i)
-        free, now = i != output, stage.width
-        if free and now is not None:
-            made = partial(_widened, spec, i, stage)
-            if width := _widest(now, made, limits, shape):
-                text = f"narrow {name} from {now} to {width} channels"
-                yield Fraction(now - width, now), text, made(width)
-        if now is not None and hasattr(stage, "kernel_size") and hasattr(stage, "dilation"):
-            area, was = prod(stage.kernel_size), shape_text(stage.kernel_size)
-            for size in _KERNELS:
-                if (size, size) != stage.kernel_size:
-                    text = f"change the kernel of {name} from {was} to {size}x{size}"
-                    share = Fraction(abs(size * size - area), max(size * size, area))
-                    yield share, text, put(_with_kernel(stage, size))
-        if free and stage.gives != "vector" and len(names) > 1:
-            yield Fraction(1), f"take out {name}", put()
+        yield from _of_stage(name, stage, put, accepted, i == output)
+        if i != output and stage.gives != "vector" and len(names) > 1:
+            yield Fraction(1), f"take out {name}", put
+
+
+def _of_stage(
+    name: str, stage: Any, put: Callable[..., Spec], accepted: Accepts, is_output: bool
+) -> Iterator[tuple[Fraction, str, Made]]:
+    """Changes of one stage; `put` gives the spec with other stages in its place."""
+
+    def changed(**values: Any) -> Spec:
+        return put(replace(stage, **values))
+
+    if isinstance(stage, Branching):
+        yield from _of_branches(name, stage, put, accepted)
+        return
+    for field, (text, now, numbers) in _lessened(stage, is_output):
+        made = next((n for n in numbers if accepted(partial(changed, **{field: n}))), 0)
+        if made:
+            words = text.format(name=name, now=now, made=made)
+            yield Fraction(now - made, now), words, partial(changed, **{field: made})
+    if hasattr(stage, "kernel_size") and hasattr(stage, "dilation"):
+        area, was = prod(stage.kernel_size), shape_text(stage.kernel_size)
+        for size in _KERNELS:
+            if (size, size) != stage.kernel_size:
+                text = f"change the kernel of {name} from {was} to {size}x{size}"
+                share = Fraction(abs(size * size - area), max(size * size, area))
+                yield share, text, lambda size=size: put(_with_kernel(stage, size))  # type: ignore[misc]  # a constant
+    if hasattr(stage, "expansion") and stage.hidden_channels is None:
+        now = stage.expansion
+        for value in _EXPANSIONS:
+            if value != now:
+                share = Fraction(abs(value - now) / max(value, now))
+                text = f"change the expansion of {name} from {now} to {value}"
+                yield share, text, partial(changed, expansion=value)
+    if getattr(stage, "se", None) is not None:
+        yield Fraction(1), f"take squeeze-excite out of {name}", partial(changed, se=None)
+
+
+def _of_branches(
+    name: str, stage: Branching, put: Callable[..., Spec], accepted: Accepts
+) -> Iterator[tuple[Fraction, str, Made]]:
+    """Changes of the stages within brackets."""
+    for key, branch in stage.branches_by_name:
+        for j, (child, inner) in enumerate(named(branch)):
+
+            def put_inner(*stages: Stage, key: str = key, branch: Any = branch, j: int = j) -> Spec:
+                rest = (*branch[:j], *stages, *branch[j + 1 :])
+                return put(_with_branch(stage, key, rest))
+
+            within = f"{key}.{child} of {name}"
+            yield from _of_stage(within, inner, put_inner, accepted, False)
+            yield Fraction(1), f"take out {within}", put_inner
+
+
+def _with_branch(stage: Any, key: str, branch: tuple[Stage, ...]) -> Any:
+    """A stage with one of its branches changed."""
+    if isinstance(stage, Sum):
+        body, shortcut = (branch, stage.shortcut) if key == "body" else (stage.body, branch)
+        return replace(stage, body=body, shortcut=shortcut)
+    branches = (branch if name == key else each for name, each in stage.branches_by_name)
+    return replace(stage, branches=tuple(branches))
+
+
+def _lessened(stage: Any, is_output: bool) -> Iterator[tuple[str, tuple[str, int, range]]]:
+    """Fields that may be less, with what to say of it, the number now, and those below it."""
+    for field, now in _widths(stage):
+        if not (is_output and field == "out_channels"):
+            step = stage.multiples[1] if field == "out_channels" else 1
+            yield field, (_NARROWED[field], now, _narrower(now, step))
+    if (layers := getattr(stage, "num_layers", 1)) > 1:
+        text = "shorten {name} from {now} to {made} layers"
+        yield "num_layers", (text, layers, range(layers - 1, 0, -1))
 
 
 def count_candidates(spec: Spec) -> int:
     """How many changed chains the advice may plan, at most: known before one is planned."""
-    output, count = output_stage(spec), 99  # of `scaled_change`
-    for i, stage in enumerate(spec.stages):
-        if i != output and stage.width is not None:
-            widths = _narrower(stage.width)
-            count += widths.start // -widths.step  # its len() must fit into 64 bits
-        count += len(_KERNELS) + 1
-    return count
+    output = output_stage(spec)
+    counts = (_count(stage, i == output) for i, stage in enumerate(spec.stages))
+    return 99 + sum(counts)  # of `scaled_change`, and of single changes
+
+
+def _count(stage: Any, is_output: bool) -> int:
+    if isinstance(stage, Branching):
+        return sum(_count(each, False) for _, branch in stage.branches_by_name for each in branch)
+    ranges = (numbers for _, (_, _, numbers) in _lessened(stage, is_output))
+    numbers = sum(each.start // -each.step for each in ranges)  # a len() must fit into 64 bits
+    return numbers + len(_KERNELS) + len(_EXPANSIONS) * hasattr(stage, "expansion") + 2
 
 
 def output_stage(spec: Spec) -> int:
@@ -252,10 +341,6 @@ def output_stage(spec: Spec) -> int:
 
 def _put(spec: Spec, i: int, *stages: Stage) -> Spec:
     return Spec((*spec.stages[:i], *stages, *spec.stages[i + 1 :]))
-
-
-def _widened(spec: Spec, i: int, stage: Stage, width: int) -> Spec:
-    return _put(spec, i, with_width(stage, width))
 
 
 def _with_kernel(stage: Any, size: int) -> Any:
@@ -269,14 +354,7 @@ def _with_kernel(stage: Any, size: int) -> Any:
     return replace(stage, kernel_size=(size, size), padding=padding)
 
 
-def _widest(
-    now: int, made: Callable[[int], Spec], limits: Sequence[Limit], shape: tuple[int, ...]
-) -> int:
-    """The largest width below `now` that meets the budget; 0 if none."""
-    return next((n for n in _narrower(now) if _accepted(made(n), limits, shape)), 0)
-
-
-def _narrower(now: int) -> range:
+def _narrower(now: int, multiple: int) -> range:
     """The widths below, the largest first; of wide stages every eighth."""
-    step = 1 if now <= 128 else 8
+    step = multiple if now <= 128 else lcm(multiple, 8)
     return range((now - 1) // step * step, 0, -step)

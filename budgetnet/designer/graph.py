@@ -21,7 +21,8 @@ from ..budget.figures import FIGURES
 from ..errors import ArgumentError, SpecError, explain
 from ..spec.branches import Branching
 from ..spec.parts import channels_of, steps_of
-from ..spec.plan import Run, Spec, bytes_by_type
+from ..spec.plan import Spec, bytes_by_type
+from ..spec.run import Run
 from ..spec.stages import Stage, with_width
 from ..spec.text import write
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ..accounting.rows import Row
 from ..spec.parts import steps_of
-from ..spec.plan import Run
-from ..spec.spec import Spec, link
+from ..spec.run import Run, link
+from ..spec.spec import Spec
 from ..spec.stages import Stage, with_width
 from .graph import Box, Move
 from .space import Place, SearchSpace, Step

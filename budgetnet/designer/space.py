@@ -23,7 +23,7 @@ from ..spec.stages import (
     Transition,
 )
 from .kinds import KINDS, UNPADDED
-from .options import choices, counts, invalid, listed, names, one_count, ratios, span
+from .options import choices, counts, invalid, is_empty, listed, names, one_count, ratios, span
 from .presets import PRESETS
 
 Shape: TypeAlias = tuple[int, ...]
@@ -179,7 +179,7 @@ class SearchSpace:
             yield name, choices(name, getattr(self, name), or_none=True)
         yield "positions", choices("positions", self.positions, 0, or_none=True)
         strides = self.strides
-        yield "strides", () if strides in ((), []) else counts("strides", strides)
+        yield "strides", () if is_empty(strides) else counts("strides", strides)
         yield "stem_stride", one_count("stem_stride", self.stem_stride)
         if self.output_stride is not None:
             yield "output_stride", one_count("output_stride", self.output_stride)
@@ -188,13 +188,15 @@ class SearchSpace:
         if any(v > 1 and v != int(v) for v in squeezes):
             raise invalid("squeeze_excite", squeezes, "above 1, it is whole channels")
         yield "squeeze_excite", squeezes
-        if self.width_multipliers not in ((), []):
+        if is_empty(self.width_multipliers):
+            yield "width_multipliers", ()
+        else:
             yield "width_multipliers", ratios("width_multipliers", self.width_multipliers, 16)
         for name, known in _NAMES.items():
             yield name, names(name, getattr(self, name), known)
         for name, least in (("convs", 1), ("stage_convs", 0), ("downsamples", 0)):
             yield name, span(name, getattr(self, name), least)
-        if self.activation not in ACTIVATIONS:
+        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
             raise invalid(
                 "activation", self.activation, f"expected one of {', '.join(ACTIVATIONS)}"
             )

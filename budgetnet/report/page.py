@@ -14,7 +14,9 @@ from ..accounting.rows import Row
 from ..budget.budget import Budget
 from ..budget.figures import FIGURES
 from ..budget.limits import Range
-from ..spec.chains import chain_of
+from ..spec.chains import Chain, chain_of
+from ..spec.spec import Spec
+from ..spec.stages import Conv, Head, Pool, Separable, Transition
 from ..trace.account import account as account_of
 from .comparison import comparison
 from .curves import curves, is_map
@@ -58,7 +60,10 @@ def render_html(
     """
     account = account_of(model, input_shape, strict=False)
     layers = account.layers()
+    chain = chain_of(account)
     view = _view(account, layers, image, footprints or {})
+    text = _editable(chain) if chain and len(account.input_size) == 2 else ""
+    view["chain"] = text and {"spec": text, "input": account.input_text}
     view["limits"] = _ranges(budget)
     view["figures"] = {
         name: {"label": figure.label, "value": figure.read(account)}
@@ -73,6 +78,11 @@ def render_html(
     ]  # fmt: skip
     if view["chain"]:
         parts.append(_section("what-if", "What if", _what_if()))
+    elif chain:
+        note = (
+            "What-if knows chains of the words c, ds, t, p and gap only; this network has others."
+        )
+        parts.append(_section("what-if", "What if", tag("p", note, cls="note")))
     if against is not None:
         shape = None if isinstance(against, Account) else account.input_shape
         other = account_of(against, shape, strict=False)
@@ -202,13 +212,23 @@ def _view(
     """What scripts need beside the account: the layers as they are shown."""
     size = [*account.input_size] if len(account.input_size) in (1, 2) else []
     height, width = size if len(size) == 2 else (1, size[0]) if size else (1, 1)
-    chain = chain_of(account)
     return {
         "size": size and [height, width],
         "image": picture(image, height, width) if size else "",
         "layers": [_layer(row, footprints) for row in layers],
-        "chain": chain and {"spec": str(chain.spec), "input": account.input_text},
     }
+
+
+def _editable(chain: Chain) -> str:
+    """The spec of a network in words that the page can plan, without settings; "" if it cannot."""
+    for stage in chain.spec.stages:
+        plain = getattr(stage, "act", None) in (None, "relu") and not getattr(stage, "dropout", 0)
+        if not plain or not isinstance(stage, _EDITABLE):
+            return ""
+    return " ".join(str(Spec((stage,))) for stage in chain.spec.stages)
+
+
+_EDITABLE = (Conv, Separable, Transition, Pool, Head)  # what report/assets/plan.js knows
 
 
 def _ranges(budget: Budget | None) -> list[dict[str, Any]]:

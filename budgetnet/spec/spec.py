@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentError, SpecError, explain, shown, with_place
+from ..errors import ArgumentError, SpecError, explain, shown
 from . import text as notation
 from .calls import Call
 from .fields import Whole
-from .parts import Layer, Step, steps_of
+from .run import link, size_after
 from .stage import Stage, named
+
+if TYPE_CHECKING:
+    from ..accounting.account import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,45 @@ groups=1, norm=True, act='relu', bias=None, dropout=0)
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """Read the short text form; raises `SpecError` that points at the word.
+        """Read the text form.
 
-        Words: `c16` convolution, `ds16` depthwise separable, `t10` transition, `p` max pooling,
-        `gap` or `gap10` head. Modifiers, in any order: `k5` or `k3x5` kernel (default 3, pooling
-        2), `s2` stride (default 1, pooling its kernel), `p1` padding (default 0: valid), `same`
-        padding for odd kernels, `d2` dilation, `g4` groups, `-bn` no norm, `-act` no activation,
-        `+bias` / `-bias`.
+        Words are the letters of a stage, a number, and modifiers: `c16`, `p`, `ir24k5s2`, `gap10`.
+        `3*ir24` repeats a word and `2*(c16 p)` a group; `[c16 c16-act + ]` adds branches, and
+        `[c8k1 | c8p1]` joins their channels. Words alone, such as `same`, `relu6` and `-bn`, hold
+        for all that follows. `budgetnet words` lists everything.
+
+        Raises:
+            SpecError: the text cannot be read; the message points at what is wrong, and lists what
+                can stand there.
+
+        >>> print(Spec.parse("same c16s2 relu6 2*ir16 [c8k1 | c8] gap10"))
+        same c16s2 relu6 ir16 ir16 [ c8k1 | c8 ] gap10
         """
         if not isinstance(text, str):
             what = f"{shown(text)} is not text"
             raise SpecError(explain(what, where="Spec.parse", remedy=notation.USAGE))
         return cls(notation.parse(text))
+
+    @classmethod
+    def from_account(cls, account: Account) -> Spec:
+        """The spec of a network, given its account: how to start from a module that you have.
+
+        Its plan has the rows of the account: parameters, MACs, shapes, receptive fields, and what
+        they read. What no row tells is taken as usual: the probability of a dropout is 0.5, and
+        constants such as the slope of a leaky ReLU are torch's defaults.
+
+        Raises:
+            SpecError: it has none; the message names the first row that no word describes, and why.
+
+        >>> from torch import nn
+        >>> import budgetnet
+        >>> net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3))
+        >>> str(Spec.from_account(budgetnet.account(net, (1, 28, 28))))
+        'c8-bn p c8-bn-act'
+        """
+        from .reading import stages_of  # on use: what only writes specs needs none of it
+
+        return cls(stages_of(account)[0])
 
     def calls(
         self, in_channels: int, size: tuple[int, ...] | None = None
@@ -82,7 +110,7 @@ groups=1, norm=True, act='relu', bias=None, dropout=0)
         for name, stage in self.named_stages():
             steps, features = link(name, stage, channels, size)
             found.append((name, stage.call(features)))
-            channels, size = steps[-1].layer.out_channels, _size_after(stage, steps, size, name)
+            channels, size = steps[-1].layer.out_channels, size_after(stage, steps, size, name)
         return tuple(found)
 
     def named_stages(self) -> tuple[tuple[str, Stage], ...]:
@@ -111,65 +139,3 @@ def _clean_channels(channels: Any) -> int:
     except (TypeError, ValueError):
         what = f"in_channels={shown(channels)} is not valid; expected {_CHANNELS.expected}"
         raise ArgumentError(explain(what)) from None
-
-
-def link(
-    name: str, stage: Stage, channels: int, size: tuple[int, ...] | None
-) -> tuple[tuple[Step, ...], int]:
-    """The steps of a stage that reads a map of a size, or a vector, whose size is `()`.
-
-    Also gives what it counts as its channels: the features of the map where it is flattened.
-
-    Raises:
-        SpecError: it does not read what it is given, or the size that it needs is not known.
-    """
-    if stage.takes == "map" and size == ():
-        what = f"{name} cannot follow a vector: the whole map has been read before it"
-        raise SpecError(explain(what, remedy="Put gap, flatten and what follows them last."))
-    if stage.takes == "vector" and size != ():
-        what = f"{name} reads a vector, not a map"
-        raise SpecError(explain(what, remedy="Put gap or flatten before it."))
-    if stage.flattens:
-        if size is None:
-            what = f"{name} flattens a map, whose size is not known"
-            raise SpecError(explain(what, remedy="Pass the shape of the input, (C, H, W)."))
-        channels *= prod(size)
-    try:
-        return stage_steps(stage, channels), channels
-    except (SpecError, ArgumentError) as error:
-        raise with_place(error, name) from None
-
-
-def _size_after(
-    stage: Stage, steps: tuple[Step, ...], size: tuple[int, ...] | None, name: str
-) -> tuple[int, ...] | None:
-    """The size of what a stage gives."""
-    if stage.gives == "vector":
-        return ()
-    if not size:
-        return size
-    sizes: list[tuple[int, ...]] = []
-    for step in steps:
-        read = size if step.reads[0] < 0 else sizes[step.reads[0]]
-        sizes.append(output_size(step.layer, read, name))
-    return sizes[-1]
-
-
-def output_size(layer: Layer, size: tuple[int, ...], where: str) -> tuple[int, ...]:
-    """The size of a layer's output; () is a vector."""
-    if layer.sliding is not None:
-        spreads = layer.role == "transposed convolution"
-        slide = layer.sliding
-        return slide.spread_size(size) if spreads else slide.output_size(size, where)
-    if layer.scale:
-        return tuple([n * layer.scale for n in size])
-    if layer.ends_as:
-        return () if layer.ends_as == "vector" else (1,) * len(size)
-    return size
-
-
-@lru_cache(maxsize=4096)
-def stage_steps(stage: Stage, in_channels: int) -> tuple[Step, ...]:
-    """The steps of a stage for the given input channels."""
-    # A network repeats few distinct stages, and both are immutable: listing one once is safe.
-    return steps_of(stage.part(in_channels), in_channels)

@@ -135,4 +135,4 @@ function startWhatIf() {
   readLink();
 }
 
-if (byId('what-if')) startWhatIf();
+if (view.chain) startWhatIf();
