@@ -29,6 +29,7 @@ from budgetnet.spec.plan import as_spec
 from budgetnet.spec.stages import (
     STAGES,
     Conv,
+    DenseBlock,
     Head,
     Pool,
     Separable,
