@@ -277,6 +277,13 @@ def test_networks_of_every_preset_build_and_keep_their_budget(name, size):
     assert traced.rows == budgetnet.account(made_by(found.to_python()), shape).rows
 
 
+def test_blocks_fill_a_limit_to_the_last_unit():
+    """Kernels, expansions and squeeze-excite of 5e30 networks make of it an easy question."""
+    found = design((3, 96, 96), 100, params="1M", macs="30M", space="mobile")
+    assert (True, 1_000_000) == (found.proven, found[0].account.params)
+    assert 5_050_045_726_712_433_194_435_258_941_440 == found.covered
+
+
 def test_a_map_of_classes_keeps_the_output_stride():
     space = SearchSpace.preset("residual", (3, 96, 96), heads="map", output_stride=8)
     found = design((3, 96, 96), 5, params="300k", space=space)[0]

@@ -38,7 +38,10 @@ VALUES = (
 )  # fmt: skip
 NUMBERS = (0, 1, 2, 3, 4, 7, 16, 999, 10**5, 10**8, 2**31, 2**63, 10**30)
 SPACE = ("widths", "divisor", "kernels", "kinds", "paddings", "convs", "stage_convs",
-         "downsamples", "positions", "downsampling")  # fmt: skip
+         "downsamples", "positions", "downsampling", "expansions", "squeeze_excite", "growths",
+         "dense_layers", "activation", "heads", "head_widths", "strides", "stem_stride",
+         "stem_kernels", "stem_widths", "stage_widths", "output_stride", "resolutions",
+         "width_multipliers")  # fmt: skip
 
 
 # ---------------------------------------------------------------------------- the command line

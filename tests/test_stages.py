@@ -24,11 +24,12 @@ from budgetnet.spec.fields import (
     SqueezeField,
     Whole,
 )
-from budgetnet.spec.parts import steps_of
+from budgetnet.spec.parts import channels_of, steps_of
 from budgetnet.spec.plan import as_spec
 from budgetnet.spec.stages import (
     STAGES,
     Conv,
+    DenseBlock,
     Head,
     Pool,
     Separable,
@@ -253,3 +254,8 @@ def test_what_cannot_be_planned_is_told_what_to_pass(call, text):
         call()
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_channels_of_a_chain_of_concatenations_add_up():
+    part = DenseBlock(4, 8).part(40)
+    assert 40 + 8 * 4 == channels_of(part, 40)

@@ -37,9 +37,14 @@ def one_count(name: str, value: Any, least: int = 1) -> int:
 
 def choices(name: str, value: Any, least: int = 1, *, or_none: bool = False) -> tuple[int, ...]:
     """Different whole numbers in order; none at all if that is allowed."""
-    if or_none and isinstance(value, list | tuple) and not value:
+    if or_none and is_empty(value):
         return ()
     return tuple(sorted(set(counts(name, value, least))))
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a list is given, without values."""
+    return isinstance(value, list | tuple) and not value
 
 
 def span(name: str, value: Any, least: int) -> Pair:

@@ -13,8 +13,9 @@ from ..spec.parts import steps_of
 from ..spec.run import Run, link
 from ..spec.spec import Spec
 from ..spec.stages import Stage, with_width
+from .following import Place, Step, follow, jump_at, widths_at
 from .graph import Box, Move
-from .space import Place, SearchSpace, Step
+from .space import SearchSpace
 
 _LARGE_MAP = 1 << 12  # no kernel of a space is larger
 
@@ -69,15 +70,15 @@ class SpaceChains:
 
     def moves(self, node: Node) -> Iterator[Move]:
         """Every stage that may follow, and what it leads to."""
-        jump = self.space.jump(node.place)
-        for stage, place, keeps_width, wider in self.space.follow(node.place, self.num_classes):
+        jump = jump_at(self.space, node.place)
+        for stage, place, keeps_width, wider in follow(self.space, node.place, self.num_classes):
             growth = field_growth(stage, jump)
             depth = _tracked(node.depth + depth_of(stage), self.depth)
             field = _tracked(node.field + growth, self.field, untracked=1)
             if depth is None or field is None:
                 continue
             if place is not None:
-                widths = None if keeps_width else self.space.widths_at(place)
+                widths = None if keeps_width else widths_at(self.space, place)
                 span = 0 if place.size else self._whole(node, jump)
                 yield Move(stage, Node(place, depth, field), widths, growth, wider, span)
             elif depth >= (self.depth[0] or 0) and field >= (self.field[0] or 0):
@@ -121,7 +122,7 @@ class _Counting:
         self.known: dict[Place, list[int]] = {}
 
     def widths(self, place: Place) -> tuple[int, ...]:
-        return (self.in_channels,) if place.untouched else self.space.widths_at(place)
+        return (self.in_channels,) if place.untouched else widths_at(self.space, place)
 
     def completions(self, place: Place) -> list[int]:
         """By the width of the map: how many chains may follow."""
@@ -129,7 +130,7 @@ class _Counting:
             self.tick()
             mine = self.widths(place)
             total = [0] * len(mine)
-            for step in self.space.follow(place, self.num_classes):
+            for step in follow(self.space, place, self.num_classes):
                 more = self._after(step, mine)
                 total = [a + b for a, b in zip(total, more, strict=True)]
             self.known[place] = total

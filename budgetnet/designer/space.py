@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
-from ..accounting.geometry import check_shape, conv_size, scaled_channels
+from ..accounting.geometry import check_shape, scaled_channels
 from ..accounting.window import Pair
 from ..errors import ArgumentError, did_you_mean, explain
 from ..spec.fields import ACTIVATIONS
-from ..spec.stages import (
-    AvgPool,
-    BatchNorm,
-    Classifier,
-    Conv,
-    DenseBlock,
-    Head,
-    Pool,
-    PreactConv,
-    Stage,
-    Transition,
-)
 from .kinds import KINDS, UNPADDED
-from .options import choices, counts, invalid, listed, names, one_count, ratios, span
+from .options import choices, counts, invalid, is_empty, listed, names, one_count, ratios, span
 from .presets import PRESETS
 
 Shape: TypeAlias = tuple[int, ...]
@@ -36,29 +24,6 @@ _NAMES = {
     "heads": HEADS,
 }
 _STAGED = ("stem_widths", "stage_widths", "width_multipliers", "output_stride")  # need `strides`
-
-
-class Place(NamedTuple):
-    """The state of a chain that decides which stages may follow."""
-
-    size: tuple[int, ...]  # () behind the pooling of a head
-    padding: str = ""  # open until the first kernel above 1
-    downsamples: int = 0  # or stages that have begun, where these have their strides
-    stage_convs: int = 0  # convolutions at this resolution, or in this stage
-    convs: int = 0
-    after_pool: bool = False
-    untouched: bool = True  # the channels are still those of the input
-    grown: int = 0  # channels that a dense block has appended to one of the widths
-    phase: str = ""  # what a dense block or a head has begun, and must follow through
-
-
-class Step(NamedTuple):
-    """A stage that may come next, its width left at 1."""
-
-    stage: Stage
-    place: Place | None  # None behind the head
-    keeps_width: bool = False  # has that of the map it reads
-    wider: int = 0  # 1: has no width below that of the map it reads; 2: has one above it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +144,7 @@ class SearchSpace:
             yield name, choices(name, getattr(self, name), or_none=True)
         yield "positions", choices("positions", self.positions, 0, or_none=True)
         strides = self.strides
-        yield "strides", () if strides in ((), []) else counts("strides", strides)
+        yield "strides", () if is_empty(strides) else counts("strides", strides)
         yield "stem_stride", one_count("stem_stride", self.stem_stride)
         if self.output_stride is not None:
             yield "output_stride", one_count("output_stride", self.output_stride)
@@ -188,13 +153,15 @@ class SearchSpace:
         if any(v > 1 and v != int(v) for v in squeezes):
             raise invalid("squeeze_excite", squeezes, "above 1, it is whole channels")
         yield "squeeze_excite", squeezes
-        if self.width_multipliers not in ((), []):
+        if is_empty(self.width_multipliers):
+            yield "width_multipliers", ()
+        else:
             yield "width_multipliers", ratios("width_multipliers", self.width_multipliers, 16)
         for name, known in _NAMES.items():
             yield name, names(name, getattr(self, name), known)
         for name, least in (("convs", 1), ("stage_convs", 0), ("downsamples", 0)):
             yield name, span(name, getattr(self, name), least)
-        if self.activation not in ACTIVATIONS:
+        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
             raise invalid(
                 "activation", self.activation, f"expected one of {', '.join(ACTIVATIONS)}"
             )
@@ -218,7 +185,7 @@ class SearchSpace:
                 "dense blocks grow the width, and end at a pooling: leave out uniform and strides"
             )
             raise invalid("kinds", self.kinds, what)
-        stalls = [self._pace(i)[0] == 1 for i in range(2, len(self.strides) + 1)]
+        stalls = [self.pace(i)[0] == 1 for i in range(2, len(self.strides) + 1)]
         if any(stalls) and not self.uniform:
             what = "only uniform tells a stage with stride 1 from the one before it"
             raise invalid("strides", self.strides, what)
@@ -294,24 +261,7 @@ class SearchSpace:
         """
         return set(self.kinds) <= set(UNPADDED) and not self.strides
 
-    # ------------------------------------------------------------------ what may follow
-
-    def widths_at(self, place: Place) -> tuple[int, ...]:
-        """The widths that a map there may have; the input has its own."""
-        if place.phase in ("wide", "wide-pooled"):
-            return self.head_widths or self.widths
-        widths = self.widths
-        if self.strides and not place.downsamples:
-            widths = self.stem_widths or widths
-        elif self.stage_widths:
-            widths = self.stage_widths[place.downsamples - 1]
-        return tuple(width + place.grown for width in widths) if place.grown else widths
-
-    def jump(self, place: Place) -> int:
-        """The effective stride of a map there."""
-        return self._pace(place.downsamples)[1] if not place.untouched else 1
-
-    def _pace(self, stage: int) -> tuple[int, int, int]:
+    def pace(self, stage: int) -> tuple[int, int, int]:
         """The stride that a stage begins with, the effective stride after it, and its dilation."""
         if not self.strides:
             return 2 if stage else 1, 2**stage, 1
@@ -321,158 +271,6 @@ class SearchSpace:
                 dilation, step = dilation * step, 1
             jump *= step
         return step, jump, dilation
-
-    def follow(self, place: Place, num_classes: int) -> Iterator[Step]:
-        """Every stage that may come next, with widths left at 1."""
-        if place.phase:
-            yield from self._follow_through(place, num_classes)
-        elif self.strides:
-            yield from self._stages(place, num_classes)
-        else:
-            yield from self._chain(place, num_classes)
-
-    def _chain(self, place: Place, num_classes: int) -> Iterator[Step]:
-        """What may follow between downsamplings at any place."""
-        full = self.stage_convs[0] <= place.stage_convs  # enough convolutions at this resolution
-        here = not self.positions or place.convs in self.positions
-        if place.convs < self.convs[1]:
-            if place.stage_convs < self.stage_convs[1]:
-                yield from self._convs(place, 1, self.uniform and place.stage_convs > 0)
-            first = place.convs == place.downsamples == 0  # a network may begin with a stride
-            fits = place.downsamples < self.downsamples[1]
-            if "stride" in self.downsampling and self.stage_convs[1] and here and (full or first):
-                yield from self._convs(place, 2, False) if fits else ()
-        if place.after_pool and self.transitions:
-            after = place._replace(after_pool=False, untouched=False)
-            yield Step(Transition(1, act=self.activation), after, wider=self._wider(place))
-        yield from self._pools(place)
-        if self._may_end(place):
-            yield from self._heads(place, num_classes)
-
-    def _may_end(self, place: Place) -> bool:
-        full = self.stage_convs[0] <= place.stage_convs
-        return full and place.convs >= self.convs[0] and place.downsamples >= self.downsamples[0]
-
-    def _pools(self, place: Place) -> Iterator[Step]:
-        full = self.stage_convs[0] <= place.stage_convs
-        here = not self.positions or place.convs in self.positions
-        if not (full and here and place.downsamples < self.downsamples[1] and min(place.size) > 1):
-            return
-        high, wide = (conv_size(n, 2, 2, (0, 0), 1) for n in place.size)
-        down = place._replace(
-            size=(high, wide), downsamples=place.downsamples + 1, stage_convs=0, after_pool=True,
-            phase="",
-        )  # fmt: skip
-        for name, pool in (("pool", Pool()), ("average", AvgPool())):
-            if name in self.downsampling:
-                yield Step(pool, down, keeps_width=True)
-
-    def _stages(self, place: Place, num_classes: int) -> Iterator[Step]:
-        """What may follow in stages that have their strides."""
-        begun, done = place.downsamples, self.stage_convs[0] <= place.stage_convs
-        if place.untouched:
-            yield from self._convs(place, self._pace(0)[0], False)
-            return
-        if begun and place.stage_convs < self.stage_convs[1]:
-            yield from self._convs(place, 1, self.uniform)
-        if begun < len(self.strides) and (done or not begun):
-            next_ = place._replace(downsamples=begun + 1, stage_convs=0)
-            stride = self._pace(begun + 1)[0]
-            for step in self._convs(next_, stride, False):
-                yield step._replace(wider=2) if begun and stride == 1 else step
-        if begun == len(self.strides) and done:
-            yield from self._heads(place, num_classes)
-
-    def _wider(self, place: Place) -> int:
-        return int(self.monotone and not place.untouched)
-
-    def _convs(self, place: Place, stride: int, keeps_width: bool) -> Iterator[Step]:
-        """Every convolution and block that may come next."""
-        first = place.untouched if self.strides else not place.convs
-        dilation = self._pace(place.downsamples)[2]
-        downsamples = place.downsamples
-        stage_convs = place.stage_convs + 1
-        if self.strides:
-            stage_convs -= first  # the stem is in no stage
-        elif stride > 1:
-            downsamples, stage_convs = downsamples + 1, 1
-        for kind in ("plain",) if first else self.kinds:
-            for kernel in (self.stem_kernels or self.kernels) if first else self.kernels:
-                # a padding that no kernel uses would give the same network twice
-                open_or_mine = self.paddings if kernel > 1 else (place.padding,)
-                for padding in open_or_mine:
-                    if kernel > 1 and place.padding not in ("", padding):
-                        continue
-                    if kernel > 1 and padding == "valid" and kind not in UNPADDED:
-                        continue
-                    apart = dilation if kernel > 1 else 1
-                    pad = apart * (kernel - 1) // 2 if padding == "same" else 0
-                    high, wide = (
-                        conv_size(n, kernel, stride, (pad, pad), apart) for n in place.size
-                    )
-                    if min(high, wide) < 1:
-                        continue
-                    after = Place(
-                        (high, wide), padding, downsamples, stage_convs,
-                        0 if self.strides else place.convs + 1, untouched=False,
-                    )  # fmt: skip
-                    size = {
-                        name: (n, n)
-                        for name, n in (
-                            ("kernel_size", kernel),
-                            ("stride", stride),
-                            ("dilation", apart),
-                        )
-                    }
-                    if kind in UNPADDED:
-                        size["padding"] = (pad, pad)
-                    yield from self._of_kind(kind, size, after, keeps_width, self._wider(place))
-
-    def _of_kind(
-        self, kind: str, size: dict[str, Pair], after: Place, keeps_width: bool, wider: int
-    ) -> Iterator[Step]:
-        for stage in KINDS[kind](self, **size):
-            if isinstance(stage, DenseBlock):
-                grown = stage.growth_rate * stage.num_layers
-                yield Step(stage, after._replace(grown=grown, phase="dense"), keeps_width=True)
-            else:
-                yield Step(stage, after, keeps_width, wider)
-
-    def _follow_through(self, place: Place, num_classes: int) -> Iterator[Step]:
-        """What must follow a dense block, or the beginning of a head."""
-        if place.phase == "dense":
-            if self._may_end(place):
-                after = place._replace(phase="normed")
-                yield Step(BatchNorm(self.activation), after, keeps_width=True)
-            narrowed = place._replace(phase="narrowed", grown=0)
-            if any(self._pools(narrowed)):
-                yield Step(PreactConv(1, (1, 1), act=self.activation), narrowed)
-        elif place.phase == "narrowed":
-            yield from self._pools(place)
-        elif place.phase == "normed":
-            yield from self._heads(place, num_classes)
-        elif place.phase == "wide":
-            pooled = place._replace(size=(), phase="wide-pooled")
-            yield Step(Head(), pooled, keeps_width=True)
-        else:
-            yield Step(Classifier(num_classes), None)
-
-    def _heads(self, place: Place, num_classes: int) -> Iterator[Step]:
-        """Every way to begin a head."""
-        for head in self.heads:
-            if head == "gap":
-                yield Step(Head(num_classes), None)
-            elif head == "map":
-                yield Step(Conv(num_classes, (1, 1), norm=False, act=None), None)
-            elif head == "fc":
-                pooled = Place((), downsamples=place.downsamples, untouched=False,
-                               grown=place.grown, phase="pooled")  # fmt: skip
-                yield Step(Head(), pooled, keeps_width=True)
-            else:
-                wide = Place(
-                    place.size, downsamples=place.downsamples, untouched=False, phase="wide"
-                )
-                yield Step(Transition(1, act=self.activation), wide, wider=int(self.monotone))
 
 
 def _multiples(name: str, value: Any, divisor: int) -> tuple[int, ...]:

@@ -28,8 +28,8 @@ import budgetnet
 import run_folder
 from budgetnet import Budget, SearchSpace, Spec, plan
 from budgetnet.accounting.table import Column, Table
+from budgetnet.designer.following import Place, follow, widths_at
 from budgetnet.designer.objectives import parse_objective
-from budgetnet.designer.space import Place
 from budgetnet.spec.stages import with_width
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "designing.json"
@@ -74,7 +74,7 @@ def drawn(space: SearchSpace, classes: int, shape: tuple[int, ...]) -> Iterator[
     while True:
         place, stages, width = Place((shape[1], shape[2])), [], 0
         while True:
-            steps = list(space.follow(place, classes))
+            steps = list(follow(space, place, classes))
             if not steps:
                 break  # a dead end: begin anew
             step = random.choice(steps)
@@ -83,7 +83,7 @@ def drawn(space: SearchSpace, classes: int, shape: tuple[int, ...]) -> Iterator[
                 break
             if not step.keeps_width:
                 least = width + step.wider - 1 if step.wider else 0
-                wide = [w for w in space.widths_at(step.place) if w >= least]
+                wide = [w for w in widths_at(space, step.place) if w >= least]
                 if not wide:
                     break  # a stage that must be wider than the widest
                 width = random.choice(wide)
