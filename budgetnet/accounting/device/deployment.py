@@ -16,6 +16,7 @@ from .lowering import Lowered, lower
 from .memory import Buffer, Plan, executorch_plan, liveness_bound
 from .model import TfliteModel
 from .order import MemoryGraph
+from .refusals import refusals
 from .scratch import Scratch, cmsis_nn_scratch, reference_scratch
 from .target import Target
 
@@ -114,8 +115,10 @@ class Deployment:
             f"flash {self.flash_bytes:,} bytes of weights and biases",
             f"RAM {self.ram_bytes:,} bytes as {self.target.runtime} plans it",
         ]
-        if self.graph is not None:
+        if self.steps:
             lines[-1] += f"; no plan of these steps needs less than {self.ram_bound:,}"
+        elif self.graph is not None:
+            lines.insert(0, "no operator runs: what goes in comes out as it is")
         if self.scratch_bytes:
             lines.append(f"at most {self.scratch_bytes:,} bytes of it are scratch of one operator")
         if self.persistent_bytes is not None:
@@ -181,6 +184,8 @@ def deployment_of_model(lowered: Lowered, target: Target) -> Deployment:
     """The deployment of operators and tensors, which come from an account or a file."""
     model, scratch = lowered.model, _scratch(lowered.model, target)
     assumed = lowered.assumed
+    if target.runtime == "tflm":
+        assumed = (*assumed, *refusals(model, lowered.places))
     custom = [name for name in scratch.unknown if not name.startswith("CUSTOM")]
     if custom:
         assumed = (*assumed, f"scratch that is not known is not counted: {', '.join(custom)}")
