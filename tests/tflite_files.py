@@ -190,6 +190,9 @@ SCALES = {
     "int8": {"SOFTMAX": 1 / 256, "LOGISTIC": 1 / 256, "TANH": 1 / 128},
     "int16": dict.fromkeys(("SOFTMAX", "LOGISTIC", "TANH"), 1 / 32768),
 }
+KEEPING = (  # its input's scale
+    "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "REDUCE_MAX", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR",
+)  # fmt: skip
 BIASED = {  # which inputs are map, weight and bias
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (0, 1, 2)),
     "TRANSPOSE_CONV": (2, 1, 3),
@@ -200,8 +203,9 @@ def _scales(model):
     """A scale for every tensor; a bias has that of map and weight multiplied."""
     scales = [0.5] * len(model.tensors)
     for operator in model.operators:
+        kept = scales[operator.inputs[0]] if operator.name in KEEPING else 0.5
         for i in operator.outputs:
-            scales[i] = SCALES.get(model.tensors[i].dtype, {}).get(operator.name, 0.5)
+            scales[i] = SCALES.get(model.tensors[i].dtype, {}).get(operator.name, kept)
         places = BIASED.get(operator.name, ())
         if places and len(operator.inputs) > max(places):
             source, weight, bias = (operator.inputs[place] for place in places)
