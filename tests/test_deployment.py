@@ -26,7 +26,6 @@ from budgetnet.deploy.tflite_figures import figures_of
 from budgetnet.errors import ArgumentError, BudgetnetError, FormatError, UnsupportedOp
 from budgetnet.spec.fields import ACTIVATIONS
 from budgetnet.spec.references import get_reference
-from budgetnet.spec.stages import BRANCHES, STAGES, Upsample
 from budgetnet.testing.strategies import specs
 
 MOBILENET = (
@@ -203,14 +202,10 @@ def test_executorch_allocates_as_much(name, shape, float32, int8):
     assert [(), ()] == [each.assumed for each in found]
 
 
-# An account does not say by which rule a map is enlarged, so that no operator is named for it.
-WRITTEN = tuple(kind for kind in (*STAGES, *BRANCHES) if kind is not Upsample)
-
-
 @pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
 @settings(max_examples=60, deadline=None)
 @given(
-    spec=specs(max_stages=5, max_channels=6, kinds=WRITTEN),
+    spec=specs(max_stages=5, max_channels=6),
     size=st.tuples(*[st.integers(4, 14)] * 2),
 )
 def test_a_random_spec_takes_the_arena_that_the_interpreter_allocates(dtype, spec, size):
@@ -271,6 +266,34 @@ def test_the_activations_of_specs_are_operators_that_the_interpreter_runs_or_ref
     assert operators == [step.operator for step in found.steps]
     assert (dtype in refusing) == any(f"no {dtype} kernel" in line for line in found.assumed)
     check_in_interpreter(account, Target("tflm", dtype))
+
+
+RESIZED = [
+    ({"scale_factor": 2}, "RESIZE_NEAREST_NEIGHBOR"),
+    ({"scale_factor": 3, "mode": "nearest-exact"}, "RESIZE_NEAREST_NEIGHBOR"),
+    ({"size": (5, 11)}, "RESIZE_NEAREST_NEIGHBOR"),
+    ({"scale_factor": 2, "mode": "bilinear"}, "RESIZE_BILINEAR"),
+    ({"scale_factor": 3, "mode": "bilinear", "align_corners": True}, "RESIZE_BILINEAR"),
+    ({"scale_factor": 2, "mode": "bicubic"}, "Upsample"),
+    ({"scale_factor": 2, "mode": "area"}, "Upsample"),
+]
+
+
+@pytest.mark.parametrize("before", [[], [nn.Conv2d(2, 2, 3, 2, 1)], [nn.Upsample(scale_factor=2)]])
+@pytest.mark.parametrize(("options", "operator"), RESIZED)
+def test_what_a_resizing_reads_tells_its_operator(options, operator, before, tflm):
+    account = budgetnet.account(nn.Sequential(*before, nn.Upsample(**options)), (2, 9, 7))
+    found = deployment(account)
+    assert operator == found.steps[-1].operator
+    assert (operator == "Upsample") == bool(found.assumed)
+    if not found.assumed:
+        check_in_interpreter(account, Target())
+
+
+def test_a_resizing_that_could_be_several_operators_is_assumed():
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Upsample(scale_factor=2)).eval()
+    found = deployment(net, (2, 9, 7))
+    assert ("taken as one operator each: 1",) == found.assumed
 
 
 @pytest.mark.parametrize("dtype", RUNTIMES["tflm"])

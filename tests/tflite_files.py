@@ -81,7 +81,7 @@ CODES = {
     "SOFTMAX": (25, 9), "PAD": (34, 22), "MEAN": (40, 27), "SUB": (41, 28),
     "TRANSPOSE_CONV": (67, 49), "RESIZE_NEAREST_NEIGHBOR": (97, 74), "HARD_SWISH": (117, 0),
     "RELU6": (21, 0), "REDUCE_MAX": (82, 27), "TANH": (28, 0), "LEAKY_RELU": (98, 75),
-    "GELU": (150, 116),
+    "GELU": (150, 116), "RESIZE_BILINEAR": (23, 15),
 }  # fmt: skip
 INT32, INT8 = 2, 9
 KINDS = {"float32": 0, "int32": INT32, "int64": 4, "int16": 7, "int8": INT8}
@@ -171,6 +171,7 @@ def content_of(model):
         settings = {
             "MEAN": range(1, len(source) - 1), "REDUCE_MAX": range(1, len(source) - 1),
             "RESHAPE": shape, "TRANSPOSE_CONV": shape, "RESIZE_NEAREST_NEIGHBOR": shape[1:3],
+            "RESIZE_BILINEAR": shape[1:3],
         }.get(operator.name)  # fmt: skip
         inputs = list(operator.inputs)
         if settings is not None:
@@ -191,7 +192,8 @@ SCALES = {
     "int16": dict.fromkeys(("SOFTMAX", "LOGISTIC", "TANH"), 1 / 32768),
 }
 KEEPING = (  # its input's scale
-    "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "REDUCE_MAX", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR",
+    "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "REDUCE_MAX", "RESHAPE", "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
 )  # fmt: skip
 BIASED = {  # which inputs are map, weight and bias
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (0, 1, 2)),

@@ -1,7 +1,7 @@
 """What TensorFlow Lite Micro allocates beside the maps: an estimate.
 
-Fitted to what its interpreter says of 372 files in int8, int16 and float32, all within 30 bytes. Its
-build was for 64 bits, whose pointers take twice as much as those of a Cortex-M.
+Fitted to what its interpreter says of 372 files in int8, int16 and float32, all within 30 bytes.
+Its build was for 64 bits, whose pointers take twice as much as those of a Cortex-M.
 """
 
 from __future__ import annotations
