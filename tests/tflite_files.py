@@ -80,7 +80,8 @@ CODES = {
     "LOGISTIC": (14, 0), "MAX_POOL_2D": (17, 5), "MUL": (18, 21), "RELU": (19, 0),
     "RESHAPE": (22, 17), "SOFTMAX": (25, 9), "PAD": (34, 22), "MEAN": (40, 27), "SUB": (41, 28),
     "TRANSPOSE_CONV": (67, 49), "RESIZE_NEAREST_NEIGHBOR": (97, 74), "HARD_SWISH": (117, 0),
-    "RELU6": (21, 0), "REDUCE_MAX": (82, 27),
+    "RELU6": (21, 0), "REDUCE_MAX": (82, 27), "TANH": (28, 0), "LEAKY_RELU": (98, 75),
+    "GELU": (150, 116), "RESIZE_BILINEAR": (23, 15),
 }  # fmt: skip
 INT32, INT8 = 2, 9
 KINDS = {"float32": 0, "int32": INT32, "int64": 4, "int16": 7, "int8": INT8}
@@ -147,7 +148,8 @@ class Net:
             0: tensors, 1: ("i*", [number[i] for i in self.inputs]),
             2: ("i*", [number[i] for i in self.outputs]), 3: operators,
         }  # fmt: skip
-        codes = [{0: ("b", CODES[n][0]), 2: ("i", 1), 3: ("i", CODES[n][0])} for n in names]
+        numbers = [CODES[n][0] for n in names]
+        codes = [{0: ("b", min(n, 127)), 2: ("i", 1), 3: ("i", n)} for n in numbers]
         model = {0: ("I", 3), 1: codes, 2: [graph], 4: buffers}
         if metadata:
             model[6] = [
@@ -160,10 +162,7 @@ class Net:
 def content_of(model):
     """A file of a lowered model: its tensors in their order, with zeros for weights."""
     net = Net(None)
-    names = {i: operator.name for operator in model.operators for i in operator.outputs}
-    for i, tensor in enumerate(model.tensors):
-        scale = 1 / 256 if names.get(i) in ("SOFTMAX", "LOGISTIC") else 0.5
-        scale = scale if tensor.dtype == "int8" else 0.25  # a bias has that of its factors
+    for tensor, scale in zip(model.tensors, _scales(model), strict=True):
         net.tensor(tensor.shape, KINDS[tensor.dtype], bytes(tensor.stored), scale)
     for operator in model.operators:
         shape, source = (
@@ -172,6 +171,7 @@ def content_of(model):
         settings = {
             "MEAN": range(1, len(source) - 1), "REDUCE_MAX": range(1, len(source) - 1),
             "RESHAPE": shape, "TRANSPOSE_CONV": shape, "RESIZE_NEAREST_NEIGHBOR": shape[1:3],
+            "RESIZE_BILINEAR": shape[1:3],
         }.get(operator.name)  # fmt: skip
         inputs = list(operator.inputs)
         if settings is not None:
@@ -184,6 +184,35 @@ def content_of(model):
             net.operators[-1][-1][0] = ("?", len(shape) == len(source))
     net.inputs, net.outputs = list(model.inputs), list(model.outputs)
     return net.content(shuffle=False)
+
+
+# The scales that kernels want of their results.
+SCALES = {
+    "int8": {"SOFTMAX": 1 / 256, "LOGISTIC": 1 / 256, "TANH": 1 / 128},
+    "int16": dict.fromkeys(("SOFTMAX", "LOGISTIC", "TANH"), 1 / 32768),
+}
+KEEPING = (  # its input's scale
+    "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "REDUCE_MAX", "RESHAPE", "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
+)  # fmt: skip
+BIASED = {  # which inputs are map, weight and bias
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (0, 1, 2)),
+    "TRANSPOSE_CONV": (2, 1, 3),
+}
+
+
+def _scales(model):
+    """A scale for every tensor; a bias has that of map and weight multiplied."""
+    scales = [0.5] * len(model.tensors)
+    for operator in model.operators:
+        kept = scales[operator.inputs[0]] if operator.name in KEEPING else 0.5
+        for i in operator.outputs:
+            scales[i] = SCALES.get(model.tensors[i].dtype, {}).get(operator.name, kept)
+        places = BIASED.get(operator.name, ())
+        if places and len(operator.inputs) > max(places):
+            source, weight, bias = (operator.inputs[place] for place in places)
+            scales[bias] = scales[source] * scales[weight]
+    return scales
 
 
 def _set(net, i, numbers):

@@ -16,6 +16,8 @@ from .lowering import Lowered, lower
 from .memory import Buffer, Plan, executorch_plan, liveness_bound
 from .model import TfliteModel
 from .order import MemoryGraph
+from .persistent import persistent_bytes
+from .refusals import refusals
 from .scratch import Scratch, cmsis_nn_scratch, reference_scratch
 from .target import Target
 
@@ -114,8 +116,10 @@ class Deployment:
             f"flash {self.flash_bytes:,} bytes of weights and biases",
             f"RAM {self.ram_bytes:,} bytes as {self.target.runtime} plans it",
         ]
-        if self.graph is not None:
+        if self.steps:
             lines[-1] += f"; no plan of these steps needs less than {self.ram_bound:,}"
+        elif self.graph is not None:
+            lines.insert(0, "no operator runs: what goes in comes out as it is")
         if self.scratch_bytes:
             lines.append(f"at most {self.scratch_bytes:,} bytes of it are scratch of one operator")
         if self.persistent_bytes is not None:
@@ -181,6 +185,8 @@ def deployment_of_model(lowered: Lowered, target: Target) -> Deployment:
     """The deployment of operators and tensors, which come from an account or a file."""
     model, scratch = lowered.model, _scratch(lowered.model, target)
     assumed = lowered.assumed
+    if target.runtime == "tflm":
+        assumed = (*assumed, *refusals(model, lowered.places))
     custom = [name for name in scratch.unknown if not name.startswith("CUSTOM")]
     if custom:
         assumed = (*assumed, f"scratch that is not known is not counted: {', '.join(custom)}")
@@ -190,7 +196,7 @@ def deployment_of_model(lowered: Lowered, target: Target) -> Deployment:
     return Deployment(
         model.name, target, lowered.flash_bytes, plan.size, liveness_bound(buffers),
         None if scratch.unknown else max((sum(r) for r in requests.values()), default=0),
-        _persistent_bytes(model) if target.runtime == "tflm" else None,
+        persistent_bytes(model) if target.runtime == "tflm" else None,
         _steps(lowered, buffers), _names(lowered, arena, requests), plan, assumed, lowered.notes,
         arena.graph,
     )  # fmt: skip
@@ -235,18 +241,3 @@ def _names(
     """The name of every buffer of the arena's graph."""
     maps = [lowered.model.tensors[i].name for i in arena.tensors]
     return (*maps, *(f"scratch of {lowered.places[k]}" for k in requests for _ in requests[k]))
-
-
-def _persistent_bytes(model: TfliteModel) -> int:
-    """An estimate, fitted to what the interpreter says of 63 files, all within 300 bytes.
-
-    Its build was for 64 bits, whose pointers take twice as much as those of a Cortex-M.
-    """
-    convolutions = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
-    channels = sum(
-        (0, *model.tensors[i].shape)[-1]
-        for operator in model.operators
-        if operator.name in convolutions
-        for i in operator.outputs
-    )
-    return 8 * channels + 95 * len(model.operators) + 52 * len(model.tensors) + 700

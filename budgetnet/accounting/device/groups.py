@@ -10,6 +10,7 @@ from ..roles import WEIGHTED
 from ..rows import Row
 from .edges import edges_of, value_shape
 from .operators import does_nothing, folds_norms, is_clamp, is_view, joins_clamp, operators_of
+from .resizing import resizing_operator
 from .target import Target
 
 _REFUSED = ("composite", "recurrent", "")  # of which nothing is known between input and output
@@ -80,7 +81,10 @@ def groups_of(account: Account, target: Target) -> tuple[dict[int, Group], tuple
             what = f"{row.kind} is several operations whose memory is not known"
             raise UnsupportedOp(explain(what, where=row.path or account.name))
         source = value_shape(account, row.reads[0])  # which a view may have changed
-        groups[i] = Group((row,), operators_of(row, len(sources), source, target), sources, source)
+        operators = operators_of(row, len(sources), source, target)
+        if row.role == "resizing" and not operators and target.runtime == "tflm":
+            operators = tuple(filter(None, [resizing_operator(account, row)]))
+        groups[i] = Group((row,), operators, sources, source)
     return groups, tuple(first.get(i, i) for i in edges.outputs)
 
 

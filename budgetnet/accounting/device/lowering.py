@@ -45,8 +45,6 @@ class Lowered:
 
 _ALONE = "taken as one operator each"
 _SHARED = "weights that others may hold as well are counted"
-_MOST_JOINED = 10  # kMaxInputNum in tensorflow/lite/micro/kernels/concatenation.cc
-_WIDE = f"more than {_MOST_JOINED} maps concatenated at once, which it refuses"
 _MIXED = "clamped before the scale that concatenated maps share is known"
 _PADDED = "padded as 'same' does not, where a converter from PyTorch adds a PAD"
 _RESHAPED = "reshaped channels last, where a converter from PyTorch adds a TRANSPOSE"
@@ -69,7 +67,7 @@ def lower(account: Account, target: Target) -> Lowered:
     )  # fmt: skip
     said: dict[bool, list[str]] = {True: [], False: []}
     for what, at in writer.found.items():
-        said[what in (_ALONE, _SHARED, _MIXED, _WIDE)].append(
+        said[what in (_ALONE, _SHARED, _MIXED)].append(
             f"{what}: {names_text(list(dict.fromkeys(at)))}"
         )
     return Lowered(
@@ -144,9 +142,6 @@ class _Writer:
         if not group.operators:
             self.say(_ALONE, group.head.path or place)
         self.watch(value, group, place)
-        wide = names == ("CONCATENATION",) and len(reads) > _MOST_JOINED
-        if wide and self.target.runtime == "tflm":
-            self.say(_WIDE, place)
         if group.head.weight_shape and not group.head.params and not group.head.reused:
             self.say(_SHARED, place)
         shape, kind = group.rows[-1].output_shape, group.kind

@@ -21,6 +21,7 @@ BY_KIND = {
     "add": "ADD", "sub": "SUB", "mul": "MUL", "div": "DIV", "cat": "CONCATENATION",
     "sigmoid": "LOGISTIC", "tanh": "TANH", "softmax": "SOFTMAX", "logsoftmax": "LOG_SOFTMAX",
     "hardswish": "HARD_SWISH", "relu6": "RELU6", "hardtanh": "RELU6", "leakyrelu": "LEAKY_RELU",
+    "gelu": "GELU",
     "prelu": "PRELU", "elu": "ELU", "abs": "ABS", "neg": "NEG", "exp": "EXP", "sqrt": "SQRT",
     "rsqrt": "RSQRT", "constantpadnd": "PAD", "zeropad2d": "PAD", "constantpad2d": "PAD",
     "upsamplenearest2d": "RESIZE_NEAREST_NEIGHBOR", "upsamplebilinear2d": "RESIZE_BILINEAR",
