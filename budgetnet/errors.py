@@ -117,9 +117,12 @@ def with_place(error: BudgetnetError, where: str) -> BudgetnetError:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, as one line."""
+    """What an exception says, as one line; without the mark that points into a text."""
     try:
-        return " ".join(line.strip() for line in str(error).splitlines()) or "no message"
+        lines = [line.strip() for line in str(error).splitlines()]
+        if lines and lines[-1] == "^":
+            del lines[-2:]
+        return " ".join(lines) or "no message"
     except BaseException:  # a user's own __str__ may fail
         return "no message"
 

@@ -134,7 +134,7 @@ def check_shape(shape: Any, axes: int | None = 2) -> tuple[int, ...]:
 
 
 def parse_shape(text: str) -> tuple[Any, ...]:
-    """Read `CxHxW`, or `CxL` or `CxDxHxW`; several inputs are joined by a plus sign.
+    """Read `CxHxW`, or `F`, `CxL` or `CxDxHxW`; several inputs are joined by a plus sign.
 
     Raises `ArgumentError` on anything else.
 
@@ -144,7 +144,7 @@ def parse_shape(text: str) -> tuple[Any, ...]:
     if "+" in text:
         return tuple(parse_shape(part) for part in text.split("+"))
     parts = text.lower().replace(",", "x").split("x")
-    if not 2 <= len(parts) <= 4 or not all(
+    if len(parts) > 4 or not all(
         part.strip().isdecimal() and len(part) <= _LONGEST and int(part) for part in parts
     ):
         raise ArgumentError(

@@ -123,6 +123,8 @@ def _chain(
     try:
         spec = as_spec(target)
     except SpecError as error:
+        if len(target.split()) > 1:  # nothing but a spec
+            raise
         from .suggestions import suggest_target
 
         remedy = suggest_target(target, base)

@@ -110,12 +110,8 @@ def spec_and_shape(
         what = f"{shown(str(spec))} has no input shape of its own"
         remedy = 'Pass input_shape, such as (1, 28, 28) or "1x28x28".'
         raise ArgumentError(explain(what, remedy=remedy))
-    return spec, check_shape(input_shape, axes=_axes(input_shape))
-
-
-def _axes(shape: Any) -> int:
-    """0 for the shape of a vector, and 2 for that of a map, as which all others are refused."""
-    return 0 if len(check_shape(shape, axes=None)) == 1 else 2
+    is_vector = spec.stages[0].takes != "map" and len(check_shape(input_shape, axes=None)) == 1
+    return spec, check_shape(input_shape, axes=0 if is_vector else 2)
 
 
 def input_shape_of(value: SpecLike) -> tuple[int, ...] | None:
