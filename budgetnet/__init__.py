@@ -10,16 +10,18 @@ round, a budget gives networks:
 What to call; help(budgetnet.plan) says more of each:
 
     plan            the account of a spec, by integer arithmetic
-    account         the account of an nn.Module, a spec, or the name of a reference network
+    account         the account of an nn.Module, a spec, a reference network, or a file
     assert_budget   the account of a network, held to limits
     find_hints      habits that waste parameters, or mislead about the receptive field
     design          the best networks within a budget, proven
     rescale         a network with its widths scaled to fill a budget
     marginal_costs  where the parameters went, and what one more channel costs
     to_python       a spec as source code
+    deployment      the flash and RAM that a runtime needs, such as TensorFlow Lite Micro
     find_folds      which BatchNorms fold into the layer before them
     fold_batchnorm  a copy for inference with these folded
     to_onnx         an ONNX file, checked before it is put in place
+    to_tflite       a .tflite file, in float32 or int8
     to_program      a torch.export program for any batch size
     rule            register how an operation of one's own is accounted for
 
@@ -31,6 +33,7 @@ What is passed and returned:
     Budget          limits; gives a Finding for each, or raises BudgetExceeded
     Designs         what design found: each a Design; else InfeasibleBudget
     SearchSpace     what design chooses from
+    Deployment      what deployment found: figures, steps, the plan of memory
     Fold            what becomes of one BatchNorm
     ReceptiveField  made of a Window for every axis
     Sliding         kernel, stride, padding and dilation
@@ -70,11 +73,14 @@ if TYPE_CHECKING:
     from .budget.budget import assert_budget as assert_budget
     from .budget.hints import find_hints as find_hints
     from .budget.limits import Finding as Finding
+    from .deploy.deployment import Deployment as Deployment
+    from .deploy.deployment import deployment as deployment
     from .deploy.export import to_onnx as to_onnx
     from .deploy.export import to_program as to_program
     from .deploy.folding import Fold as Fold
     from .deploy.folding import find_folds as find_folds
     from .deploy.folding import fold_batchnorm as fold_batchnorm
+    from .deploy.litert import to_tflite as to_tflite
     from .designer.answers import Design as Design
     from .designer.answers import Designs as Designs
     from .designer.design import design as design
@@ -94,6 +100,7 @@ _HOMES = {
     "Account": "accounting.account",
     "Budget": "budget.budget",
     "BudgetExceeded": "budget.budget",
+    "Deployment": "deploy.deployment",
     "Design": "designer.answers",
     "Designs": "designer.answers",
     "Finding": "budget.limits",
@@ -107,6 +114,7 @@ _HOMES = {
     "Window": "accounting.window",
     "account": "trace.account",
     "assert_budget": "budget.budget",
+    "deployment": "deploy.deployment",
     "design": "designer.design",
     "find_folds": "deploy.folding",
     "find_hints": "budget.hints",
@@ -118,6 +126,7 @@ _HOMES = {
     "to_onnx": "deploy.export",
     "to_program": "deploy.export",
     "to_python": "spec.source",
+    "to_tflite": "deploy.litert",
 }
 _NAMESPACES = {
     "blocks": "blocks",

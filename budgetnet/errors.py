@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
@@ -141,6 +142,15 @@ class FormatError(BudgetnetError, ValueError):
 
 class WeightsError(BudgetnetError, ValueError):
     """Saved weights or their sidecar are damaged, incomplete, or belong to another network."""
+
+
+@contextmanager
+def name_in_errors(name: str) -> Iterator[None]:
+    """Put the name of a file in front of the `FormatError`s of a block."""
+    try:
+        yield
+    except FormatError as error:
+        raise with_place(error, name if name.isprintable() else shown(name, 200)) from None
 
 
 class StrideMismatch(BudgetnetError, ValueError):

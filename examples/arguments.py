@@ -176,13 +176,15 @@ def pick_device(name: str) -> torch.device:
 
 def plan_model(text: str) -> budgetnet.Account:
     """What a network costs, before a weight exists."""
-    known = models.list_models()
     try:
-        spec = models.get_reference(text).spec if text in known else text
-        account = budgetnet.plan(spec, IMAGE)
+        account = budgetnet.plan(text, IMAGE)
     except errors.BudgetnetError as error:
+        known = [
+            name for name in models.list_models() if models.get_reference(name).input_shape == IMAGE
+        ]
+        why, *_ = str(error).splitlines()  # below it, a spec is shown with a mark where it is wrong
         raise UsageError(
-            f"--model {text!r} is not one of {', '.join(known)}, nor a spec that fits: {error}"
+            f"--model {text!r} is not one of {', '.join(known)}, nor a spec that fits: {why}"
         ) from error
     if account.output_shape != (CLASSES,):
         raise UsageError(
@@ -195,7 +197,7 @@ def plan_model(text: str) -> budgetnet.Account:
 def pick_model(text: str) -> tuple[nn.Module, budgetnet.Account]:
     planned = plan_model(text)
     _check_room(text, planned, planned.weight_bytes, torch.device("cpu"))
-    model = models.get_model(text) if text in models.list_models() else models.build(text, IMAGE[0])
+    model = models.build(text, IMAGE)
     return model, budgetnet.account(model, IMAGE, name=text)
 
 

@@ -220,6 +220,7 @@ OPTIONS = {
     ],
     "init": ["--input", "--set", "--name", "--config"],
     "models": ["--format=", "-o"],
+    "words": ["--format=", "-o"],
     "": [],
     "checks": [],
 }  # fmt: skip

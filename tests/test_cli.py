@@ -11,6 +11,7 @@ from budgetnet import Account, models, plan
 from budgetnet.accounting.formats import FORMATS, Format, render
 from budgetnet.accounting.table import Column, Table
 from budgetnet.cli.parser import main
+from budgetnet.spec.stages import STAGES
 
 
 def test_account_of_a_listed_model(capsys):
@@ -47,6 +48,7 @@ CALLS = {
     "design": ["--input", "1x9x9", "--classes", "2", "--params", "500"],
     "check": ["s6", "--params", "20k"],
     "models": [],
+    "words": [],
 }
 
 
@@ -102,7 +104,17 @@ def test_no_command_prints_a_summary_and_is_no_success(capsys):
         assert 2 == main(arguments)  # 0 would pass for "within budget" in a script
         captured = capsys.readouterr()
         assert ("", summary) == (captured.out, captured.err)
-    for name in ("account", "design", "check", "init", "report", "draw", "export", "models"):
+    for name in (
+        "account",
+        "design",
+        "check",
+        "init",
+        "report",
+        "draw",
+        "export",
+        "models",
+        "words",
+    ):
         assert f"\n    {name} " in summary
 
 
@@ -113,6 +125,19 @@ def test_models_lists_what_is_known(capsys):
         assert f" {name} " in out
     assert "14,372" in out
     assert "reconstruction" in out
+
+
+def test_words_lists_what_a_spec_is_written_of(capsys):
+    assert 0 == main(["words", "--format", "json"])
+    words = [row["word"] for row in json.loads(capsys.readouterr().out)]
+    assert {kind.prefix for kind in STAGES} <= {word.rstrip("16") for word in words}
+    assert {"c16", "gap", "[a + b]", "[a | b]", "3*a", "(a b)", "same"} <= set(words)
+
+
+@pytest.mark.parametrize("command", ["account", "check", "init", "report", "draw", "export"])
+def test_commands_that_take_a_spec_say_where_its_words_are_listed(command, capsys):
+    assert 0 == main([command, "--help"])
+    assert "(budgetnet words lists its words)" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

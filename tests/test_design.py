@@ -10,13 +10,14 @@ from enumeration import networks, skeleton
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-import budgetnet
 from budgetnet import Budget, SearchSpace, design
 from budgetnet.designer import search
 from budgetnet.designer.graph import COUNTED
 from budgetnet.designer.infeasible import InfeasibleBudget, Side
+from budgetnet.designer.kinds import KINDS
 from budgetnet.designer.objectives import figure_of, parse_objective
 from budgetnet.designer.skeletons import count_networks
+from budgetnet.designer.space import HEADS
 
 FIGURES = (*COUNTED, "trainable_params")  # which a search takes for params
 
@@ -66,9 +67,71 @@ def spaces(draw):
         monotone=draw(st.booleans()),
         uniform=draw(st.booleans()),
     )
+    return all_of(draw, space, shape)
+
+
+def all_of(draw, space, shape):
+    """A space with its networks, if these are neither none nor too many."""
     classes = draw(st.integers(1, 10))
     assume(1 <= count_networks(space, shape, classes) <= LARGEST)
     return Drawn(space, shape, classes, networks(space, shape, classes))
+
+
+def blocks(draw, **more):
+    """Options of spaces of blocks, few enough of each to be listed."""
+    heads = draw(some(*HEADS))
+    return more | {
+        "widths": draw(st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True)),
+        "kernels": draw(some(1, 3, 5)),
+        "expansions": draw(some(1, 2, 0.5, 1.5)),
+        "squeeze_excite": draw(some(0, 0.25, 2)),
+        "activation": draw(st.sampled_from(["relu", "hardswish"])),
+        "heads": heads,
+        "head_widths": draw(st.just(()) | some(3, 9)) if "conv-fc" in heads else (),
+        "stem_kernels": draw(st.just(()) | some(3, 5)),
+        "monotone": draw(st.booleans()),
+        "resolutions": draw(st.just(()) | some(6, 7, 9)),
+    }
+
+
+@st.composite
+def spaces_of_blocks(draw):
+    """Chains of blocks with downsamplings at any place."""
+    kinds = draw(some(*KINDS))
+    space = SearchSpace(**blocks(
+        draw, kinds=kinds, convs=draw(pairs(1, 3)), stage_convs=draw(pairs(0, 2)),
+        downsamples=draw(pairs(0, 2)), paddings=draw(st.sampled_from(["same", ("valid", "same")])),
+        downsampling=draw(some("pool", "average", "stride")), transitions=draw(st.booleans()),
+        uniform=draw(st.booleans()) and "dense" not in kinds,
+        growths=draw(some(1, 2, 3)), dense_layers=draw(some(1, 2)),
+    ))  # fmt: skip
+    return all_of(draw, space, (draw(st.integers(1, 3)), 7, 8))
+
+
+@st.composite
+def spaces_of_stages(draw):
+    """Stages that have their strides, with widths of their own or multiplied."""
+    strides = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    options = blocks(
+        draw, kinds=draw(some(*[kind for kind in KINDS if kind != "dense"])), strides=strides,
+        stage_convs=draw(pairs(1, 2)), stem_stride=draw(st.integers(1, 2)),
+        output_stride=draw(st.sampled_from([None, 1, 2, 4])), uniform=True,
+        stem_widths=draw(st.just(()) | some(2, 3)),
+    )  # fmt: skip
+    options["uniform"] = (
+        options["output_stride"] is not None or 1 in strides[1:] or draw(st.booleans())
+    )
+    if draw(st.booleans()):
+        each = st.lists(st.integers(1, 12), min_size=1, max_size=2)
+        options["stage_widths"] = [draw(each) for _ in strides]
+    if draw(st.booleans()):
+        options["stem_widths"] = 4
+        options["stage_widths"] = [[draw(st.integers(1, 12))] for _ in strides]
+        options["width_multipliers"] = draw(some(0.5, 0.75, 1, 2))
+    return all_of(draw, SearchSpace(**options), (draw(st.integers(1, 3)), 12, 9))
+
+
+every_space = spaces() | spaces_of_blocks() | spaces_of_stages()
 
 
 @st.composite
@@ -94,19 +157,23 @@ def key(goal, account):
     return (-goal.value(account), account.macs, account.params)
 
 
+def named(account):
+    return account.name, account.input_shape
+
+
 def meets(budget, account):
     return all(finding.ok for finding in budget.check(account))
 
 
 @slow
-@given(spaces())
+@given(every_space)
 def test_the_size_of_a_space_is_the_number_of_its_networks(drawn):
     space, shape, classes, accounts = drawn
     assert len(accounts) == count_networks(space, shape, classes)
 
 
 @slow
-@given(st.data(), spaces(), objectives, st.integers(1, 4))
+@given(st.data(), every_space, objectives, st.integers(1, 4))
 def test_the_answer_is_that_of_brute_force(data, drawn, objective, top):
     space, shape, classes, accounts = drawn
     budget = data.draw(budgets(accounts))
@@ -114,7 +181,7 @@ def test_the_answer_is_that_of_brute_force(data, drawn, objective, top):
     fit = [account for account in accounts if meets(budget, account)]
     best = {}
     for account in sorted(fit, key=lambda a: key(goal, a)):
-        best.setdefault(skeleton(budgetnet.Spec.parse(account.name)), key(goal, account))
+        best.setdefault(skeleton(account), key(goal, account))
     expected = sorted(best.values())[:top]
     if not fit:
         with pytest.raises(InfeasibleBudget) as caught:
@@ -124,8 +191,8 @@ def test_the_answer_is_that_of_brute_force(data, drawn, objective, top):
     found = design(shape, classes, budget, space=space, objective=objective, top=top)
     assert found.proven
     assert expected == [key(goal, design.account) for design in found]
-    assert len({skeleton(design.spec) for design in found}) == len(found)
-    assert {design.account.name for design in found} <= {account.name for account in fit}
+    assert len({skeleton(design.account) for design in found}) == len(found)
+    assert {named(design.account) for design in found} <= set(map(named, fit))
     assert float(-expected[0][0]) == pytest.approx(found.at_most)
 
 
@@ -153,7 +220,7 @@ def check_diagnosis(error, budget, accounts):
             Fraction(abs(c.best - c.bound), max(1, c.bound))
             for c in error.conflicts if c.best is not None and c.best == changed.get(c.name)
         }  # fmt: skip
-    assert relaxed.design.account.name in {a.name for a in accounts}
+    assert named(relaxed.design.account) in set(map(named, accounts))
 
 
 def side_of(conflict):
@@ -181,7 +248,7 @@ def holds(side, account):
 
 
 @slow
-@given(st.data(), spaces())
+@given(st.data(), every_space)
 def test_the_front_is_that_of_brute_force(data, drawn):
     space, shape, classes, accounts = drawn
     budget = data.draw(budgets(accounts))
@@ -262,8 +329,7 @@ def check_all(top, *objectives):
         for objective in objectives:
             goal, best = parse_objective(objective), {}
             for account in sorted(fit, key=lambda a: key(goal, a)):
-                spec = budgetnet.Spec.parse(account.name)
-                best.setdefault(skeleton(spec), key(goal, account))
+                best.setdefault(skeleton(account), key(goal, account))
             found = design(shape, classes, budget, space=SMALL, objective=goal, top=top)
             assert found.proven
             assert sorted(best.values())[:top] == [key(goal, d.account) for d in found]

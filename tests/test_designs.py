@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -70,8 +71,8 @@ def test_every_design_builds_and_keeps_its_budget(objective):
 @given(chains())
 def test_source_makes_the_network_that_build_makes(drawn):
     spec, shape = drawn
-    expected = budgetnet.models.build(spec, shape[0])
-    made = made_by(budgetnet.to_python(spec, shape[0]))
+    expected = budgetnet.models.build(spec, shape)
+    made = made_by(budgetnet.to_python(spec, shape))
     assert budgetnet.account(expected, shape).rows == budgetnet.account(made, shape).rows
     x = torch.rand(2, *shape)
     made.load_state_dict(expected.state_dict())
@@ -240,6 +241,16 @@ def test_bad_calls_say_what_to_do(call, message):
         ({"widths": ()}, "write whole numbers of at least 1"),
         ({"kernels": (2, 3)}, "same padding needs odd kernels"),
         ({"kinds": "grouped"}, "expected some of plain, separable"),
+        ({"kinds": "inverted", "paddings": "valid"}, "inverted blocks pad: add same"),
+        ({"kinds": "dense", "uniform": True}, "leave out uniform and strides"),
+        ({"expansions": 0}, "write numbers from 0.01 to 1,000"),
+        ({"squeeze_excite": 1.5}, "whole channels"),
+        ({"activation": "relu7"}, "expected one of relu, relu6"),
+        ({"output_stride": 8}, "it needs strides of stages"),
+        ({"stem_stride": 2}, "it needs strides of stages"),
+        ({"strides": (2, 1)}, "only uniform tells a stage with stride 1"),
+        ({"strides": (2, 2), "stage_widths": [[8]]}, "one list for each of the strides"),
+        ({"strides": (2, 2), "width_multipliers": 0.5}, "one width, which they multiply"),
         ({"convs": (5, 3)}, "the minimum and the maximum"),
         ({"downsamples": -1}, "at least 0"),
     ],
@@ -248,6 +259,70 @@ def test_spaces_that_cannot_be_meant(options, message):
     with pytest.raises(ArgumentError, match="is not valid for a search space") as caught:
         SearchSpace(**options)
     assert message in str(caught.value)
+
+
+SHAPES = {"small": (3, 32, 32), "large": (3, 96, 96)}
+
+
+@pytest.mark.parametrize("size", SHAPES)
+@pytest.mark.parametrize("name", ["mobile", "residual", "dense"])
+def test_networks_of_every_preset_build_and_keep_their_budget(name, size):
+    shape, budget = SHAPES[size], Budget(params="200k", receptive_field=60)
+    found = design(shape, 10, budget, space=name)
+    assert found.proven
+    traced = budgetnet.account(found[0].build(), shape)
+    budget.enforce(traced)
+    assert found[0].account.rows == traced.rows
+    assert found[0].account.peak_activation_bytes == traced.peak_activation_bytes
+    assert traced.rows == budgetnet.account(made_by(found.to_python()), shape).rows
+
+
+def test_a_map_of_classes_keeps_the_output_stride():
+    space = SearchSpace.preset("residual", (3, 96, 96), heads="map", output_stride=8)
+    found = design((3, 96, 96), 5, params="300k", space=space)[0]
+    assert (5, 12, 12) == found.account.output_shape
+    assert {(1, 1), (2, 2)} <= {s.dilation for s in found.spec.stages}
+
+
+def test_the_best_resolution_is_that_of_the_best_of_each():
+    space = SearchSpace.preset("residual", (3, 32, 32), strides=(2, 2), stage_convs=(1, 2))
+    several = replace(space, resolutions=(24, 32, 40))
+    limits = {"params": "50k", "macs": "3M"}
+    each = [design((3, n, n), 10, space=space, objective="max depth", top=3, **limits)
+            for n in several.resolutions]  # fmt: skip
+    found = design((3, 32, 32), 10, space=several, objective="max depth", top=3, **limits)
+    key = lambda one: (-one.account.depth, one.account.macs, one.account.params)  # noqa: E731 - short
+    expected = sorted((one for designs in each for one in designs), key=key)[:3]
+    assert [key(one) for one in expected] == [key(one) for one in found]
+    assert sum(designs.covered for designs in each) == found.covered
+
+
+def test_a_search_stopped_between_resolutions_claims_no_more_than_it_saw():
+    space = SearchSpace.preset("residual", (3, 32, 32), resolutions=(24, 32), stage_convs=(1, 2))
+
+    def watch(progress):
+        if progress.best is not None:
+            raise KeyboardInterrupt
+
+    found = design((3, 32, 32), 10, space=space, params="50k", watch=watch)
+    assert (False, 50_000) == (found.proven, found.at_most)  # by the limit alone
+    found = design((3, 32, 32), 10, space=space, objective="max macs", params="50k", watch=watch)
+    assert (False, None) == (found.proven, found.at_most)
+    assert "before it saw all of them" in found.claim()
+
+
+def test_bounds_that_tie_keep_their_values():
+    space = SearchSpace(widths=1, kernels=(1, 3, 5), kinds=("plain", "separable"), strides=3,
+                        stage_convs=1, output_stride=1, monotone=False)  # fmt: skip
+    found = design((1, 12, 9), 1, space=space, pareto="max params,min receptive_field,min depth")
+    assert found.proven
+
+
+def test_presets_say_what_there_is():
+    with pytest.raises(ArgumentError, match="Did you mean 'mobile'"):
+        design((3, 96, 96), 10, space="mobil", params="1M")
+    with pytest.raises(ArgumentError, match="a space has no option 'width'"):
+        SearchSpace.preset("mobile", width=8)
 
 
 # ---------------------------------------------------------------------------- fit
@@ -297,6 +372,36 @@ def test_fit_leaves_the_width_of_the_output(text):
     assert 600 <= fitted.account.params <= 700
 
 
+def test_fit_of_residuals_is_exact_and_widths_decide_their_depth():
+    """A shortcut of equal widths needs no convolution, so that depth is a limit to search by."""
+    spec, shape = Spec.parse("same c8 bb8 bb12s2 bb12 gap10"), (3, 16, 16)
+
+    def planned(widths):
+        stages = [with_width(s, n) for s, n in zip(spec.stages, widths, strict=False)]
+        return plan(Spec((*stages, spec.stages[-1])), shape)
+
+    scaled = [planned((k * 8 // 24, k * 8 // 24, k * 12 // 24, k * 12 // 24)) for k in range(3, 30)]
+    middle = max((a for a in scaled if a.params <= 4_500), key=lambda a: a.params)
+    widths = [stage.out_channels for stage in Spec.parse(middle.spec).stages[:4]]
+    every = [planned(n) for n in product(*(range(m - 1, m + 2) for m in widths))]
+    assert {9, 10, 11} == {a.depth for a in every}
+    for depth in (11, 10, 9):
+        fitted = rescale(spec, shape, depth=depth, params=4_500).account
+        fitting = [a for a in every if a.params <= 4_500 and a.depth <= depth]
+        expected = max(fitting, key=lambda a: (a.params, -a.macs))
+        assert (expected.params, expected.macs) == (fitted.params, fitted.macs)
+
+
+def test_fit_keeps_the_widths_within_brackets():
+    text = "same c16 [c16 c16-act + ] c32s2 [c16 | c16k1] [bb16 | db4n2] c40 gap10"
+    fitted = rescale(text, (3, 32, 32), params="30k")
+    given, found = Spec.parse(text).stages, fitted.spec.stages
+    assert [given[i] for i in (0, 1, 3, 4)] == [found[i] for i in (0, 1, 3, 4)]
+    assert 29_000 < fitted.account.params <= 30_000
+    assert None is marginal_costs(text, (3, 32, 32)).stages[0].more_params
+    assert marginal_costs(text, (3, 32, 32)).stages[2].more_params > 0
+
+
 def test_fit_does_not_pass_off_a_stopped_search_as_exact(monkeypatch):
     def stopped(graph, problem):
         return Outcome((Spec.parse(S6),), False, None, 0)
@@ -328,7 +433,7 @@ def test_explain_tells_what_wider_networks_cost(drawn):
     for i, stage in enumerate(found.stages):
         if stage.more_params is not None:
             old = spec.stages[i]
-            wider = with_width(old, old.out_channels + getattr(old, "groups", 1))
+            wider = with_width(old, old.width + old.multiples[1])
             account = plan(Spec((*spec.stages[:i], wider, *spec.stages[i + 1 :])), shape)
             for name, more in (("params", stage.more_params), ("macs", stage.more_macs),
                                ("weight_bytes", stage.more_weight_bytes),
@@ -379,6 +484,25 @@ def test_the_command_reads_a_space(capsys):
     space = SearchSpace(widths=(8, 16), kernels=(3, 5), kinds=("plain", "separable"),
                         paddings="same", convs=(2, 4), stage_convs=(1, 3), downsamples=1,
                         downsampling="stride", monotone=False, uniform=True)  # fmt: skip
+    expected = design(*MNIST, params="9k", space=space)
+    assert expected.covered == json.loads(out)["covered"]
+    assert str(expected[0].spec) == json.loads(out)["designs"][0]["spec"]
+
+
+def test_the_command_reads_a_space_by_its_name(capsys):
+    arguments = ("--space", "mobile", "--widths", "8..16", "--divisor", "8",
+                 "--expansions", "3,4.5",
+                 "--strides", "2,2", "--squeeze-excite", "0,0.25", "--activation", "hardswish",
+                 "--heads", "fc,conv-fc", "--head-widths", "32,64", "--resolutions", "32,48",
+                 "--stage-widths", "8/8,16", "--stage-convs", "1..2", "--params", "9k",
+                 "--format", "json")  # fmt: skip
+    code, out, _ = run(capsys, *arguments)
+    assert 0 == code
+    space = SearchSpace.preset(
+        "mobile", (1, 28, 28), widths=(8, 16), expansions=(3, 4.5), strides=(2, 2),
+        activation="hardswish", heads=("fc", "conv-fc"), head_widths=(32, 64), divisor=8,
+        resolutions=(32, 48), stage_widths=((8,), (8, 16)), stage_convs=(1, 2),
+    )  # fmt: skip
     expected = design(*MNIST, params="9k", space=space)
     assert expected.covered == json.loads(out)["covered"]
     assert str(expected[0].spec) == json.loads(out)["designs"][0]["spec"]

@@ -19,6 +19,7 @@ import torch
 import budgetnet
 from budgetnet.cli import parser as cli
 from budgetnet.cli.config import checks_of
+from budgetnet.spec import stages
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -155,9 +156,8 @@ def public():
     """What users may rely on: the names at the root, and those that its modules list."""
     modules = [name for name in dir(budgetnet) if name in budgetnet._NAMESPACES]
     yield from (f"budgetnet.{name}" for name in dir(budgetnet) if name not in modules)
-    for module in modules:
-        names = getattr(budgetnet, module).__all__
-        yield from (f"{getattr(budgetnet, module).__name__}.{name}" for name in names)
+    for module in (*(getattr(budgetnet, name) for name in modules), stages):
+        yield from (f"{module.__name__}.{name}" for name in module.__all__)
 
 
 def test_the_reference_has_every_public_name_once():
@@ -165,6 +165,41 @@ def test_the_reference_has_every_public_name_once():
     assert not [name for name, found in documented() if times[id(found)] > 1]
     missing = [name for name in public() if not times[id(at(name))]]
     assert not missing, f"docs/api has no entry for {', '.join(missing)}"
+
+
+def test_the_page_of_specs_has_an_example_of_every_word():
+    page = "\n".join(blocks(ROOT / "docs" / "specs.md", "python"))
+    words = set(re.findall(r"[\w.+-]+", page))
+    for kind in stages.STAGES:
+        example = re.compile(rf"{kind.prefix}([0-9]|$)")
+        assert any(example.match(word) for word in words), kind.prefix
+
+
+def test_the_page_of_blocks_lists_every_block_once():
+    page = (ROOT / "docs" / "blocks.md").read_text(encoding="utf-8")
+    named = [
+        re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    ]
+    assert sorted(budgetnet.blocks.__all__) == sorted(name for names in named for name in names)
+
+
+@pytest.mark.parametrize(
+    "stage", [*stages.STAGES, *stages.BRANCHES], ids=lambda kind: kind.__name__
+)
+def test_every_stage_says_its_word_shapes_source_and_an_example(stage):
+    doc = " ".join(stage.__doc__.split())
+    word = re.search(r"Text form `([^`]+)`", doc)[1]
+    assert type(budgetnet.Spec.parse(word).stages[0]) is stage
+    assert re.search(r"`blocks\.\w+`|`torch\.nn\.\w+`", doc.partition(" Text form")[0])
+    assert (
+        "`(C, H, W)`" in doc
+        or "`(F,)`" in doc
+        or "Any shape" in doc
+        or "Shapes" in doc
+        or ("Otherwise as" in doc)
+    )
+    assert "Source: " in doc or "`torch.nn." in doc
+    assert ">>> " in doc
 
 
 def test_the_reference_has_every_command_once():

@@ -342,8 +342,9 @@ class Large(nn.Module): pass
 def _hidden(): pass
 """
 TARGETS = {
-    "torchvision's": ("resnet18", "Did you mean torchvision.models:resnet18 with --input 3x224"),
-    "misspelt": ("resnt18", "Did you mean torchvision.models:resnet18 with --input 3x224x224?"),
+    "torchvision's": ("resnet34", "Did you mean torchvision.models:resnet34 with --input 3x224"),
+    "misspelt": ("resnt34", "Did you mean torchvision.models:resnet34 with --input 3x224x224?"),
+    "listed and torchvision's": ("resnet-18", "Did you mean 'resnet18'?"),
     "one too many": ("s66", "Did you mean 's6'?"),
     "another case": ("S6", "Did you mean 's6'?"),
     "no spec": ("c16 q8", "word 2 of the spec"),

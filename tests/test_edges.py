@@ -27,8 +27,18 @@ def test_a_chain_is_read_one_by_one():
 
 @pytest.mark.parametrize("name", models.list_models())
 def test_plan_and_trace_agree(name):
-    planned = plan(models.get_reference(name).spec, (1, 28, 28))
-    traced = account(models.get_model(name), (1, 28, 28))
+    planned = plan(name)
+    traced = account(models.get_model(name, device="meta"), planned.input_shape)
+    assert [row.reads for row in planned.rows] == [row.reads for row in traced.rows]
+
+
+@pytest.mark.parametrize("text", [
+    "[ | c1k1]", "[drop0.5 | c1k1 | p1]", "[bb1 | ]", "[[c1k1 + ] | c1k1]",
+    "[drop0.5 drop0.1 | c1k1]", "c1 [[drop0.5 | c1p1] + c2k1]",
+])  # fmt: skip
+def test_who_reads_what_a_layer_has_handed_on_reads_the_layer(text):
+    planned = plan(text, (1, 4, 4))
+    traced = account_of_module(models.build(text, (1, 4, 4)), (1, 4, 4))
     assert [row.reads for row in planned.rows] == [row.reads for row in traced.rows]
 
 

@@ -24,7 +24,7 @@ def test_a_budget_spells_out_every_figure_for_editors_and_readers():
         name for name, parameter in inspect.signature(Budget.__init__).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]  # fmt: skip
-    assert [*FIGURES, "require", "forbid"] == keywords
+    assert [*FIGURES, "board", "runtime", "dtype", "require", "forbid"] == keywords
     assert keywords == re.findall(r"^        (\w+): ", Budget.__doc__.partition("Raises")[0], re.M)
 
 
@@ -68,11 +68,12 @@ def test_figures_stand_in_keys_flags_reports_and_tables():
 def test_the_docs_tell_of_every_limit():
     page = Path(__file__).parents[1].joinpath("docs", "budgets.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)`(?:, `\w+`)? \|", page.partition("A single number is")[0], re.M)
-    assert [*FIGURES, "require"] == told
+    assert [*FIGURES, "board", "runtime", "require"] == told
 
 
 def test_a_figure_grows_unless_more_of_it_is_better():
-    assert [name for name in FIGURES if name != "receptive_field"] == [*GROWING]
+    costs = [n for n in FIGURES if n not in ("receptive_field", "flash", "ram")]
+    assert costs == [*GROWING]
     (found,) = Budget(parse_growth("macs", "+0", ACCOUNT.macs - 1)).check(ACCOUNT)
     assert ("growth of macs", "macs", "growth", "over") == (
         found.name, found.figure, found.key, found.verdict,
@@ -94,7 +95,7 @@ def test_a_front_goes_the_way_that_limits_go():
 def test_only_what_does_not_add_up_is_not_the_sum_over_the_layers():
     deeper = plan("c16 c16 c16 p c32 gap10", (1, 28, 28))
     added = {name for name, figure in FIGURES.items() if figure.adds_up}
-    assert {*FIGURES} - {"peak_activation_bytes"} == added
+    assert {*FIGURES} - {"peak_activation_bytes", "ram"} == added
     for name in added - {"receptive_field", "macs"}:  # those of a layer hang on what is before it
         assert FIGURES[name].read(deeper) > FIGURES[name].read(ACCOUNT)
 

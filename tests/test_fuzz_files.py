@@ -65,7 +65,9 @@ class Tried:
                 found = call()
         except kinds as error:
             self.ends[type(error).__name__] += 1
-            if len(str(error).splitlines()) != 1 or len(str(error)) > 2000:
+            first, *pointer = str(error).splitlines()
+            points = len(pointer) == 2 and not pointer[1].strip(" ").strip("^")
+            if (pointer and not points) or len(first) > 2000:
                 self.fallen.append(f"{what}: {len(str(error))} characters: {str(error)[:200]!r}")
             return None
         except BaseException as error:  # whatever it is, it fell

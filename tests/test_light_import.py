@@ -25,6 +25,9 @@ LIGHT = {
     "plan": "import budgetnet; budgetnet.plan('c16 p gap10', (1, 28, 28))",
     "account": "import budgetnet; budgetnet.account('s6'); budgetnet.account('c4', (1, 8, 8))",
     "judge": "import budgetnet; budgetnet.assert_budget('s6', params='20k')",
+    "deploy": "import budgetnet; str(budgetnet.deployment('s6', runtime='executorch'))",
+    "limit a board": "import budgetnet; budgetnet.assert_budget('s6', board='stm32f446')",
+    "deployment command": "from budgetnet.cli import main; main(['deployment', 's6'])",
     "hints": "import budgetnet; budgetnet.find_hints('s6')",
     "print": "import budgetnet; str(budgetnet.plan('c16 p gap10', (1, 28, 28)))",
     "saved": "from budgetnet import Account, plan; a = plan('c4', (1, 8, 8)); "
@@ -39,6 +42,7 @@ LIGHT = {
     "render_html(budgetnet.plan('c16 p gap10', (1, 28, 28)))",
     "design command": "from budgetnet.cli import main; "
     "main(['design', '--input', '1x28x28', '--classes', '10', '--params', '8k'])",
+    "words": "from budgetnet.cli import main; main(['words'])",
     "help": "from budgetnet.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
 }
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgetnet.deploy.least_plan import least_plan
-from budgetnet.deploy.memory import (
+from budgetnet.accounting.device.least_plan import least_plan
+from budgetnet.accounting.device.memory import (
     Buffer,
     Plan,
     aligned,
@@ -18,7 +18,7 @@ from budgetnet.deploy.memory import (
     liveness_bound,
     tflm_plan,
 )
-from budgetnet.deploy.order import MemoryGraph, least_order
+from budgetnet.accounting.device.order import MemoryGraph, least_order
 from budgetnet.errors import ArgumentError
 
 UNIT = 16

@@ -1,4 +1,4 @@
-"""Specs: their text form, and the double entry: what is planned is what the built module does."""
+"""Specs, the double entry: what is planned is what the built module does."""
 
 from operator import lt
 
@@ -61,21 +61,6 @@ def test_plan_equals_the_real_network(spec, shape):
         assert_field_matches(planned.receptive_field, nan_footprint(model, shape))
 
 
-@settings(max_examples=500)
-@given(specs())
-def test_text_round_trip(spec):
-    assert spec == Spec.parse(str(spec))
-
-
-@given(st.text("cdgstpkx0123456789+-abin ", max_size=12))
-def test_any_text_is_read_or_refused(text):
-    try:
-        spec = Spec.parse(text)
-    except SpecError:
-        return
-    assert spec == Spec.parse(str(spec))
-
-
 PUBLISHED = {
     "s6": (14_372, 22, [3, 5, 7, 9, 10, 14, 18, 22, 22]),
     "s6_exp1": (5_828, 10, [7, 9, 10, 10]),
@@ -109,10 +94,8 @@ def test_s6_maps_and_global_read():
 def test_origin_is_said_of_every_reference():
     origins = {name: models.get_reference(name).origin for name in models.list_models()}
     assert {
-        "s6": "reproduction",
-        "s6_exp1": "reconstruction",
-        "s6_exp2": "reconstruction",
-        "s6_exp3": "reconstruction",
+        **dict.fromkeys(models.list_models(), "reproduction"),
+        **dict.fromkeys(("s6_exp1", "s6_exp2", "s6_exp3"), "reconstruction"),
         **dict.fromkeys(("dsnet14", "dsnet16", "dsnet34", "dsnet38"), "own"),
     } == origins
 
@@ -134,59 +117,6 @@ def test_the_reconstructions_are_unique():
                             found.setdefault(name, []).append(str(Spec.parse(text)))
     found.pop("s6", None)
     assert {name: [str(models.get_reference(name).spec)] for name in found} == found
-
-
-WORDS = "c, ds, t, pc, bn, bb, bt, ir, er, db, se, p, ap, u, tc, gap, flatten, l, fc or drop"
-AFTER_C = (
-    "k, s, p, d, g, drop, same, valid, -bn, +bn, -act, relu, relu6, hardswish, silu, gelu, "
-    "leaky_relu, sigmoid, tanh, +bias, -bias"
-)
-USAGE = 'Write words such as "c16 c16 p c16 gap10".'
-TEXT_ERRORS = {
-    "": "a spec needs at least one stage.",
-    "c16 x8": f"word 2 of the spec: 'x8' does not start with a stage: {WORDS}. {USAGE}\n"
-    "  c16 x8\n      ^",
-    "c": "word 1 of the spec: 'c' needs a number, such as c16.",
-    "c16q": f"word 1 of the spec: 'c16q' has 'q', but c can be followed by {AFTER_C} only.",
-    "c16k3k5": "word 1 of the spec: 'c16k3k5' gives kernel_size twice.",
-    "p3k5": "word 1 of the spec: 'p3k5' gives kernel_size twice.",
-    "c16p1same": "word 1 of the spec: 'c16p1same' gives padding twice.",
-    "c16k4same": "word 1 of the spec: 'c16k4same' pads unevenly: same needs an odd kernel; give p "
-    "instead.",
-    "p-act": "word 1 of the spec: 'p-act' has '-act', but p can be followed by k, s, p only.",
-    "c1234567890123": "word 1 of the spec: 'c1234567890123' has a number of more than 12 digits.",
-    "ir24q3 gap": "word 1 of the spec: 'ir24q3' has 'q3', but ir can be followed by k, s, d, e, h, "
-    "se, hse, -bn, +bn, -act, relu, relu6, hardswish, silu, gelu, leaky_relu, sigmoid, tanh only. "
-    f"{USAGE}\n  ir24q3 gap\n      ^",
-    "c8 ir16": "word 1 of the spec: 'c8' does not say how it pads, while ir keeps the size of the "
-    "map. Begin the spec with same to pad all convolutions, or with valid.\n  c8 ir16\n  ^",
-    "[c8 | c8": f"character 1 of the spec: '[' is not closed; expected a word or ]. {USAGE}\n"
-    "  [c8 | c8\n  ^",
-    "[c8] gap": "character 4 of the spec: a bracket has two branches or more; expected + for a "
-    f"sum, or |. {USAGE}\n  [c8] gap\n     ^",
-    "c8 ] gap": f"character 4 of the spec: ']' closes or separates nothing. {USAGE}\n"
-    "  c8 ] gap\n     ^",
-    "[c8 + | c8]": "character 7 of the spec: '|' cannot stand here; expected a word or ]. "
-    f"{USAGE}\n  [c8 + | c8]\n        ^",
-    "[c8 + ]k3": "character 8 of the spec: 'k3' cannot follow a sum; expected -act, relu, relu6, "
-    f"hardswish, silu, gelu, leaky_relu, sigmoid, tanh, or nothing. {USAGE}\n"
-    "  [c8 + ]k3\n         ^",
-    "c8 3*": "character 4 of the spec: there is nothing to repeat; expected a word or a bracket. "
-    f"{USAGE}\n  c8 3*\n     ^",
-    "0*c8 gap": f"character 1 of the spec: a word is repeated 1 to 100,000 times. {USAGE}\n"
-    "  0*c8 gap\n  ^",
-    "[gap | c8]": "the bracket at character 1: Concat: Head cannot stand in a branch, which is "
-    "made of maps. Put it behind the bracket.",
-}
-
-
-@pytest.mark.parametrize("text", TEXT_ERRORS)
-def test_unreadable_text_is_named(text):
-    with pytest.raises(SpecError) as caught:
-        Spec.parse(text)
-    expected = TEXT_ERRORS[text]
-    alone = expected.endswith(".") and "Put it" not in expected
-    assert (f"{expected} {USAGE}" if alone else expected) == str(caught.value)
 
 
 CHAIN_ERRORS = {
@@ -213,7 +143,7 @@ def test_an_unknown_model_suggests_the_nearest():
     with pytest.raises(ArgumentError) as caught:
         models.get_model("s6-exp1")
     expected = (
-        "no model is named 's6-exp1'. Did you mean 's6_exp1'? Known: s6, s6_exp1, s6_exp2, "
-        "s6_exp3, dsnet14, dsnet16, dsnet34, dsnet38."
+        "no model is named 's6-exp1'. Did you mean 's6_exp1' or 's6_exp3' or 's6_exp2'? "
+        "models.list_models() gives all 26 names."
     )
     assert expected == str(caught.value)

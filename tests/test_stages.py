@@ -107,7 +107,7 @@ def test_a_refusal_says_what_is_allowed():
         Spec.parse("c8 c16s0")
     assert (
         "word 2 of the spec: 'c16s0': Conv: stride=0 is not valid; expected "
-        f"{expected}, or a pair of them (height, width)."
+        f"{expected}, or a pair of them (height, width).\n  c8 c16s0\n     ^"
     ) == str(size.value)
 
 

@@ -18,14 +18,17 @@ import pytest
 import tflite_files
 from tflite_files import INT32, Net, flatbuffer, interpret, random_net
 
-from budgetnet.deploy.least_plan import least_plan
-from budgetnet.deploy.memory import executorch_plan
-from budgetnet.deploy.order import least_order
-from budgetnet.deploy.tflite import Options, parse_tflite, read_tflite
-from budgetnet.deploy.tflite_figures import activations, figures_of, operator_macs
+from budgetnet.accounting.device.arena import activations
+from budgetnet.accounting.device.least_plan import least_plan
+from budgetnet.accounting.device.memory import executorch_plan
+from budgetnet.accounting.device.model import Options
+from budgetnet.accounting.device.order import least_order
+from budgetnet.accounting.device.scratch import cmsis_nn_scratch, reference_scratch
+from budgetnet.deploy.tflite_figures import figures_of
 from budgetnet.deploy.tflite_plan import write_plan
-from budgetnet.deploy.tflite_scratch import cmsis_nn_scratch, reference_scratch
 from budgetnet.errors import ArgumentError, FormatError
+from budgetnet.trace.files.tflite import parse_tflite, read_tflite
+from budgetnet.trace.files.tflite_costs import operator_macs
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "mlperf_tiny"
@@ -420,7 +423,7 @@ def test_cmsis_nn_buffers_of_mlperf_tiny():
 
 def test_reading_needs_no_torch_and_no_numpy():
     code = (
-        "import sys, budgetnet.deploy.tflite_plan, budgetnet.deploy.tflite_scratch;"
+        "import sys, budgetnet.deploy.tflite_plan, budgetnet.accounting.device.scratch;"
         "print(sorted({'torch', 'numpy', 'tensorflow', 'flatbuffers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

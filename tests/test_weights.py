@@ -141,7 +141,10 @@ UNKNOWN = {
     "near": (("s6", "mnits"), "Did you mean 'mnist'? Known: "),
     "far": (("s6", "imagenet"), "s6: no weights are named 'imagenet'. Known: "),
     "none": (("s6_exp3", "mnist"), "s6_exp3: no weights ship for this model. Models with weights"),
-    "model": (("s66", "mnist"), "no model is named 's66'. Did you mean 's6'? Known: s6, "),
+    "model": (
+        ("s66", "mnist"),
+        "no model is named 's66'. Did you mean 's6'? models.list_models() gives",
+    ),
     "path": (("s6", "../s6-mnist"), "no weights are named '../s6-mnist'"),
 }
 

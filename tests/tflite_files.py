@@ -76,12 +76,14 @@ def _table(data, at, value):
 # Numbers of operators in `BuiltinOperator` and of their options in `BuiltinOptions`.
 CODES = {
     "ADD": (0, 11), "AVERAGE_POOL_2D": (1, 5), "CONCATENATION": (2, 10), "CONV_2D": (3, 1),
-    "DEPTHWISE_CONV_2D": (4, 2), "FULLY_CONNECTED": (9, 8), "LOGISTIC": (14, 0),
-    "MAX_POOL_2D": (17, 5), "MUL": (18, 21), "RELU": (19, 0), "RESHAPE": (22, 17),
-    "SOFTMAX": (25, 9), "PAD": (34, 22), "MEAN": (40, 27), "SUB": (41, 28),
-    "TRANSPOSE_CONV": (67, 49), "RESIZE_NEAREST_NEIGHBOR": (97, 74),
+    "DEPTHWISE_CONV_2D": (4, 2), "DEQUANTIZE": (6, 0), "FULLY_CONNECTED": (9, 8),
+    "LOGISTIC": (14, 0), "MAX_POOL_2D": (17, 5), "MUL": (18, 21), "RELU": (19, 0),
+    "RESHAPE": (22, 17), "SOFTMAX": (25, 9), "PAD": (34, 22), "MEAN": (40, 27), "SUB": (41, 28),
+    "TRANSPOSE_CONV": (67, 49), "RESIZE_NEAREST_NEIGHBOR": (97, 74), "HARD_SWISH": (117, 0),
+    "RELU6": (21, 0), "REDUCE_MAX": (82, 27),
 }  # fmt: skip
 INT32, INT8 = 2, 9
+KINDS = {"float32": 0, "int32": INT32, "int64": 4, "int16": 7, "int8": INT8}
 
 
 @dataclass
@@ -153,6 +155,62 @@ class Net:
             ]
             buffers += [{0: data} for _, data in metadata]
         return flatbuffer(model)
+
+
+def content_of(model):
+    """A file of a lowered model: its tensors in their order, with zeros for weights."""
+    net = Net(None)
+    names = {i: operator.name for operator in model.operators for i in operator.outputs}
+    for i, tensor in enumerate(model.tensors):
+        scale = 1 / 256 if names.get(i) in ("SOFTMAX", "LOGISTIC") else 0.5
+        scale = scale if tensor.dtype == "int8" else 0.25  # a bias has that of its factors
+        net.tensor(tensor.shape, KINDS[tensor.dtype], bytes(tensor.stored), scale)
+    for operator in model.operators:
+        shape, source = (
+            model.tensors[i].shape for i in (operator.outputs[0], max(operator.inputs[0], 0))
+        )
+        settings = {
+            "MEAN": range(1, len(source) - 1), "REDUCE_MAX": range(1, len(source) - 1),
+            "RESHAPE": shape, "TRANSPOSE_CONV": shape, "RESIZE_NEAREST_NEIGHBOR": shape[1:3],
+        }.get(operator.name)  # fmt: skip
+        inputs = list(operator.inputs)
+        if settings is not None:
+            place = 0 if operator.name == "TRANSPOSE_CONV" else 1
+            inputs[place] = _set(net, inputs[place], settings)
+        if operator.name == "PAD":
+            _pad(net, inputs[1], source, shape)
+        net.operators.append((operator.name, inputs, list(operator.outputs), _options(operator)))
+        if operator.name == "MEAN":
+            net.operators[-1][-1][0] = ("?", len(shape) == len(source))
+    net.inputs, net.outputs = list(model.inputs), list(model.outputs)
+    return net.content(shuffle=False)
+
+
+def _set(net, i, numbers):
+    raw = struct.pack(f"<{len(numbers)}i", *numbers)
+    net.tensors[i] = ((len(numbers),), INT32, raw, 0.5)
+    return i
+
+
+def _pad(net, i, source, shape):
+    pairs = [n for a, b in zip(source, shape, strict=True) for n in (0, b - a)]
+    net.tensors[i] = ((len(source), 2), INT32, struct.pack(f"<{len(pairs)}i", *pairs), 0.5)
+
+
+def _options(operator):
+    options, name = operator.options, operator.name
+    window = {0: ("b", options.padding == "valid"), 1: ("i", options.stride[1]),
+              2: ("i", options.stride[0])}  # fmt: skip
+    high, wide = options.dilation
+    if name == "CONV_2D":
+        return window | {4: ("i", wide), 5: ("i", high)}
+    if name == "DEPTHWISE_CONV_2D":
+        return window | {3: ("i", 1), 5: ("i", wide), 6: ("i", high)}
+    if name in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+        return window | {3: ("i", options.kernel[1]), 4: ("i", options.kernel[0])}
+    if name == "TRANSPOSE_CONV":
+        return {0: ("b", 0), 1: ("i", 2), 2: ("i", 2)}
+    return {"CONCATENATION": {0: ("i", -1)}, "SOFTMAX": {0: ("f", 1.0)}}.get(name, {})
 
 
 def slide(size, kernel, stride, same):

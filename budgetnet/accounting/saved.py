@@ -24,6 +24,7 @@ _PLAIN = (
     "path", "kind", "role", "params", "macs", "has_bias", "is_global", "global_context", "reused",
     "unknown",
 )  # fmt: skip
+_PACKED = {"int4", "uint4", "int2", "uint2", "float4_e2m1"}  # several to a byte, in files
 _REMEDY = "Write it again with Account.to_json()."
 
 # Roles of rows that show all they give, so that no map is hidden inside them.
@@ -244,7 +245,8 @@ def _check_totals(fields: Fields, account: Account) -> None:
     if account.trainable_params > account.params:
         raise fields.wrong("trainable_params", account.trainable_params, "more than params")
     elements = sum(size // bytes_of(kind) for kind, size in account.weight_bytes_by_type)
-    if elements != account.params + account.buffers:
+    packed = _PACKED.intersection(kind for kind, _ in account.weight_bytes_by_type)
+    if not packed and elements != account.params + account.buffers:
         both = f"{account.params:,} params and {account.buffers:,} buffers"
         raise Damaged(f"weight_bytes_by_type holds {elements:,} numbers, not the {both}")
     if account.output_shapes is None:
@@ -252,7 +254,7 @@ def _check_totals(fields: Fields, account: Account) -> None:
         return
     if not account.output_shapes:
         raise fields.wrong("output_shapes", [], "not a shape")
-    if account.peak_activation_bytes is None:
+    if account.peak_activation_bytes is None and not account.unknown:
         raise fields.wrong("peak_activation_bytes", None, "missing although the outputs are known")
     _check_maps(fields, account, account.input_shapes)
 
@@ -300,6 +302,6 @@ def _check_maps(fields: Fields, account: Account, shapes: tuple[Any, ...]) -> No
         raise fields.wrong(*found)
     weighted = [row for row in account.rows if row.role in WEIGHTED]
     least = sum(map(prod, shapes)) + max([prod(row.output_shape) for row in weighted], default=0)
-    if (account.peak_activation_bytes or 0) < least:
+    if account.peak_activation_bytes is not None and account.peak_activation_bytes < least:
         what = f"less than the {least:,} numbers that live at once"
         raise fields.wrong("peak_activation_bytes", account.peak_activation_bytes, what)

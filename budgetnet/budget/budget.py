@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..accounting.account import Account
+from ..accounting.device.boards import board_named
+from ..accounting.device.target import RUNTIMES, Target
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .figures import FIGURES
 from .findings import check
-from .limits import Finding, Forbid, Limit, Require, parse_limit
+from .limits import Finding, Forbid, Limit, Range, Require, parse_limit
 
 __all__ = ["Budget", "BudgetExceeded", "assert_budget"]
 
@@ -46,6 +48,13 @@ class Budget:
         depth: layer calls that multiply and accumulate.
         weight_bytes: bytes of parameters and buffers.
         peak_activation_bytes: most bytes of activations alive at once, at batch 1.
+        flash: bytes of weights and biases in the type of the runtime, norms folded.
+        ram: bytes that the runtime plans for activations, with scratch buffers of its kernels.
+        board: a name such as "stm32f446": flash and RAM are at most what it has, and the kernels
+            are CMSIS-NN's for its core. The program and its stack need some of both as well.
+        runtime: for the limits on flash and RAM: "tflm", "executorch" or "eager", as for
+            `deployment`.
+        dtype: likewise "int8", "int16" or "float32".
         require: kinds of layers or operations that must be there, such as `"BatchNorm*"`.
         forbid: kinds that must not be there, such as `"Dropout*"`.
 
@@ -70,14 +79,23 @@ class Budget:
         depth: Any = None,
         weight_bytes: Any = None,
         peak_activation_bytes: Any = None,
+        flash: Any = None,
+        ram: Any = None,
+        board: str | None = None,
+        runtime: str | None = None,
+        dtype: str | None = None,
         require: Iterable[str] = (),
         forbid: Iterable[str] = (),
     ) -> None:
         """Read what the user wrote into limits."""
         given = locals()  # the keywords are the figures, which a test holds against the table
+        target = _target(board, runtime, dtype)
         made: list[Limit] = [
-            parse_limit(name, given[name]) for name in FIGURES if given[name] is not None
+            parse_limit(name, given[name], target if FIGURES[name].on_device else None)
+            for name in FIGURES
+            if given[name] is not None
         ]
+        made.extend(_of_board(board, target))
         made.extend(map(Require, _names("require", require)))
         made.extend(map(Forbid, _names("forbid", forbid)))
         object.__setattr__(self, "limits", (*made, *limits))
@@ -88,10 +106,11 @@ class Budget:
 
         Raises `ArgumentError` on a name that is not a limit, with the nearest one that is.
         """
+        known = (*LIMITS, *SETTINGS)
         for name in data:
-            if name not in LIMITS:
+            if name not in known:
                 raise ArgumentError(
-                    explain(f"{shown(name)} is not a limit", remedy=did_you_mean(name, LIMITS))
+                    explain(f"{shown(name)} is not a limit", remedy=did_you_mean(name, known))
                 )
         return cls(**data)
 
@@ -109,7 +128,23 @@ class Budget:
             raise BudgetExceeded(explain_findings(self.limits, found, findings), found, findings)
 
 
-LIMITS = (*FIGURES, "require", "forbid")
+LIMITS = (*FIGURES, "board", "require", "forbid")
+SETTINGS = ("runtime", "dtype")  # which are no limits: they say what some limits are for
+
+
+def _target(board: object, runtime: str | None, dtype: str | None) -> Target:
+    """What limits on flash and RAM are for; a board's core decides between kernels."""
+    plain = Target(runtime or "tflm", dtype or "")
+    kernels = board_named(board).kernels if board is not None else ""
+    has = RUNTIMES[plain.runtime][plain.dtype]
+    return Target(plain.runtime, plain.dtype, kernels) if kernels in has else plain
+
+
+def _of_board(name: str | None, target: Target) -> Iterator[Range]:
+    if name is not None:
+        board = board_named(name)
+        for figure, high in (("flash", board.flash), ("ram", board.ram)):
+            yield Range(figure, high=high, target=target, board=name)
 
 
 def assert_budget(

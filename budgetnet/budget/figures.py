@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..accounting.table import shape_text
+from ..errors import UnsupportedOp
 
 if TYPE_CHECKING:  # the parser of the command line reads this, and is to start at once
     from ..accounting.account import Account
+    from ..accounting.device.target import Target
 
 
 class Figure(NamedTuple):
@@ -29,6 +31,7 @@ class Figure(NamedTuple):
         adds_up: whether that of a chain is the sum over its layers.
         driver: what of a layer makes it large: "params", "macs", "maps", or "" for none of them.
         init: whether `budgetnet init` limits it.
+        on_device: whether it depends on a runtime; `read` takes the default one.
     """
 
     label: str
@@ -41,11 +44,29 @@ class Figure(NamedTuple):
     adds_up: bool = True
     driver: str = ""
     init: bool = True
+    on_device: bool = False
 
     @property
     def is_bytes(self) -> bool:
         """Whether sizes of it may be written in kB or KiB."""
         return self.unit == "bytes"
+
+
+def read_on(name: str, account: Account, target: Target | None = None) -> tuple[int | None, str]:
+    """A figure of what a runtime needs, or `None` and why it is unknown.
+
+    It is unknown too if the deployment rests on something that is assumed.
+    """
+    from ..accounting.device.deployment import deployment_of
+    from ..accounting.device.target import Target
+
+    try:
+        found = deployment_of(account, target or Target())
+    except UnsupportedOp as error:
+        return None, str(error).rstrip(".")
+    if found.assumed:
+        return None, "; ".join(found.assumed)
+    return (found.ram_bytes if name == "ram" else found.flash_bytes), ""
 
 
 FIGURES: Mapping[str, Figure] = {
@@ -79,10 +100,20 @@ FIGURES: Mapping[str, Figure] = {
         "bytes of activations alive at once, at batch 1", lambda a: a.peak_activation_bytes,
         adds_up=False, driver="maps",
     ),
+    "flash": Figure(
+        "flash", "Flash B", "bytes",
+        "bytes of weights and biases for a runtime, tflm in int8 by default",
+        lambda a: read_on("flash", a)[0], driver="params", init=False, on_device=True,
+    ),
+    "ram": Figure(
+        "RAM", "RAM B", "bytes",
+        "bytes of maps as a runtime plans them, tflm in int8 by default",
+        lambda a: read_on("ram", a)[0], adds_up=False, driver="maps", init=False, on_device=True,
+    ),
 }  # fmt: skip
 
-# Figures that may be limited relative to a baseline.
-GROWING = tuple(name for name, figure in FIGURES.items() if not figure.more_is_better)
+# Figures that may be limited relative to a baseline, which knows no runtime.
+GROWING = tuple(n for n, f in FIGURES.items() if not (f.more_is_better or f.on_device))
 _FULL = {figure.short: name for name, figure in FIGURES.items() if figure.short}
 SHORT = tuple(_FULL)
 

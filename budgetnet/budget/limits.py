@@ -10,8 +10,9 @@ from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
+from ..accounting.device.target import Target
 from ..errors import ArgumentError, explain, shown
-from .figures import FIGURES, figure_text
+from .figures import FIGURES, figure_text, read_on
 
 __all__ = ["Finding", "Forbid", "Range", "Require"]
 
@@ -79,16 +80,19 @@ class Range:
     low: int | None = None
     high: int | None = None
     baseline: str = ""  # what the bound is relative to, if to anything: "baseline 14,372 +2%"
+    target: Target | None = None  # of flash and RAM: the runtime
+    board: str = ""  # whose flash or RAM it is, if of one
 
     def __call__(self, account: Account) -> Finding:
         """Judge an account."""
-        measured = FIGURES[self.name].read(account)
+        measured, why = self._measured(account)
+        key = "growth" if self.baseline else "board" if self.board else self.name
         found = Finding(
             f"growth of {self.name}" if self.baseline else self.name, "unknown", None, self.text,
-            figure=self.name, key="growth" if self.baseline else self.name,
+            figure=self.name, key=key,
         )  # fmt: skip
         if measured is None:
-            reason = "; ".join(account.unknown) or "it could not be determined"
+            reason = why or "; ".join(account.unknown) or "it could not be determined"
             return found._replace(reason=reason)
         sizes = measured if isinstance(measured, tuple) else (measured,)
         sides = []
@@ -100,9 +104,17 @@ class Range:
         verdict = "within" if headroom >= 0 else beyond
         return found._replace(verdict=verdict, measured=measured, headroom=headroom, bound=bound)
 
+    def _measured(self, account: Account) -> tuple[int | tuple[int, ...] | None, str]:
+        """The figure, or `None` and why it is unknown, if that is not the account's own reason."""
+        if FIGURES[self.name].on_device:
+            return read_on(self.name, account, self.target)
+        return FIGURES[self.name].read(account), ""
+
     @property
     def text(self) -> str:
         """The limit in words."""
+        beside = [self.baseline, self.board, f"{self.target}" if self.target else ""]
+        said = ", ".join(filter(None, beside))
         if self.low is None:
             words = f"at most {self.high:,}"
         elif self.high is None:
@@ -111,7 +123,7 @@ class Range:
             words = f"exactly {self.low:,}"
         else:
             words = f"{self.low:,} to {self.high:,}"
-        return f"{words} ({self.baseline})" if self.baseline else words
+        return f"{words} ({said})" if said else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +173,11 @@ def _places(found: list[str]) -> str:
     return "none" if not found else found[0] if len(found) == 1 else f"{len(found)} layers"
 
 
-def parse_limit(name: str, value: Any) -> Range:
+def parse_limit(name: str, value: Any, target: Target | None = None) -> Range:
     """A `Range` from what a user writes: one bound, or a (low, high) pair.
 
-    One bound is a maximum, or a minimum if more is better, as of a receptive field. As text a
+    One bound is a maximum, or a minimum if more is better, as of a receptive field; `target` is
+    the runtime that a limit on flash or RAM is for. As text a
     pair is "16k..20k". Thousands are set apart in groups of three by commas or underscores.
 
     Raises:
@@ -195,9 +208,11 @@ def parse_limit(name: str, value: Any) -> Range:
                     remedy="Write the lower bound first.",
                 )
             )
-        return Range(name, low, high)
+        return Range(name, low, high, target=target)
     size = parse_size(value, name, in_bytes)
-    return Range(name, low=size) if FIGURES[name].more_is_better else Range(name, high=size)
+    if FIGURES[name].more_is_better:
+        return Range(name, low=size)
+    return Range(name, high=size, target=target)
 
 
 _COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

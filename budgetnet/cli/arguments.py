@@ -8,9 +8,10 @@ from typing import Any
 from ..accounting.formats import FORMATS
 from ..budget.figures import FIGURES
 
+SPEC = "a spec in quotes (budgetnet words lists its words)"
 TARGET = (
-    "a listed model, a spec in quotes, package.module:callable, file.py:callable, or a saved "
-    "account.json"
+    f"a listed model, {SPEC}, package.module:callable, file.py:callable, a model.tflite or "
+    "model.onnx, or a saved account.json"
 )
 
 
@@ -40,10 +41,20 @@ def add_checks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
     parser.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
     limits = add_limits(parser)
+    limits.add_argument("--board", metavar="NAME", help="its flash and RAM, such as stm32f446")
+    add_runtime(limits)
     for name in ("require", "forbid"):
         limits.add_argument(
             f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"
         )
+
+
+def add_runtime(parser: Any) -> None:
+    """What flash and RAM are of."""
+    parser.add_argument(
+        "--runtime", metavar="NAME", help="of flash and RAM: tflm, executorch, eager"
+    )
+    parser.add_argument("--dtype", metavar="TYPE", help="of flash and RAM: int8, int16, float32")
 
 
 def add_limits(parser: argparse.ArgumentParser) -> Any:

@@ -45,33 +45,10 @@ def design(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
-    """Write a network as an ONNX file, and print what was written."""
-    from ..accounting.geometry import parse_shape
-    from .targets import errors_of_target, make_model, parse_options
+    """Write a network as a file for other runtimes, and print what was written."""
+    from .export_command import export
 
-    shape = parse_shape(args.input) if args.input else None
-    model, shape, spec = make_model(args.target, shape, parse_options(args.set), args.weights)
-    from ..deploy.export import to_onnx
-    from ..deploy.folding import find_folds
-
-    folds = not args.no_fold
-    with errors_of_target(args.target, shape):
-        written = to_onnx(model, shape, args.output, fold=folds, name=args.target, spec=spec)
-        found = find_folds(model, shape) if folds else ()
-    macs = "unknown" if written.macs is None else f"{written.macs:,}"
-    left = [fold for fold in found if fold.layer is None]
-    params = f"{sum(p.numel() for p in model.parameters()):,} parameters"
-    if folded := len(found) - len(left):
-        params += f", {written.params:,} after folding {folded} norm{'s' * (folded > 1)}"
-    print_result(
-        f"wrote {args.output}: {written.name} on {written.input_text}, {params}, "
-        f"{macs} MACs, receptive field {written.receptive_field or 'unknown'}, "
-        f"{Path(args.output).stat().st_size:,} bytes"
-    )
-    if left:
-        print_result(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
-    if spec is not None and args.weights is None:
-        print_result("its weights are random: nothing has trained them")
+    print_result(*export(args))
     return 0
 
 
@@ -161,6 +138,24 @@ def init(args: argparse.Namespace) -> int:
     return 0
 
 
+def deployment(args: argparse.Namespace) -> int:
+    """Print what a runtime needs for a network: flash, RAM, and every step."""
+    from .deployment_command import deployed, parts_of
+
+    found = deployed(args)
+    parts = [found.to_table()] if _is_data(args.format) else parts_of(found, args.board)
+    _deliver(args, *parts, json=partial(found.to_json, indent=2))
+    return 0
+
+
+def plan_memory(args: argparse.Namespace) -> int:
+    """Write a copy of a `.tflite` file that brings the least plan of memory."""
+    from .deployment_command import plan_file
+
+    print_result(plan_file(args))
+    return 0
+
+
 def report(args: argparse.Namespace) -> int:
     """Write the HTML report of a network."""
     from .report_command import report
@@ -179,7 +174,7 @@ def draw(args: argparse.Namespace) -> int:
 
 def models(args: argparse.Namespace) -> int:
     """Print the listed networks."""
-    from ..accounting.table import Column, Table
+    from ..accounting.table import Column, Table, shape_text
     from ..budget.figures import FIGURES
     from ..models import get_reference, list_models
     from ..spec.plan import plan
@@ -188,15 +183,28 @@ def models(args: argparse.Namespace) -> int:
     for name in list_models():
         reference = get_reference(name)
         account = plan(reference.spec, reference.input_shape)
-        field, spec = account.receptive_field, str(reference.spec)
-        rows.append((name, f"{account.params:,}", str(field), reference.origin, spec))
+        shape, field = reference.input_shape, account.receptive_field
+        rows.append((name, shape_text(shape), f"{account.params:,}", str(field), reference.origin,
+                     reference.text))  # fmt: skip
         content.append({
-            "name": name, "params": account.params, "receptive_field": field and field.size,
-            "origin": reference.origin, "spec": spec,
+            "name": name, "input_shape": shape, "params": account.params,
+            "receptive_field": field and field.size, "origin": reference.origin,
+            "spec": reference.text, "note": reference.note,
         })  # fmt: skip
     figures = (Column(FIGURES[name].heading, True) for name in ("params", "receptive_field"))
-    columns = (Column("Model"), *figures, Column("Origin"), Column("Spec"))
+    columns = (Column("Model"), Column("Input"), *figures, Column("Origin"), Column("Spec"))
     _deliver(args, Table(columns, tuple(rows)), json=partial(json.dumps, content, indent=2))
+    return 0
+
+
+def words(args: argparse.Namespace) -> int:
+    """Print what a spec is written of."""
+    from ..spec.text import words_table
+
+    table = words_table()
+    names = [column.name.lower() for column in table.columns]
+    content = [dict(zip(names, row, strict=True)) for row in table.rows]
+    _deliver(args, table, json=partial(json.dumps, content, indent=2))
     return 0
 
 

@@ -11,13 +11,13 @@ from typing import Any
 from ..accounting.files import read_text
 from ..accounting.geometry import parse_shape
 from ..accounting.table import shape_text
-from ..budget.budget import LIMITS, Budget
+from ..budget.budget import LIMITS, SETTINGS, Budget
 from ..budget.figures import GROWING
 from ..budget.limits import parse_growth
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .checks import Check
 
-KEYS = ("name", "model", "input", "set", "message", "growth", *LIMITS)
+KEYS = ("name", "model", "input", "set", "message", "growth", *LIMITS, *SETTINGS)
 SECTION = "[[tool.budgetnet.check]]"
 
 
@@ -95,10 +95,12 @@ def _parse_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], nu
                 raise ArgumentError(explain(what, remedy=did_you_mean(name, GROWING)))
             parse_growth(name, allowed, 0)
             growth[name] = allowed
-        budget = Budget()
-        for key in LIMITS:
+        limits: dict[str, Any] = {}
+        for key in (*SETTINGS, *LIMITS):
             if key in table:
-                budget = Budget(*budget.limits, *Budget.from_dict({key: table[key]}).limits)
+                limits[key] = table[key]
+                Budget.from_dict(limits)  # one more at a time: an error has its key
+        budget = Budget.from_dict(limits)
         key = "name"
         name = _text(table, "name") if "name" in table else target
         key = "message"

@@ -9,7 +9,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from ..designer.space import SearchSpace
 from ..errors import ArgumentError, explain
 from .selection import limits_of
 
-NAMES = ("kinds", "paddings", "downsampling")
-LISTS = ("widths", "kernels", "positions")
+NAMES = ("kinds", "paddings", "downsampling", "heads", "activation")
+PAIRS = ("convs", "stage_convs", "downsamples")  # LOW..HIGH are these two numbers alone
 PICTURES = (".png", ".svg", ".pdf")
 ROOM_FOR_A_NUMBER = 30  # pixels between the numbers of points
 PATIENCE = 1.0  # seconds before a search shows how far it is
@@ -54,25 +54,28 @@ def run(args: argparse.Namespace) -> Designs:
 
 
 def _space(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
-    """The space that suits the input, with what was typed instead of its own."""
-    given = {f.name: getattr(args, f.name) for f in fields(SearchSpace)}
+    """The space of a name, as it suits the input, with what was typed instead of its own."""
+    given = {f.name: getattr(args, f.name, None) for f in fields(SearchSpace)}
     read: dict[str, Any] = {
         name: value if isinstance(value, bool) else _read(name, value)
         for name, value in given.items()
         if value is not None
     }
-    return replace(SearchSpace.for_input(shape), **read)
+    return SearchSpace.preset(args.space, shape, **read)
 
 
 def _read(name: str, text: str) -> Any:
     """What was typed for a part of the space: names, or `4..32` or `8,16` as numbers."""
     if name in NAMES:
-        return tuple(part.strip() for part in text.split(","))
+        names = tuple(part.strip() for part in text.split(","))
+        return names[0] if len(names) == 1 else names
+    if "/" in text:
+        return tuple(_read(name, part) for part in text.split("/"))
     try:
         if ".." in text:
             low, high = (int(part) for part in text.split(".."))
-            return range(low, high + 1) if name in LISTS else (low, high)
-        numbers = tuple(int(part) for part in text.split(","))
+            return (low, high) if name in PAIRS else range(low, high + 1)
+        numbers = tuple(float(part) if "." in part else int(part) for part in text.split(","))
         return numbers[0] if len(numbers) == 1 else numbers
     except ValueError:
         return tuple(part.strip() for part in text.split(","))

@@ -10,9 +10,23 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from .._version import __version__
+from ..designer.kinds import KINDS
+from ..designer.presets import PRESETS
+from ..designer.space import HEADS
 from ..errors import BudgetnetError, UnsupportedOp, explain, one_line
+from ..spec.fields import ACTIVATIONS
 from . import commands as run
-from .arguments import add_checks, add_debug, add_format, add_limits, add_output, add_target
+from .arguments import (
+    SPEC,
+    TARGET,
+    add_checks,
+    add_debug,
+    add_format,
+    add_limits,
+    add_output,
+    add_runtime,
+    add_target,
+)
 from .streams import (
     allow_all_characters,
     final_status,
@@ -22,7 +36,7 @@ from .streams import (
     print_raw_result,
 )
 
-EXPORTED = "a listed model, a spec in quotes, package.module:callable or file.py:callable"
+EXPORTED = f"a listed model, {SPEC}, package.module:callable or file.py:callable"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,8 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"budgetnet {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for add in (
-        _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_export,
-        _add_models,
+        _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_deployment,
+        _add_plan_memory, _add_export, _add_models, _add_words,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -107,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, does: Callable[[argparse.Namespace], int], **more: Any) -> Parser:
     """The parser of a command, which is called as the function that it runs."""
-    parser: Parser = commands.add_parser(does.__name__, **more)
+    parser: Parser = commands.add_parser(does.__name__.replace("_", "-"), **more)
     parser.set_defaults(run=does)
     add_debug(parser)
     return parser
@@ -159,17 +173,36 @@ def _add_design(commands: Any) -> None:
     add("--plot", metavar="FILE", help="a picture of the Pareto front")
     add_format(design, "python")
     space = design.add_argument_group("search space", "by default one that suits the input")
+    space.add_argument(
+        "--space", metavar="NAME", default="default",
+        help=f"one of {', '.join(PRESETS)}; what follows takes the place of its own options",
+    )  # fmt: skip
     for name, metavar, text in (
         ("widths", "LOW..HIGH", "output channels, or a list such as 8,16,32"),
         ("divisor", "N", "only widths that are multiples of it"),
         ("kernels", "K,K", "such as 3,5"),
-        ("kinds", "KIND,KIND", "plain, separable"),
+        ("kinds", "KIND,KIND", ", ".join(KINDS)),
         ("paddings", "PADDING,PADDING", "valid, same"),
         ("convs", "LOW..HIGH", "convolutions in all"),
         ("stage-convs", "LOW..HIGH", "convolutions at each resolution"),
         ("downsamples", "LOW..HIGH", "how many"),
         ("positions", "N,N", "convolutions that may lie before a downsampling"),
-        ("downsampling", "WAY,WAY", "pool, stride"),
+        ("downsampling", "WAY,WAY", "pool, average, stride"),
+        ("expansions", "E,E", "of inverted and fused blocks, such as 3,6"),
+        ("squeeze-excite", "RATIO,RATIO", "such as 0,0.25; 0 for none"),
+        ("growths", "N,N", "channels that a layer of a dense block appends"),
+        ("dense-layers", "N,N", "layers of a dense block"),
+        ("activation", "NAME", ", ".join(ACTIVATIONS)),
+        ("heads", "HEAD,HEAD", ", ".join(HEADS)),
+        ("head-widths", "LOW..HIGH", "output channels of the last 1x1 convolution of conv-fc"),
+        ("strides", "S,S", "of the stages, such as 2,2,1,2, instead of downsamplings"),
+        ("stem-stride", "S", "of the first convolution, before the stages"),
+        ("stem-kernels", "K,K", "of the first convolution"),
+        ("stem-widths", "LOW..HIGH", "of the first convolution, before the stages"),
+        ("stage-widths", "N,N/N,N", "widths of each stage, with a slash between two stages"),
+        ("output-stride", "S", "beyond it, strides become dilation"),
+        ("resolutions", "N,N", "sizes of square inputs, such as 96,128,160"),
+        ("width-multipliers", "X,X", "such as 0.5,0.75,1, of stages that have one width each"),
     ):
         space.add_argument(f"--{name}", metavar=metavar, help=text)
     for name, text in (
@@ -250,25 +283,74 @@ def _add_draw(commands: Any) -> None:
     add_output(draw, "such as net.svg")
 
 
+def _add_deployment(commands: Any) -> None:
+    deployment = _command(
+        commands,
+        run.deployment,
+        help="print the flash and RAM that a runtime needs for a network, step by step",
+        description="""Print what is in memory while each operator runs, as TensorFlow Lite Micro or
+            ExecuTorch plans it, what they need in all, and how little the least plan needs.""",
+        epilog="""examples: budgetnet deployment s6 --board stm32f446;
+            budgetnet deployment person_detect.tflite;
+            budgetnet deployment torchvision.models:mobilenet_v2 --input 3x224x224
+            --runtime executorch""",
+    )
+    add_target(deployment, help=f"{TARGET}, or a .tflite file")
+    add_runtime(deployment)
+    add = deployment.add_argument
+    add("--kernels", metavar="NAME", help="reference, cmsis-nn or 'cmsis-nn without dsp'")
+    add("--board", metavar="NAME", help="compare with its flash and RAM, such as stm32f446")
+    add_format(deployment)
+
+
+def _add_plan_memory(commands: Any) -> None:
+    plan = _command(
+        commands,
+        run.plan_memory,
+        help="write the least plan of memory into a copy of a .tflite file",
+        description="""Write a copy of a .tflite file that brings the least plan of memory, in the
+            order of operators that needs least, for TensorFlow Lite Micro with its reference
+            kernels. It computes the same.""",
+        epilog="example: budgetnet plan-memory person_detect.tflite -o planned.tflite",
+    )
+    plan.add_argument("file", metavar="FILE", help="a .tflite file")
+    plan.add_argument(
+        "--time-limit", metavar="SECONDS", type=float, default=20.0,
+        help="then write the best so far",
+    )  # fmt: skip
+    add_output(plan, "such as planned.tflite", required=True)
+
+
 def _add_export(commands: Any) -> None:
     export = _command(
         commands,
         run.export,
-        help="write a network as an ONNX file, checked against the model",
-        description="""Write a network at inference as an ONNX file that takes any batch size, every
-            BatchNorm folded into the convolution before it. onnxruntime runs the file before it is
-            put in place: nothing is written that does not compute what the model does. Needs
-            pip install -e ".[onnx]".""",
+        help="write a network as an ONNX or .tflite file, checked against the model",
+        description="""Write a network at inference as an ONNX file that takes any batch size, or as
+            a .tflite file, every BatchNorm folded into the convolution before it. A runtime runs
+            the file before it is put in place: nothing is written that does not compute what the
+            model does. Needs pip install -e ".[onnx]", or ".[litert]" for .tflite files.""",
         epilog="""examples: budgetnet export s6 --weights mnist -o s6.onnx;
-            budgetnet export torchvision.models:resnet18 --input 3x224x224 -o resnet18.onnx""",
+            budgetnet export torchvision.models:resnet18 --input 3x224x224 -o resnet18.onnx;
+            budgetnet export s6 --weights mnist --int8 --calibrate digits.npy -o s6.tflite""",
     )
     add_target(export, help=EXPORTED)
     add = export.add_argument
     add("--weights", metavar="NAME", help="shipped weights of a listed model, such as mnist")
     add("--no-fold", action="store_true", help="keep every BatchNorm")
+    add("--format", choices=("onnx", "tflite"), help="by default what the name of the file says")
+    add("--int8", action="store_true", help="weights and activations of a .tflite file in int8")
+    add("--calibrate", metavar="FILE", help="typical inputs (N, C, H, W) for --int8, a .npy file")
     add_output(export, "such as net.onnx", required=True)
 
 
 def _add_models(commands: Any) -> None:
     models = _command(commands, run.models, help="list the named networks and where they come from")
     add_format(models)
+
+
+def _add_words(commands: Any) -> None:
+    words = _command(
+        commands, run.words, help="list the words that a spec is written of, and what may follow"
+    )
+    add_format(words)

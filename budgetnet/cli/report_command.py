@@ -15,7 +15,7 @@ from ..report.page import render_html
 from .baseline import NAME, parse_baseline
 from .checks import Check, run_check
 from .selection import checks_asked
-from .targets import account_target, make_model, parse_options
+from .targets import account_target, is_made, make_model, parse_options
 
 
 def report(args: argparse.Namespace) -> str:
@@ -60,17 +60,16 @@ def draw(args: argparse.Namespace) -> str:
 
 
 def _against(target: str, check: Check) -> Account:
-    """The account to compare with, on the same input; a saved one knows its own."""
-    is_saved = target.endswith(".json")
-    shape = None if is_saved else check.shape
-    options = check.options if ":" in target and not is_saved else {}
+    """The account to compare with, on the same input; a saved one and a file know their own."""
+    shape = None if is_made(target) else check.shape
+    options = check.options if ":" in target and not is_made(target) else {}
     return account_target(target, shape, options, strict=False)
 
 
 def _footprints(args: argparse.Namespace, check: Check, account: Account) -> dict[str, Any]:
     """Gradients of the model itself, with the weights that it comes with or that were asked for."""
     target = check.target
-    if target.endswith(".json") or len(account.input_shapes) > 1:
+    if is_made(target) or len(account.input_shapes) > 1:
         remedy = "Name the model, or drop --footprints."
         raise ArgumentError(explain("--footprints needs a model of one input", remedy=remedy))
     if len(account.input_shape) != 3:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..accounting.geometry import parse_shape
-from ..budget.budget import LIMITS, Budget
+from ..budget.budget import LIMITS, SETTINGS, Budget
 from ..errors import ArgumentError, explain
 from .checks import Check
 from .config import SECTION, checks_of
@@ -15,8 +15,9 @@ from .targets import parse_options
 
 
 def limits_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The limits that were typed, by name."""
-    return {name: found for name in LIMITS if (found := getattr(args, name, None)) is not None}
+    """The limits that were typed, by name, and what they are for."""
+    names = (*LIMITS, *SETTINGS)
+    return {name: found for name in names if (found := getattr(args, name, None)) is not None}
 
 
 def checks_asked(args: argparse.Namespace) -> list[Check]:

@@ -23,12 +23,12 @@ def suggest_target(target: str, base: Path = Path()) -> str:
         return _suggest_callable(target, base / target)
     if " " in target or not target:
         return ""
-    zoo = _torchvision_models()
-    near = near_names(target, [*list_models(), *zoo])
-    if near and near[0] in zoo:
-        return f"Did you mean torchvision.models:{near[0]} with --input 3x224x224?"
-    if near:
+    listed = list_models()
+    near = near_names(target, [*listed, *_torchvision_models()])
+    if near and near[0] in listed:
         return f"Did you mean {near[0]!r}?"
+    if near:
+        return f"Did you mean torchvision.models:{near[0]} with --input 3x224x224?"
     package = target.partition(".")[0]
     if package.isidentifier() and find_spec(package):
         return f"It is a module: name a callable in it, as {target}:NAME."

@@ -14,6 +14,7 @@ from ..accounting.files import read_text
 from ..accounting.geometry import shapes_of
 from ..accounting.table import shape_text
 from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, one_line, shown
+from ..trace.files.account import account_of_file, is_file
 from .loading import load, users_code
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ..spec.plan import Spec
 
 KINDS = (
-    "a listed model (see budgetnet models), a spec in quotes, module:callable, file.py:callable "
-    "or a saved account.json"
+    "a listed model (see budgetnet models), a spec in quotes, module:callable, file.py:callable, "
+    "a model.tflite or model.onnx, or a saved account.json"
 )
 
 
@@ -35,16 +36,20 @@ def account_target(
     strict: bool = True,
     base: Path = Path(),
 ) -> Account:
-    """Account for a target; models, specs and saved accounts need no torch.
+    """Account for a target; models, specs, files and saved accounts need no torch.
 
     Paths of files and the search for modules begin at `base`.
 
     Raises:
         ArgumentError: the target cannot be found, made or run; the message says what to change.
-        FormatError: a saved account cannot be read.
+        FormatError: a file or a saved account cannot be read.
     """
     if target.endswith(".json"):
         return _saved(base / target, shape, options)
+    if is_file(target):
+        if options:
+            raise ArgumentError(explain(f"{target} is a file: it takes no --set"))
+        return account_of_file(base / target, shape, name=target, strict=strict)
     if ":" in target:
         if shape is None:
             raise _needs_input(target)
@@ -82,8 +87,9 @@ def make_model(
     Raises:
         ArgumentError: the target cannot be found or made, or has no such weights.
     """
-    if target.endswith(".json"):
-        raise ArgumentError(explain(f"{target} is a saved account; no model can be built from it"))
+    if is_made(target):
+        what = "a file" if is_file(target) else "a saved account"
+        raise ArgumentError(explain(f"{target} is {what}; no model can be built from it"))
     if ":" in target:
         if shape is None:
             raise _needs_input(target)
@@ -98,7 +104,12 @@ def make_model(
         return get_model(target, weights), shape, spec
     if weights is not None:
         raise ArgumentError(explain("--weights is for listed models", numbers={"got": target}))
-    return build(spec, shape[0]), shape, spec
+    return build(spec, shape), shape, spec
+
+
+def is_made(target: str) -> bool:
+    """Whether a target is a file that knows its input, and cannot be called."""
+    return target.endswith(".json") or is_file(target)
 
 
 def _chain(

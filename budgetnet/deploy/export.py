@@ -52,8 +52,8 @@ def to_program(model: nn.Module, input_shape: Any, *, fold: bool = True) -> Expo
     >>> program.module()(torch.zeros(5, 1, 28, 28)).shape
     torch.Size([5, 10])
     """
-    shapes = _shapes(input_shape)
-    return _export(_at_inference(model, input_shape, fold), shapes)
+    shapes = shapes_of_inputs(input_shape)
+    return _export(at_inference(model, input_shape, fold), shapes)
 
 
 def to_onnx(
@@ -99,9 +99,9 @@ def to_onnx(
     ('s6', 14250, 3731008)
     """
     _check_packages()
-    _check_weights(check_module(model, "an export"))
-    shapes = _shapes(input_shape)
-    ready = _at_inference(model, input_shape, fold).cpu()
+    check_weights(check_module(model, "an export"))
+    shapes = shapes_of_inputs(input_shape)
+    ready = at_inference(model, input_shape, fold).cpu()
     result = account(ready, input_shape, name=name or type(model).__name__, strict=False)
     if not result.is_complete:
         raise RunEnded(result.unknown[-1])
@@ -109,7 +109,7 @@ def to_onnx(
     content = onnx_model.to_bytes(program, result, spec=spec, optimize=fold)
     session = onnx_model.open_session(content, result.name)
     for batch in BATCHES:
-        inputs = _random_inputs(model, shapes, batch)
+        inputs = random_inputs(model, shapes, batch)
         with ModuleIndex(model).at_inference(), torch.no_grad():
             expected = list(tensors((model(*inputs),)))
         onnx_model.check_equal(session, inputs, expected, result.name, tolerance)
@@ -129,7 +129,8 @@ def _check_packages() -> None:
         raise ExportError(explain(f"ONNX files need {', '.join(missing)}", remedy=remedy))
 
 
-def _check_weights(model: nn.Module) -> None:
+def check_weights(model: nn.Module) -> None:
+    """Refuse a model whose weights have no values, or are not in float32."""
     module_index = ModuleIndex(model)
     for path, tensor, _ in (*module_index.parameters.values(), *module_index.buffers.values()):
         if tensor.is_meta:
@@ -143,14 +144,15 @@ def _check_weights(model: nn.Module) -> None:
         raise ExportError(explain(what, where=path, remedy=remedy))
 
 
-def _at_inference(model: nn.Module, input_shape: Any, fold: bool) -> nn.Module:
+def at_inference(model: nn.Module, input_shape: Any, fold: bool) -> nn.Module:
+    """A copy in evaluation mode, its norms folded if they are to be."""
     if fold:
         return fold_batchnorm(model, input_shape)
     account(check_module(model, "an export"), input_shape, strict=False)  # names a wrong shape
     return copy.deepcopy(model).eval()
 
 
-def _shapes(input_shape: Any) -> tuple[tuple[int, ...], ...]:
+def shapes_of_inputs(input_shape: Any) -> tuple[tuple[int, ...], ...]:
     """The shape of every input; raises `ArgumentError` for inputs that are not floats."""
     given = parse_inputs(input_shape)
     every = list(tensors(given.args))
@@ -166,7 +168,7 @@ def _shapes(input_shape: Any) -> tuple[tuple[int, ...], ...]:
 
 def _export(model: nn.Module, input_shapes: tuple[tuple[int, ...], ...]) -> ExportedProgram:
     """Trace a model in evaluation mode, every first axis a symbol."""
-    inputs = _random_inputs(model, input_shapes, 2)
+    inputs = random_inputs(model, input_shapes, 2)
     batch = torch.export.Dim("batch")
     shapes: Any = tuple({0: batch} for _ in inputs)
     try:
@@ -178,7 +180,7 @@ def _export(model: nn.Module, input_shapes: tuple[tuple[int, ...], ...]) -> Expo
         raise export_error(type(model).__name__, what, error, remedy) from error
 
 
-def _random_inputs(
+def random_inputs(
     model: nn.Module, shapes: tuple[tuple[int, ...], ...], batch: int
 ) -> tuple[Tensor, ...]:
     """Normal random inputs of the model's type and device, the same at every call."""

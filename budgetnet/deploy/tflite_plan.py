@@ -12,11 +12,12 @@ import struct
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import ArgumentError, FormatError, explain, shown
-from .flatbuffer import Table, name_in_errors
-from .memory import ALIGNMENT, Plan
-from .tflite import OFFLINE_PLAN, TfliteModel, graph_of, parse_tflite, root_of
-from .tflite_figures import activations
+from ..accounting.device.arena import activations
+from ..accounting.device.memory import ALIGNMENT, Plan
+from ..accounting.device.model import TfliteModel
+from ..errors import ArgumentError, FormatError, explain, name_in_errors, shown
+from ..trace.files.flatbuffer import Table
+from ..trace.files.tflite import OFFLINE_PLAN, graph_of, parse_tflite, root_of
 
 VERSION = 1  # of the format of a plan
 BUFFERS, METADATA, MODEL_FIELDS = 4, 6, 8  # of the schema's Model: numbers of fields, and how many

@@ -37,11 +37,11 @@ class Design:
         """Build the network with fresh weights; `kwargs` as in `models.build`."""
         from ..models.zoo import build
 
-        return build(self.spec, self.account.input_shape[0], **kwargs)
+        return build(self.spec, self.account.input_shape, **kwargs)
 
     def to_python(self) -> str:
         """Source code that builds the network from `budgetnet.blocks`."""
-        return to_python(self.spec, self.account.input_shape[0])
+        return to_python(self.spec, self.account.input_shape)
 
     def to_dict(self) -> dict[str, Any]:
         """The text form and the account as plain data."""
@@ -64,12 +64,13 @@ class Designs(Sequence[Design]):
     Attributes:
         designs: the networks.
         goal: what they are ordered by, such as "max macs"; ties are broken by fewer MACs, then
-            fewer parameters.
+            fewer parameters, in the largest spaces among the networks that the search met.
         budget: the budget that they meet.
         proven: whether it is proven that the space holds no better one; false only if the
             search was stopped.
         at_most: no network of the space that meets the budget has a larger value of the goal;
-            `None` for a Pareto front, where a goal is one of several.
+            `None` for a Pareto front, where a goal is one of several, and where a search was
+            stopped before it came to the last resolution or width multiplier.
         covered: how many networks the space holds; the answer covers all of them.
         evaluated: how many partial networks the search visited.
         seconds: how long it took.
@@ -112,19 +113,26 @@ class Designs(Sequence[Design]):
             for i, one in enumerate(self.designs, start=1)
         )
         limits = ", ".join(_limit_text(limit) for limit in self.budget.limits) or "no limits"
-        title = f"{self.goal} with {limits}, on {self.designs[0].account.input_text}"
+        inputs = [one.account.input_text for one in self.designs]
+        title = f"{self.goal} with {limits}, on {inputs[0]}"
+        if len(set(inputs)) > 1:
+            title = f"{self.goal} with {limits}"
+            columns = (*columns[:2], Column("Input"), *columns[2:])
+            rows = tuple((*row[:2], text, *row[2:]) for row, text in zip(rows, inputs, strict=True))
         return Table(columns, rows, title, notes=(self.claim(),))
 
     def claim(self) -> str:
         """How certain the answer is, as a sentence."""
         space = f"the {self.covered:,} networks of the space"
-        if self.at_most is None and self.proven:
+        if "," in self.goal and self.proven:
             return f"proven complete: all others of {space} are matched or beaten by one of these"
-        if self.at_most is None:
+        if "," in self.goal:
             return f"not proven complete: the search of {space} was stopped"
         if self.proven:
             each = ", each of a different skeleton" if len(self) > 1 else ""
             return f"proven best within the budget, of {space}{each}"
+        if self.at_most is None:
+            return f"not proven best: the search of {space} was stopped before it saw all of them"
         most = f"{abs(self.at_most):,.12g}"
         return f"not proven best: the search of {space} was stopped; none is better than {most}"
 

@@ -93,7 +93,8 @@ class _Relaxation:
         return self._lowest()
 
     def _lowest(self) -> list[Bound]:
-        return sorted(self.known.values(), key=lambda bound: bound.value)[:KEPT]
+        whole = (bound for _, bound in self._whole())  # of equal bounds only some are
+        return sorted(whole, key=lambda bound: bound.value)[:KEPT]
 
     def at(self, multipliers: Ints) -> Bound:
         """The bound at some multipliers."""

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import isinf
 from typing import Any
 
 from ..accounting.geometry import check_shape
 from ..budget.budget import Budget, with_limits
 from ..errors import ArgumentError, explain
-from ..spec.plan import Spec, plan
-from .answers import Design, Designs
-from .graph import COUNTED, FIXED, LARGEST_WIDTH, Box, Graph, Survey, build, caps_of, survey
+from .answers import Designs
+from .graph import LARGEST_WIDTH, Box
 from .infeasible import diagnose
-from .limits import box_of, counted_figure, most_allowed
+from .limits import box_of, most_allowed
 from .objectives import parse_objective, parse_objectives
 from .pareto import pareto_front
-from .search import Outcome, Problem, Progress, solve, stopped
-from .skeletons import SpaceChains, count_networks
+from .search import Progress
+from .searches import Searches
 from .space import SearchSpace
 
 MOST_TOP = 1_000  # networks of different skeletons that are asked for
 _MOST_SECONDS = 10**9
 _CLASSES = LARGEST_WIDTH - 1
-_MANY = 1 << 20  # transitions; with fewer, one graph for every question is made fastest
 
 
 def design(
@@ -31,7 +30,7 @@ def design(
     num_classes: int,
     budget: Budget | None = None,
     *,
-    space: SearchSpace | None = None,
+    space: SearchSpace | str | None = None,
     objective: Any = None,
     pareto: Any = None,
     top: int = 1,
@@ -45,14 +44,16 @@ def design(
         input_shape: `(C, H, W)` without the batch, text such as "1x28x28", or an example tensor.
         num_classes: outputs of the head.
         budget: a `Budget` of limits on figures.
-        space: the `SearchSpace`; by default `SearchSpace.for_input(input_shape)`.
+        space: the `SearchSpace`, or the name of one of `SearchSpace.preset`; by default
+            `SearchSpace.for_input(input_shape)`.
         objective: "max macs" or "min params" and so on, for any figure that a `Budget` limits, or
             weights such as `{"macs": 1, "params": -20}` to maximise a sum. By default "max macs"
             if the budget has a minimum receptive field and no maximum of MACs, else "max params".
         pareto: instead of an objective, figures or objectives such as "params,macs": finds every
             network that no other beats in one of them while equalling it in the rest.
         top: how many networks, at most 1,000. They differ in more than widths: each is the best
-            of its skeleton. A Pareto front is always complete.
+            of its skeleton, and the size of an input counts as part of that. A Pareto front is
+            always complete.
         time_limit: seconds after which the best so far is returned, not proven.
         watch: called with the `Progress` of the search from time to time.
         **limits: limits of `Budget`, instead of or beside one.
@@ -92,20 +93,18 @@ def design(
     box = box_of(wanted)
     objective = default_objective(box) if objective is None else objective
     objectives = (parse_objective(objective),) if pareto is None else parse_objectives(pareto)
-    searches = _Searches(
-        shape, num_classes, space or SearchSpace.for_input(shape), time_limit, watch
-    )
+    if space is None or isinstance(space, str):
+        space = SearchSpace.preset(space or "default", shape)
+    searches = Searches(shape, num_classes, space, time_limit, watch)
     covered = searches.count()
     at_most = None
     if pareto is not None:
         designs, proven = pareto_front(objectives, box, searches.best)
     else:
         factor, weights = objectives[0].scaled()
-        outcome = searches.run(weights, box, top)
-        designs = [searches.plan(spec) for spec in outcome.specs]
-        proven = outcome.proven
-        if outcome.at_most is not None:
-            at_most = min(outcome.at_most, most_allowed(weights, box)) / factor
+        designs, proven, bound = searches.run(weights, box, top)
+        bound = min(bound, most_allowed(weights, box))
+        at_most = None if isinf(bound) else bound / factor
     if not designs:
         raise diagnose(wanted, box, searches.best)
     for found in designs:  # the search and the plan count by themselves
@@ -135,77 +134,3 @@ def default_objective(box: Box) -> str:
 
 def _is_time(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= _MOST_SECONDS
-
-
-class _Searches:
-    """Searches over one space, which share its graphs."""
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        num_classes: int,
-        space: SearchSpace,
-        time_limit: float | None,
-        watch: Callable[[Progress], None] | None,
-    ) -> None:
-        self.shape, self.num_classes, self.space = shape, num_classes, space
-        self.deadline = None if time_limit is None else time.monotonic() + time_limit
-        self.outer_watch = watch
-        self.graphs: dict[object, list[tuple[Survey, Graph]]] = {}
-        self.evaluated = 0
-
-    def count(self) -> int:
-        """How many networks the space holds."""
-        return count_networks(self.space, self.shape, self.num_classes, self.tick)
-
-    def run(self, weights: dict[str, int], box: Box, top: int = 1) -> Outcome:
-        """The best networks within a box."""
-        rest = {name: limit for name, limit in box.items() if name not in FIXED}
-        graph = self.graph(box, rest)
-        objective: dict[str, int] = {}
-        for name, weight in weights.items():
-            objective[counted_figure(name)] = objective.get(counted_figure(name), 0) + weight
-        outcome = solve(graph, Problem(objective, rest, top), self.watch, self.tick)
-        self.evaluated += outcome.evaluated
-        return outcome
-
-    def graph(self, box: Box, rest: Box) -> Graph:
-        """A graph that holds every network within a box, made on first use.
-
-        A large one is made without the transitions that exceed the box by themselves.
-        """
-        known = self.graphs.setdefault(tuple(box.get(name) for name in FIXED), [])
-        for surveyed, graph in known:
-            if surveyed.covers(rest):
-                return graph
-        chains = SpaceChains(self.space, self.shape, self.num_classes, box)
-        surveyed = survey(chains, (), self.tick)
-        if surveyed.transitions > _MANY:
-            surveyed = survey(chains, caps_of(rest), self.tick)
-            surveyed.check()
-            self.graphs.clear()  # two of these might not fit into memory
-            known = self.graphs.setdefault(tuple(box.get(name) for name in FIXED), [])
-        known.append((surveyed, build(surveyed, COUNTED, self.tick)))
-        return known[-1][1]
-
-    def best(self, weights: dict[str, int], box: Box) -> Design | None:
-        """The best network within a box, proven; None if it is proven that there is none."""
-        outcome = self.run(weights, box)
-        if not outcome.proven:
-            raise stopped()
-        return self.plan(outcome.specs[0]) if outcome.specs else None
-
-    def plan(self, spec: Spec) -> Design:
-        """A network with its account."""
-        return Design(spec, plan(spec, self.shape))
-
-    def watch(self, progress: Progress) -> None:
-        """Stop at the deadline, and report progress to the caller."""
-        self.tick()
-        if self.outer_watch is not None:
-            self.outer_watch(progress)
-
-    def tick(self) -> None:
-        """Stop at the deadline."""
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise stopped()

@@ -8,7 +8,6 @@ what may follow is worked out once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from math import gcd, prod
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -20,6 +19,7 @@ from ..accounting.geometry import Count
 from ..accounting.window import check_span
 from ..budget.figures import FIGURES
 from ..errors import ArgumentError, SpecError, explain
+from ..spec.branches import Branching
 from ..spec.parts import channels_of, steps_of
 from ..spec.plan import Spec, bytes_by_type
 from ..spec.run import Run
@@ -50,9 +50,9 @@ class Move(NamedTuple):
 
     stage: Stage
     node: Any  # where it leads: hashable, with the `size` of the map there, and `is_end`
-    widths: tuple[int, ...] | None  # None if the stage has none of its own to choose
+    widths: tuple[int, ...] | None  # None keeps that of the map that it reads, if it has a choice
     growth: int = 0  # what the receptive field grows by
-    wider: bool = False  # whether only widths serve that are at least that of the map it reads
+    wider: int = 0  # 1: only widths serve that are at least that of the map it reads; 2: above it
     span: int = 0  # what a window grows by that is not the receptive field: that of the whole map
 
 
@@ -339,7 +339,7 @@ def build(
 
 def _count(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
 ) -> int:  # fmt: skip
     """How many pairs of widths `_costs` gives, or a few more if the stage does not take some."""
     if chosen is None:
@@ -351,12 +351,14 @@ def _count(
 @lru_cache(maxsize=512)
 def _reach(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...],
-    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
 ) -> tuple[Ints, Ints]:  # fmt: skip
     """For every width the range of the chosen ones, by index, that may follow it."""
     _check_range(stage, max(widths), max(chosen), size, outside)
     narrow, wide = np.array(widths, np.int64), np.array(chosen, np.int64)
-    low = np.searchsorted(wide, narrow) if wider else np.zeros(len(narrow), np.int64)
+    low = np.zeros(len(narrow), np.int64)
+    if wider:
+        low = np.searchsorted(wide, narrow, side="right" if wider > 1 else "left")
     high = np.full(len(narrow), len(wide), np.int64)
     if not caps or stage.multiples != (1, 1) or isinstance(stage.case(narrow), np.ndarray):
         return low, high  # widths that are left out, or cost less than a narrower one
@@ -372,7 +374,7 @@ def _reach(
 
 def _costs(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
 ) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
     """Every admissible pair of widths by index, the width given, and what the stage costs."""
     few = len(widths) * len(chosen or (0,)) <= FEW  # all that is worth keeping; many fill memory
@@ -383,7 +385,7 @@ def _costs(
 @lru_cache(maxsize=1024)
 def _made(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: bool, caps: Caps,
+    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
 ) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
     if chosen is None:
         _check_range(stage, max(widths), max(widths), size, outside)
@@ -412,8 +414,11 @@ def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], out
         for width, step in zip((first, last), stage.multiples, strict=True)
     )
     if stage.width is None:
-        with suppress(SpecError):  # of widths that it does not take
-            last = channels_of(stage.part(_channels(stage, first, size)), first)
+        taken = (width for width in range(first, 0, -1) if _one_given(stage, width, size))
+        first = next(taken, 0)
+        if not first:  # it takes none of these widths
+            return
+        last = _one_given(stage, first, size)
     costs = _figures(stage, first, last, size, outside)
     if max(first, last) >= LARGEST_WIDTH or max(costs.values()) >= LARGEST:
         what = "the costs of this space exceed the 64-bit range"
@@ -427,11 +432,16 @@ def _figures(
     """What a stage costs between two widths, or between many at once."""
     if not isinstance(wide, np.ndarray):
         return _planned(stage, narrow, wide, size, outside)
+    if not wide.size:
+        return dict.fromkeys((*ADDED, PEAK), wide)
+    if isinstance(stage, Branching):  # whose branches may each have cases of their own
+        each = [_planned(stage, int(w), int(w), size, outside) for w in narrow]
+        return {name: np.array([found[name] for found in each], np.int64) for name in each[0]}
     cases = with_width(stage, wide).case(narrow)
     if not isinstance(cases, np.ndarray):
         return _planned(stage, narrow, wide, size, outside)
     narrow = np.broadcast_to(narrow, wide.shape)
-    found = {name: np.zeros(wide.shape, np.int64) for name in (*ADDED, "depth", PEAK)}
+    found = {name: np.zeros(wide.shape, np.int64) for name in (*ADDED, PEAK)}
     for case in np.unique(cases):  # each has layers of its own
         where = cases == case
         for name, cost in _planned(stage, narrow[where], wide[where], size, outside).items():
@@ -472,9 +482,13 @@ def _given(move: Move, widths: tuple[int, ...], size: tuple[int, ...]) -> tuple[
 
 @lru_cache(maxsize=65_536)
 def _one_given(stage: Stage, width: int, size: tuple[int, ...]) -> int:
-    """The width of what a stage gives that has none to choose; 0 if it does not take its input."""
+    """The width of what a stage gives where none is chosen: that of its input if it can have it.
+
+    0 if it does not take its input.
+    """
     try:
-        return int(channels_of(stage.part(_channels(stage, width, size)), width))
+        part = with_width(stage, width).part(_channels(stage, width, size))
+        return int(channels_of(part, width))
     except SpecError:
         return 0
 
@@ -483,6 +497,6 @@ def _taken(stage: Stage, narrow: Ints, wide: Ints, size: tuple[int, ...], fixed:
     """Where a stage takes the widths of a pair."""
     reads, gives = stage.multiples
     fine = (narrow % reads == 0) & (wide % gives == 0)
-    if fixed and stage.width is None:
+    if fixed:
         fine &= np.array([_one_given(stage, int(width), size) > 0 for width in narrow], bool)
     return fine

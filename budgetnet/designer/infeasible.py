@@ -175,15 +175,24 @@ def _text(conflicts: tuple[Conflict, ...], relaxation: Relaxation | None) -> str
         )
     names = " and ".join(f"{c.name} {c.limit}" for c in conflicts)
     together = "cannot hold together" if len(conflicts) > 1 else "cannot hold"
+    designs = [c.design for c in conflicts if c.design is not None]
+    several = len({design.account.input_shape for design in (*designs, relaxation.design)}) > 1
     columns = (Column("Limit"), Column("Best with the others", numeric=True), Column("Network"))
     rows = tuple(
         (
             f"{c.name} {c.limit}",
             "none" if c.best is None else f"{c.best:,}",
-            "the others exclude each other" if c.design is None else str(c.design.spec),
+            "the others exclude each other" if c.design is None else _named(c.design, several),
         )
         for c in conflicts
     )
     table = Table(columns, rows, f"no network of the space meets the budget: {names} {together}")
-    change = f"smallest change that helps: {relaxation.text}, with {relaxation.design.spec}"
+    change = (
+        f"smallest change that helps: {relaxation.text}, with {_named(relaxation.design, several)}"
+    )
     return f"{table.to_text()}\n{change}"
+
+
+def _named(design: Design, with_input: bool) -> str:
+    """A network, and its input if there are several."""
+    return f"{design.spec} on {design.account.input_text}" if with_input else str(design.spec)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import inf
 
 from ..budget.budget import Budget
+from ..budget.figures import FIGURES
 from ..budget.limits import Range
 from ..errors import ArgumentError, explain
 from .graph import COUNTED, Box
@@ -20,7 +21,10 @@ def counted_figure(name: str) -> str:
     name = "params" if name == "trainable_params" else name
     if name not in COUNTED:
         numbers = {"supported": ", ".join(COUNTED)}
-        raise ArgumentError(explain(f"design cannot limit or optimise {name}", numbers=numbers))
+        device = name in FIGURES and FIGURES[name].on_device
+        remedy = "Hold what it finds against a Budget." if device else ""
+        what = f"design cannot limit or optimise {name}"
+        raise ArgumentError(explain(what, numbers=numbers, remedy=remedy))
     return name
 
 

@@ -11,6 +11,7 @@ from ..budget.advice import output_stage
 from ..budget.budget import Budget, with_limits
 from ..budget.figures import FIGURES
 from ..errors import ArgumentError, SpecError, explain
+from ..spec.branches import Branching
 from ..spec.plan import Spec, plan
 from ..spec.stages import Stage, with_width
 from ..trace.account import spec_of
@@ -61,12 +62,13 @@ def rescale(
     spec, account = spec_of(model, input_shape)
     shape = account.input_shape
     wanted = with_limits(budget, limits)
-    box = _sized(wanted, account)
-    objective = next((name for name, (_, high) in box.items() if high is not None), None)
+    box = _sized(wanted, spec, account)
+    upper = (name for name, (_, high) in box.items() if high is not None and name not in FIXED)
+    objective = next(upper, None)
     if objective is None:
         what = "there is nothing to fill: the budget has no upper limit that depends on widths"
         raise ArgumentError(explain(what, remedy="Limit params, macs or bytes."))
-    free = _free_widths(spec)
+    free = _free_widths(spec, shape)
     if sum(free.values()) > MOST_WIDTH:
         what = "the widths are too large to be rescaled at once"
         numbers = {"sum of widths": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
@@ -91,13 +93,15 @@ def rescale(
     raise diagnose(wanted, box, lambda objective, box: _best(spec, shape, whole, objective, box))
 
 
-def _sized(budget: Budget, account: Account) -> Box:
+def _sized(budget: Budget, spec: Spec, account: Account) -> Box:
     """The limits on figures that depend on widths; those on the rest must hold already."""
     box = dict(box_of(budget))
-    for name in FIXED:
+    varies = any(map(_has_cases, spec.stages))  # a shortcut may need a convolution
+    fixed = [name for name in FIXED if not (varies and name == "depth")]
+    for name in fixed:
         box.pop(name, None)
     for finding in budget.check(account):
-        if finding.figure in FIXED and not finding.ok:
+        if finding.figure in fixed and not finding.ok:
             raise ArgumentError(
                 explain(
                     f"the {FIGURES[finding.figure].label} does not depend on widths",
@@ -108,14 +112,30 @@ def _sized(budget: Budget, account: Account) -> Box:
     return box
 
 
-def _free_widths(spec: Spec) -> dict[int, int]:
-    """The widths that may change, by stage."""
+def _has_cases(stage: Stage) -> bool:
+    """Whether widths decide which layers it has."""
+    branches = stage.branches_by_name if isinstance(stage, Branching) else ()
+    inner = [_has_cases(each) for _, branch in branches for each in branch]
+    return type(stage).case is not Stage.case or any(inner)
+
+
+def _free_widths(spec: Spec, shape: tuple[int, ...]) -> dict[int, int]:
+    """The widths that may change, by stage; not those to which a bracket adds its own."""
     output = output_stage(spec)
     return {
         i: stage.width
         for i, stage in enumerate(spec.stages)
-        if stage.width is not None and i != output
+        if stage.width is not None and i != output and _is_free(spec, i, 2 * stage.width, shape)
     }
+
+
+def _is_free(spec: Spec, i: int, width: int, shape: tuple[int, ...]) -> bool:
+    wider = with_width(spec.stages[i], width)
+    try:
+        plan(Spec((*spec.stages[:i], wider, *spec.stages[i + 1 :])), shape)
+    except SpecError:
+        return False
+    return True
 
 
 def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) -> dict[int, int]:
@@ -135,7 +155,9 @@ def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) 
         except SpecError:  # groups that do not divide these widths
             return True
         return all(
-            high is None or figure_of(name, account) <= high for name, (_, high) in box.items()
+            high is None or figure_of(name, account) <= high
+            for name, (_, high) in box.items()
+            if name not in FIXED
         )
 
     low, high = Fraction(0), Fraction(_WIDEST)

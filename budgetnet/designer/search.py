@@ -20,9 +20,13 @@ from ..spec.plan import Spec
 from .bounds import Bound, Path, lowest_bounds, one_sided_limits
 from .graph import NEVER, PEAK, Box, Graph, Ints
 from .labels import Labels, join, undominated
+from .limits import most_allowed
 from .priorities import transition_values
+from .refill import refill
 
 ROOM = (1_000, 8_000, 64_000, 256_000)  # labels that are continued at a time
+ENOUGH = 1_000_000  # that are looked at to break ties, once the objective is proven
+REFILLS = 16  # times that the best is improved by other options at its widths
 CHUNK = 1 << 21  # candidates that are made at a time
 MOST_LABELS = 1 << 23  # that are held at a time, some 100 bytes each
 CROWD = 1 << 22  # candidates after which those are dropped that others make superfluous
@@ -63,12 +67,13 @@ class Outcome(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A network with the key that orders it."""
+    """A network with the key that orders it, and its path."""
 
     key: tuple[int, ...]
     value: int
     skeleton: tuple[int, ...]
     spec: Spec
+    path: list[tuple[int, int]]
 
 
 def solve(
@@ -129,6 +134,7 @@ class _Search:
             np.searchsorted(level.source, np.arange(count + 1))
             for level, count in zip(graph.levels, graph.states[:-1], strict=True)
         ]
+        self.most = most_allowed(problem.objective, problem.box)
         self.best: list[Found] = []
         self.evaluated = 0
         self.ceiling = self._ceiling(int(graph.suffixes(self.values.added)[0][0]))
@@ -155,10 +161,18 @@ class _Search:
         top = max(self.ceiling, self.best[0].value if self.best else NEVER)
         return Outcome(
             tuple(found.spec for found in self.best),
-            self.ceiling <= self.threshold,
+            self.ceiling <= self.threshold or self.goal_is_proven,
             self.values.objective_at_most(top) if self.best else None,
             self.evaluated,
         )
+
+    @property
+    def goal_is_proven(self) -> bool:
+        """Whether no network outside the best has a higher objective, whatever breaks ties."""
+        if len(self.best) < self.problem.top:
+            return False
+        at_most = self.values.objective_at_most
+        return min(at_most(self.ceiling), self.most) <= at_most(self.best[-1].value)
 
     def _tell(self, room: int, share: float) -> None:
         self.watch(Progress(room, share, self.best[0].spec if self.best else None))
@@ -172,10 +186,31 @@ class _Search:
         if self.ceiling <= self.threshold:
             return
         for room in ROOM:
+            self._refill()
             self._sweep(room, whole=False)
-            if self.ceiling <= self.threshold:
+            if self.ceiling <= self.threshold or (self.evaluated >= ENOUGH and self.goal_is_proven):
                 return
         self._sweep(ROOM[-1], whole=True)
+
+    def _refill(self) -> None:
+        """Look beside the best network for one that fills the limits better."""
+        for seed in range(REFILLS):
+            if not (self.best and self.limits) or self.goal_is_proven:
+                return
+            known = [found.key for found in self.best]
+            for value, path in refill(
+                self.graph, self.best[0].path, self.values.added, self.limits, self._worth,
+                self.problem.top, seed,
+            ):  # fmt: skip
+                self._keep(value, path)
+            self.tick()
+            if known == [found.key for found in self.best]:
+                return
+
+    def _worth(self, value: Ints, peak: Ints) -> Ints:
+        """The value of complete networks; none if their peak is too low."""
+        worth = value + self.values.peak_weight * peak
+        return np.where(peak >= (self.least_peak or 0), worth, NEVER)
 
     def _sweep(self, room: int, whole: bool) -> None:
         """One pass from the input to complete networks.
@@ -340,7 +375,7 @@ class _Search:
         steps = [(int(levels[i].stage[t]), int(levels[i].width[t])) for i, t in path]
         ties = [sum(int(levels[i].costs[name][t]) for i, t in path) for name in self.values.ties]
         skeleton = tuple(stage for stage, _ in steps) if self.problem.top > 1 else ()
-        new = Found((-value, *ties), value, skeleton, self.graph.spec(steps))
+        new = Found((-value, *ties), value, skeleton, self.graph.spec(steps), path)
         rivals = [found for found in self.best if found.skeleton == skeleton]
         if not any(found.key <= new.key for found in rivals):
             kept = [found for found in self.best if found.skeleton != skeleton]

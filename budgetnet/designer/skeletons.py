@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
 from ..accounting.rows import Row
-from ..accounting.window import Pair
 from ..spec.parts import steps_of
 from ..spec.run import Run, link
 from ..spec.spec import Spec
 from ..spec.stages import Stage, with_width
 from .graph import Box, Move
-from .space import Place, SearchSpace
+from .space import Place, SearchSpace, Step
 
 _LARGE_MAP = 1 << 12  # no kernel of a space is larger
 
@@ -39,8 +39,8 @@ class Node(NamedTuple):
         return False
 
     @property
-    def size(self) -> Pair:
-        """Size of the map."""
+    def size(self) -> tuple[int, ...]:
+        """Size of the map; () of a vector."""
         return self.place.size
 
 
@@ -55,8 +55,8 @@ class Link(NamedTuple):
 class SpaceChains:
     """All chains of a search space whose depth and receptive field are within limits.
 
-    Both depend on nothing but kinds, kernels and strides, so whole skeletons are excluded
-    here, before any width is tried.
+    In spaces of plain chains both depend on nothing but kinds, kernels and strides, so whole
+    skeletons are excluded here, before any width is tried.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SpaceChains:
 
     def moves(self, node: Node) -> Iterator[Move]:
         """Every stage that may follow, and what it leads to."""
-        jump = 2**node.place.downsamples
+        jump = self.space.jump(node.place)
         for stage, place, keeps_width, wider in self.space.follow(node.place, self.num_classes):
             growth = field_growth(stage, jump)
             depth = _tracked(node.depth + depth_of(stage), self.depth)
@@ -77,11 +77,17 @@ class SpaceChains:
             if depth is None or field is None:
                 continue
             if place is not None:
-                widths = None if keeps_width else self.space.widths
-                yield Move(stage, Node(place, depth, field), widths, growth, wider)
+                widths = None if keeps_width else self.space.widths_at(place)
+                span = 0 if place.size else self._whole(node, jump)
+                yield Move(stage, Node(place, depth, field), widths, growth, wider, span)
             elif depth >= (self.depth[0] or 0) and field >= (self.field[0] or 0):
-                span = jump * (max(node.size) - 1)  # the head reads the whole map
+                span = self._whole(node, jump)
                 yield Move(stage, End(), (self.num_classes,), growth, span=span)
+
+    @staticmethod
+    def _whole(node: Node, jump: int) -> int:
+        """What a read of the whole map adds to a window."""
+        return jump * (max(node.size, default=1) - 1)
 
 
 def count_networks(
@@ -98,24 +104,49 @@ def count_networks(
     >>> count_networks(space, (1, 28, 28), 10)  # 4-4, 4-8, 8-8: widths never shrink
     3
     """
-    known: dict[Place, list[int]] = {}
+    return sum([
+        _Counting(each, shape[0], num_classes, tick).completions(Place(shape[1:]))[0]
+        for each, shape in space.variants(input_shape)
+    ])  # fmt: skip
 
-    def completions(place: Place) -> list[int]:
+
+class _Counting:
+    """How many chains may follow at the places of a space."""
+
+    def __init__(
+        self, space: SearchSpace, in_channels: int, num_classes: int, tick: Callable[[], None]
+    ) -> None:
+        self.space, self.in_channels, self.num_classes = space, in_channels, num_classes
+        self.tick = tick
+        self.known: dict[Place, list[int]] = {}
+
+    def widths(self, place: Place) -> tuple[int, ...]:
+        return (self.in_channels,) if place.untouched else self.space.widths_at(place)
+
+    def completions(self, place: Place) -> list[int]:
         """By the width of the map: how many chains may follow."""
-        if place not in known:
-            tick()
-            total = [0] * len(space.widths)
-            for _, ahead, keeps_width, only_wider in space.follow(place, num_classes):
-                more = completions(ahead) if ahead else [1] * len(total)
-                if ahead and not keeps_width:
-                    wider = list(accumulate(reversed(more)))[::-1]
-                    more = wider if only_wider else wider[:1] * len(total)
+        if place not in self.known:
+            self.tick()
+            mine = self.widths(place)
+            total = [0] * len(mine)
+            for step in self.space.follow(place, self.num_classes):
+                more = self._after(step, mine)
                 total = [a + b for a, b in zip(total, more, strict=True)]
-            known[place] = total
-        return known[place]
+            self.known[place] = total
+        return self.known[place]
 
-    start = Place((input_shape[1], input_shape[2]))
-    return completions(start)[0]
+    def _after(self, step: Step, mine: tuple[int, ...]) -> list[int]:
+        """The same, of those that begin with a step."""
+        if step.place is None:
+            return [1] * len(mine)
+        more = self.completions(step.place)
+        theirs, least = self.widths(step.place), step.stage.multiples[1]
+        more = [0 if w % least else n for n, w in zip(more, theirs, strict=True)]
+        if step.keeps_width:
+            return more
+        onward = [*reversed([*accumulate(reversed(more))]), 0]  # of this width and all wider ones
+        first = bisect_right if step.wider > 1 else bisect_left
+        return [onward[first(theirs, w) if step.wider else 0] for w in mine]
 
 
 class ChainWidths:
@@ -152,9 +183,8 @@ def _tracked(value: int, limits: tuple[int | None, int | None], untracked: int =
 
 def field_growth(stage: Stage, jump: int) -> int:
     """What the receptive field grows by: `(k - 1)` times the effective stride so far."""
-    field = _alone(stage)[-1].receptive_field
-    assert field is not None  # a plan knows it
-    return jump * (field.size[0] - 1)
+    fields = [row.receptive_field for row in _alone(stage) if not row.is_global]
+    return jump * (fields[-1].size[0] - 1) if fields and fields[-1] else 0
 
 
 def depth_of(stage: Stage) -> int:

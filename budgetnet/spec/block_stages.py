@@ -26,8 +26,16 @@ Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, widt
 class BasicBlock(Stage):
     """Two convolutions and a shortcut, activated after the sum: `blocks.BasicBlock`.
 
-    Text form `bb64`. Where the stride is not 1 or the widths differ, the shortcut is a 1x1
+    Text form `bb64`. `(C, H, W)` to `(out_channels, H', W')` with `H' = (H - 1) // stride + 1`:
+    the block pads. If the stride is not 1 or the widths differ, the shortcut is a 1x1
     convolution with norm.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv:1512.03385.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([BasicBlock(64, stride=2)]), (32, 16, 16))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('bb64s2', 57728, (64, 8, 8))
     """
 
     prefix, number, child, pads = "bb", "out_channels", "basic", True
@@ -62,8 +70,16 @@ class BasicBlock(Stage):
 class Bottleneck(Stage):
     """Narrow by 1x1, convolve, widen by 1x1, and a shortcut: `blocks.Bottleneck`.
 
-    Text form `bt256`. The hidden width is that of the output by the expansion, or
-    `hidden_channels`.
+    Text form `bt256`. `(C, H, W)` to `(out_channels, H', W')` with `H' = (H - 1) // stride +
+    1`: the block pads. The hidden width is that of the output by the expansion, or
+    `hidden_channels`. The shortcut is that of `BasicBlock`.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv:1512.03385.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Bottleneck(256)]), (64, 56, 56))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('bt256', 75008, (256, 56, 56))
     """
 
     prefix, number, child, pads = "bt", "out_channels", "bottleneck", True
@@ -130,8 +146,16 @@ class Bottleneck(Stage):
 class InvertedResidual(Stage):
     """Widen by 1x1, convolve depthwise, narrow by 1x1: `blocks.InvertedResidual`.
 
-    Text form `ir24`, as timm has it. The input is added where the stride is 1 and the widths agree.
+    Text form `ir24`, as timm has it. `(C, H, W)` to `(out_channels, H', W')` with `H' = (H - 1)
+    // stride + 1`: the block pads. The input is added if the stride is 1 and the widths agree.
     The hidden width is that of the input times the expansion, or `hidden_channels`.
+
+    Source: Sandler et al., "MobileNetV2", 2018, arXiv:1801.04381.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([InvertedResidual(24, 5, stride=2, se=Squeeze(0.25))]), (16, 56, 56))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('ir24k5s2se0.25', 7540, (24, 28, 28))
     """
 
     prefix, number, child, pads = "ir", "out_channels", "inverted", True
@@ -180,6 +204,13 @@ class FusedInvertedResidual(Stage):
     """Widen by a full convolution, narrow by 1x1: `blocks.FusedInvertedResidual`.
 
     Text form `er24`, as timm has it. Otherwise as `InvertedResidual`, with an expansion of 4.
+
+    Source: Tan and Le, "EfficientNetV2", 2021, arXiv:2104.00298.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([FusedInvertedResidual(48, stride=2)]), (24, 56, 56))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('er48s2', 25632, (48, 28, 28))
     """
 
     prefix, number, child, pads = "er", "out_channels", "fused", True
@@ -223,8 +254,16 @@ class FusedInvertedResidual(Stage):
 class DenseBlock(Stage):
     """Layers that each append channels to those of their input: `blocks.DenseBlock`.
 
-    Text form `db32n6`: growth rate and number of layers. `bottleneck` is the width between the two
-    convolutions of a layer by the growth rate; 0 leaves the first one out.
+    Text form `db32n6`: growth rate and number of layers. `(C, H, W)` to `(C + num_layers *
+    growth_rate, H, W)`. `bottleneck` is the width between the two convolutions of a layer by
+    the growth rate; 0 leaves the first one out.
+
+    Source: Huang et al., "Densely Connected Convolutional Networks", 2016, arXiv:1608.06993.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([DenseBlock(32, 6)]), (64, 56, 56))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('db32n6', 335040, (256, 56, 56))
     """
 
     prefix, number, child, pads = "db", "growth_rate", "dense", True
@@ -268,7 +307,14 @@ class DenseBlock(Stage):
 class SqueezeExcite(Stage):
     """Every channel weighed by a gate that reads the whole map: `blocks.SqueezeExcite`.
 
-    Text form `se8`, with the channels that are squeezed to.
+    Text form `se8`, with the channels that are squeezed to. `(C, H, W)` to the same shape.
+
+    Source: Hu et al., "Squeeze-and-Excitation Networks", 2017, arXiv:1709.01507.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([SqueezeExcite(8)]), (32, 16, 16))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('se8', 552, (32, 16, 16))
     """
 
     prefix, number, child = "se", "squeeze_channels", "se"

@@ -47,8 +47,17 @@ class Branching(Stage):
 class Sum(Branching):
     """Sum of a body and a shortcut, then an activation: `blocks.Residual`.
 
-    Text form `[c16p1 c16p1-act + ]`: the body, and after the plus the shortcut, which is the input
-    itself if it is empty.
+    Text form `[c16p1 c16p1-act + ]`: the body, and after the plus the shortcut, which is the
+    input itself if it is empty. `(C, H, W)` to the shape that both branches give, which must be
+    the same.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv:1512.03385.
+
+    >>> from budgetnet import Spec, plan
+    >>> from budgetnet.spec.stages import Conv
+    >>> account = plan(Spec([Sum((Conv(16, padding=1),))]), (16, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('[ c16p1 + ]', 2336, (16, 8, 8))
     """
 
     child = "residual"
@@ -97,7 +106,16 @@ class Sum(Branching):
 class Concat(Branching):
     """Branches on one input, their channels joined: `blocks.Concat`.
 
-    Text form `[c8k1 | c8p1 | p3s1p1 ]`; an empty branch is the input itself.
+    Text form `[c8k1 | c8p1 | p3s1p1]`; an empty branch is the input itself. `(C, H, W)` to
+    `(C_1 + C_2 + ..., H', W')`; every branch must give maps of one size.
+
+    Source: Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv:1409.4842.
+
+    >>> from budgetnet import Spec, plan
+    >>> from budgetnet.spec.stages import Conv
+    >>> account = plan(Spec([Concat(((Conv(8, 1),), (Conv(8, padding=1),), ()))]), (16, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('[ c8k1 | c8p1 | ]', 1312, (32, 8, 8))
     """
 
     child = "concat"

@@ -224,7 +224,7 @@ _ACTS = tuple((name, name) for name in ACTIVATIONS)
 # A stage has whichever of these it needs. In the text form they come in the stage's own order.
 FIELDS: dict[str, Field] = {
     "out_channels": Whole(or_array=True),
-    "num_classes": Whole(or_none=True),
+    "num_classes": Whole(or_none=True, or_array=True),
     "growth_rate": Whole(or_array=True),
     "squeeze_channels": Whole(),
     "scale": Whole(),

@@ -15,7 +15,8 @@ import numpy as np
 from ..accounting.geometry import Count, Sliding
 from ..accounting.window import Window
 
-VIEWS = frozenset({"identity", "dropout", "reshape"})  # roles of layers that give their input back
+HANDED_ON = frozenset({"identity", "dropout"})  # roles of layers that give their very input back
+VIEWS = HANDED_ON | {"reshape"}  # or another shape of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,9 @@ def channels_of(part: Part | None, in_channels: Count) -> Count:
     if isinstance(part, Layer):
         return part.out_channels
     if isinstance(part, Chain):
-        return channels_of(part.parts[-1], in_channels)
+        for each in part.parts:
+            in_channels = channels_of(each, in_channels)
+        return in_channels
     channels = [channels_of(branch, in_channels) for branch in part.branches]
     return sum(channels) if part.kind == "cat" else channels[0]
 
@@ -125,12 +128,23 @@ def _run(
         return source
     outs: tuple[int, ...] = ()
     for branch in part.branches:
+        start = len(steps)
         outs += (_run(branch, path, source, (*held, source, *outs), channels, steps),)
+        source = _handed_on(source, steps, start)
     joined = Layer("", part.kind, channels_of(part, channels), role="join")
     out = _put(Step(path, joined, outs, (*held, source), len(steps)), steps)
     for each in part.then:
         out = _run(each, path, out, (*held, source, *outs), channels, steps)
     return out
+
+
+def _handed_on(source: int, steps: list[Step], start: int) -> int:
+    """The last of the steps from `start` that hands `source` on: who reads it later reads that."""
+    for place in range(start, len(steps)):
+        step = steps[place]
+        if step.layer.role in HANDED_ON and step.reads == (source,):
+            source = place
+    return source
 
 
 def _put(step: Step, steps: list[Step]) -> int:

@@ -53,13 +53,19 @@ groups=1, norm=True, act='relu', bias=None, dropout=0)
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """Read the short text form; raises `SpecError` that points at the word.
+        """Read the text form.
 
-        Words: `c16` convolution, `ds16` depthwise separable, `t10` transition, `p` max pooling,
-        `gap` or `gap10` head. Modifiers, in any order: `k5` or `k3x5` kernel (default 3, pooling
-        2), `s2` stride (default 1, pooling its kernel), `p1` padding (default 0: valid), `same`
-        padding for odd kernels, `d2` dilation, `g4` groups, `-bn` no norm, `-act` no activation,
-        `+bias` / `-bias`.
+        Words are the letters of a stage, a number, and modifiers: `c16`, `p`, `ir24k5s2`, `gap10`.
+        `3*ir24` repeats a word and `2*(c16 p)` a group; `[c16 c16-act + ]` adds branches, and
+        `[c8k1 | c8p1]` joins their channels. Words alone, such as `same`, `relu6` and `-bn`, hold
+        for all that follows. `budgetnet words` lists everything.
+
+        Raises:
+            SpecError: the text cannot be read; the message points at what is wrong, and lists what
+                can stand there.
+
+        >>> print(Spec.parse("same c16s2 relu6 2*ir16 [c8k1 | c8] gap10"))
+        same c16s2 relu6 ir16 ir16 [ c8k1 | c8 ] gap10
         """
         if not isinstance(text, str):
             what = f"{shown(text)} is not text"

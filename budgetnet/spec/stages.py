@@ -20,15 +20,16 @@ from .block_stages import (
 )
 from .branches import Concat, Sum
 from .calls import Call, block_call, short
+from .fields import Squeeze
 from .layers import CONV_LAST, activation, batch_norm, convolution, linear_layers
 from .parts import Chain, Layer, Part
 from .stage import Stage
 
 __all__ = [
-    "BRANCHES", "STAGES", "AvgPool", "BasicBlock", "BatchNorm", "Bottleneck", "Classifier",
+    "AvgPool", "BasicBlock", "BatchNorm", "Bottleneck", "Classifier",
     "Concat", "Conv", "DenseBlock", "Dropout", "Flatten", "FusedInvertedResidual", "Head",
-    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "SqueezeExcite", "Stage",
-    "Sum", "Transition", "TransposedConv", "Upsample", "with_width",
+    "InvertedResidual", "Linear", "Pool", "PreactConv", "Separable", "Squeeze", "SqueezeExcite",
+    "Stage", "Sum", "Transition", "TransposedConv", "Upsample",
 ]  # fmt: skip
 
 Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
@@ -38,11 +39,16 @@ Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, widt
 class Conv(Stage):
     """Convolution, BatchNorm, ReLU: `blocks.ConvBNReLU`. Text form `c16`.
 
-    `bias=None` adds a bias exactly if there is no norm. Sizes are `(height, width)`, or one
-    number for both. `padding` is 0 as in `nn.Conv2d`.
+    `(C, H, W)` to `(out_channels, H', W')` with `H' = (H + 2 * padding - dilation * (kernel -
+    1) - 1) // stride + 1`. `bias=None` adds a bias exactly if there is no norm. Sizes are
+    `(height, width)`, or one number for both. `padding` is 0 as in `nn.Conv2d`.
 
-    >>> Conv(16, 5).kernel_size
-    (5, 5)
+    Source: Ioffe and Szegedy, "Batch Normalization", 2015, arXiv:1502.03167.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Conv(16, 5, stride=2)]), (3, 32, 32))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('c16k5s2', 1232, (16, 14, 14))
     """
 
     prefix, number, child = "c", "out_channels", "conv"
@@ -80,7 +86,15 @@ class Conv(Stage):
 class Separable(Stage):
     """Depthwise then 1x1 convolution, each with norm and ReLU: `blocks.DepthwiseSeparable`.
 
-    Text form `ds16`.
+    Text form `ds16`. `(C, H, W)` to `(out_channels, H', W')` as in `Conv`; kernel, stride,
+    padding and dilation are those of the depthwise convolution.
+
+    Source: Howard et al., "MobileNets", 2017, arXiv:1704.04861.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Separable(16, stride=2)]), (8, 32, 32))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('ds16s2', 248, (16, 15, 15))
     """
 
     prefix, number, child = "ds", "out_channels", "separable"
@@ -113,7 +127,17 @@ class Separable(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Transition(Stage):
-    """1x1 convolution, norm, ReLU: `blocks.Transition`. Text form `t10`."""
+    """1x1 convolution, norm, ReLU: `blocks.Transition`. Text form `t10`.
+
+    `(C, H, W)` to `(out_channels, H, W)`.
+
+    Source: Huang et al., "Densely Connected Convolutional Networks", 2016, arXiv:1608.06993.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Transition(10)]), (16, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('t10', 180, (10, 8, 8))
+    """
 
     prefix, number, child = "t", "out_channels", "transition"
 
@@ -132,9 +156,16 @@ class Transition(Stage):
 
 @dataclass(frozen=True, slots=True)
 class PreactConv(Stage):
-    """BatchNorm, ReLU, convolution, as between dense blocks: `blocks.BNReLUConv`. Text form `pc16`.
+    """BatchNorm, ReLU, convolution, as between dense blocks: `blocks.BNReLUConv`.
 
-    `padding` is 0 as in `nn.Conv2d`.
+    Text form `pc16`. Shapes and fields are those of `Conv`; the norm is over the input.
+
+    Source: He et al., "Identity Mappings in Deep Residual Networks", 2016, arXiv:1603.05027.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([PreactConv(16, 1)]), (32, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('pc16k1', 576, (16, 8, 8))
     """
 
     prefix, number, child = "pc", "out_channels", "preact"
@@ -170,7 +201,17 @@ class PreactConv(Stage):
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Stage):
-    """BatchNorm and ReLU without a convolution: `blocks.BNReLU`. Text form `bn`."""
+    """BatchNorm and ReLU without a convolution: `blocks.BNReLU`. Text form `bn`.
+
+    `(C, H, W)` to the same shape.
+
+    Source: Ioffe and Szegedy, "Batch Normalization", 2015, arXiv:1502.03167.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([BatchNorm()]), (16, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('bn', 32, (16, 8, 8))
+    """
 
     prefix, child = "bn", "norm"
 
@@ -224,8 +265,12 @@ class _Pooling(Stage):
 class Pool(_Pooling):
     """Max pooling: `torch.nn.MaxPool2d`. Text form `p`; the stride defaults to the kernel.
 
-    >>> Pool(3).stride
-    (3, 3)
+    `(C, H, W)` to `(C, H', W')` with `H' = (H + 2 * padding - kernel) // stride + 1`.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Pool(3)]), (16, 9, 9))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('p3', 0, (16, 3, 3))
     """
 
     prefix, child = "p", "pool"
@@ -241,7 +286,15 @@ class Pool(_Pooling):
 
 @dataclass(frozen=True, slots=True)
 class AvgPool(_Pooling):
-    """Average pooling: `torch.nn.AvgPool2d`. Text form `ap`; the stride defaults to the kernel."""
+    """Average pooling: `torch.nn.AvgPool2d`. Text form `ap`; the stride defaults to the kernel.
+
+    Shapes are those of `Pool`. Padding counts as zeros, as torch has it.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([AvgPool(2)]), (16, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('ap', 0, (16, 4, 4))
+    """
 
     prefix, child = "ap", "avgpool"
 
@@ -256,7 +309,15 @@ class AvgPool(_Pooling):
 
 @dataclass(frozen=True, slots=True)
 class Upsample(Stage):
-    """A map enlarged by a whole factor without weights: `torch.nn.Upsample`. Text form `u2`."""
+    """A map enlarged by a whole factor without weights: `torch.nn.Upsample`. Text form `u2`.
+
+    `(C, H, W)` to `(C, scale * H, scale * W)`.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Upsample(2, "bilinear")]), (16, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('ubilinear', 0, (16, 16, 16))
+    """
 
     prefix, number, child = "u", "scale", "upsample"
 
@@ -277,7 +338,13 @@ class Upsample(Stage):
 class TransposedConv(Stage):
     """A convolution that enlarges its input: `torch.nn.ConvTranspose2d`. Text form `tc16`.
 
+    `(C, H, W)` to `(out_channels, H', W')` with `H' = (H - 1) * stride + kernel - 2 * padding`.
     It has a bias, and neither norm nor activation, as in U-Net.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([TransposedConv(16)]), (32, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('tc16', 2064, (16, 16, 16))
     """
 
     prefix, number, child = "tc", "out_channels", "transposed"
@@ -308,8 +375,15 @@ class TransposedConv(Stage):
 class Head(Stage):
     """Global average pooling, after a 1x1 classifier if `num_classes` is given: `blocks.GAP`.
 
-    Text form `gap` or `gap10`. The classifier has a norm and no activation, since its outputs are
-    logits.
+    Text form `gap` or `gap10`. `(C, H, W)` to the vector `(num_classes,)`, or `(C,)`. The
+    classifier has a norm and no activation, since its outputs are logits.
+
+    Source: Lin, Chen and Yan, "Network in Network", 2013, arXiv:1312.4400.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Head(10)]), (16, 4, 4))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('gap10', 180, (10,))
     """
 
     prefix, number, child = "gap", "num_classes", "head"
@@ -339,7 +413,15 @@ class Head(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Flatten(Stage):
-    """A map as one vector, `C * H * W` numbers: `torch.nn.Flatten`. Text form `flatten`."""
+    """A map as one vector, `C * H * W` numbers: `torch.nn.Flatten`. Text form `flatten`.
+
+    `(C, H, W)` to `(C * H * W,)`.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Flatten()]), (16, 5, 5))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('flatten', 0, (400,))
+    """
 
     prefix, child = "flatten", "flatten"
     takes, gives = "any", "vector"
@@ -355,7 +437,18 @@ class Flatten(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Linear(Stage):
-    """A linear layer, BatchNorm, ReLU, of a vector: `blocks.LinearBNReLU`. Text form `l120`."""
+    """A linear layer, BatchNorm, ReLU, of a vector: `blocks.LinearBNReLU`. Text form `l120`.
+
+    `(F,)` to `(out_channels,)`; a map needs `flatten` or `gap` before it. `bias=None` adds a
+    bias exactly if there is no norm.
+
+    Source: Ioffe and Szegedy, "Batch Normalization", 2015, arXiv:1502.03167.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Linear(120)]), (400,))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('l120', 48240, (120,))
+    """
 
     prefix, number, child = "l", "out_channels", "linear"
     takes, gives = "vector", "vector"
@@ -380,7 +473,17 @@ class Linear(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Classifier(Stage):
-    """Flatten, dropout, a linear layer that gives logits: `blocks.Classifier`. Text form `fc10`."""
+    """Flatten, dropout, a linear layer that gives logits: `blocks.Classifier`. Text form `fc10`.
+
+    `(C, H, W)`, or a vector, to `(out_channels,)`. There is a bias unless `bias=False`.
+
+    Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Classifier(10)]), (16, 5, 5))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('fc10', 4010, (10,))
+    """
 
     prefix, number, child = "fc", "out_channels", "classifier"
     takes, gives = "any", "vector"
@@ -406,7 +509,15 @@ class Classifier(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Dropout(Stage):
-    """Dropout of single numbers: `torch.nn.Dropout`. Text form `drop0.2`."""
+    """Dropout of single numbers: `torch.nn.Dropout`. Text form `drop0.2`.
+
+    Any shape to the same shape; without effect on any figure.
+
+    >>> from budgetnet import Spec, plan
+    >>> account = plan(Spec([Dropout(0.2)]), (16, 8, 8))
+    >>> account.spec, account.params, account.rows[-1].output_shape
+    ('drop0.2', 0, (16, 8, 8))
+    """
 
     prefix, number, child = "drop", "dropout", "drop"
     takes, gives = "any", "same"
@@ -436,4 +547,6 @@ BRANCHES: tuple[type[Stage], ...] = (Sum, Concat)
 
 def with_width(stage: Stage, width: Any) -> Stage:
     """A stage with its output channels set, if it has any of its own."""
-    return replace(stage, out_channels=width) if hasattr(stage, "out_channels") else stage
+    if stage.width is None:
+        return stage
+    return replace(stage, **{stage.number: width})

@@ -49,9 +49,13 @@ _MODIFIER = re.compile("|".join([
     *(rf"(?P<{letter}>{letter}{value})" for letter, value in sorted(_VALUES.items(), reverse=True)),
     *map(re.escape, sorted(_FLAGS, key=len, reverse=True)),
 ]))  # fmt: skip
+_TIMES = re.compile(r"[0-9]+\*")
 _TOKEN = re.compile(
-    r"\s*([0-9]+\*|[\[(|]|\](?P<after>[^\s\[\]()|]*)|\)|\+(?=[\s\]]|$)|[^\s\[\]()|]+)"
+    rf"\s*({_TIMES.pattern}|[\[(|]|\](?P<after>[^\s\[\]()|]*)|\)|\+(?=[\s\]]|$)|[^\s\[\]()|]+)"
 )
+
+# What may come next within a bracket, by what separates its branches so far.
+_WITHIN = {"": "a word, + or |", "+": "a word or ]", "|": "a word, | or ]"}
 
 
 class Token(NamedTuple):
@@ -80,7 +84,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.tokens = [Token(match[1], match.start(1)) for match in _TOKEN.finditer(text)]
-        self.at = self.words = 0
+        self.at = self.words = self.made = 0
         self.settings: dict[str, Any] = {}
         self.silent: list[tuple[int, Token]] = []  # words that do not say how they pad
 
@@ -89,7 +93,8 @@ class _Parser:
         stages = self._stages(0)
         if self.at < len(self.tokens):
             token = self.tokens[self.at]
-            raise self._wrong(token, f"{shown(token.text)} closes or separates nothing")
+            what = f"{shown(token.text)} closes or separates nothing; expected a word or a bracket"
+            raise self._wrong(token, what)
         if not stages:
             raise SpecError(explain("a spec needs at least one stage", remedy=USAGE))
         if self.silent and any(stage.pads for stage in _all(stages)):
@@ -103,46 +108,57 @@ class _Parser:
     def _stages(self, depth: int) -> tuple[Stage, ...]:
         """Stages up to the end of a branch."""
         stages: list[Stage] = []
-        while self.at < len(self.tokens) and self.tokens[self.at].text[0] not in "|])":
-            if self.tokens[self.at].text == "+":
-                break
+        while not self._ends():
             stages.extend(self._item(depth))
-            if len(stages) > MOST_STAGES:
-                what = f"a spec of more than {MOST_STAGES:,} stages is not read"
-                raise self._wrong(self.tokens[self.at - 1], what)
         return tuple(stages)
+
+    def _ends(self) -> bool:
+        """Whether neither a word nor a bracket comes next."""
+        if self.at == len(self.tokens):
+            return True
+        text = self.tokens[self.at].text
+        return text == "+" or text[0] in "|])"
 
     def _item(self, depth: int) -> tuple[Stage, ...]:
         token = self.tokens[self.at]
         if depth > MOST_NESTED:
-            raise self._wrong(token, f"brackets are nested more than {MOST_NESTED} deep")
+            raise self._wrong(token, f"it is nested more than {MOST_NESTED} deep")
         self.at += 1
-        if token.text.endswith("*") and token.text[0].isdigit():
-            times = int(token.text[:-1]) if len(token.text) <= _DIGITS else MOST_STAGES + 1
-            if not 1 <= times <= MOST_STAGES:
-                raise self._wrong(token, f"a word is repeated 1 to {MOST_STAGES:,} times")
-            if self.at == len(self.tokens) or self.tokens[self.at].text[0] in "|])":
-                raise self._wrong(token, "there is nothing to repeat; expected a word or a bracket")
-            stages = self._item(depth + 1)
-            if times * sum(1 for _ in _all(stages)) > MOST_STAGES:
-                what = f"a spec of more than {MOST_STAGES:,} stages is not read"
-                raise self._wrong(token, what)
-            return stages * times
+        if _TIMES.fullmatch(token.text):
+            return self._repeated(token, depth)
         if token.text == "(":
             stages = self._stages(depth + 1)
-            self._close(token, ")")
+            self._close(token, ")", "a word or )")
             return stages
         if token.text == "[":
             return (self._bracket(token, depth),)
         return self._word(token)
 
-    def _close(self, opened: Token, expected: str) -> Token:
+    def _repeated(self, token: Token, depth: int) -> tuple[Stage, ...]:
+        """A word or a bracket, so many times."""
+        times = int(token.text[:-1]) if len(token.text) <= _DIGITS else MOST_STAGES + 1
+        if not 1 <= times <= MOST_STAGES:
+            raise self._wrong(token, f"a word is repeated 1 to {MOST_STAGES:,} times")
+        if self._ends():
+            raise self._wrong(token, "there is nothing to repeat; expected a word or a bracket")
+        before = self.made
+        stages = self._item(depth + 1)
+        self._count((self.made - before) * (times - 1), token)
+        return stages * times
+
+    def _count(self, more: int, token: Token) -> None:
+        """Count stages, those within brackets too."""
+        self.made += more
+        if self.made > MOST_STAGES:
+            raise self._wrong(token, f"a spec of more than {MOST_STAGES:,} stages is not read")
+
+    def _close(self, opened: Token, bracket: str, expected: str) -> Token:
         """The token that closes a bracket."""
         if self.at == len(self.tokens):
-            what = f"{shown(opened.text)} is not closed; expected a word or {expected}"
+            what = f"{shown(opened.text)} is not closed; expected {expected}"
             raise self._wrong(opened, what)
         token = self.tokens[self.at]
-        if token.text[0] != expected:
+        if token.text[0] != bracket:
             raise self._wrong(token, f"{shown(token.text)} cannot stand here; expected {expected}")
         self.at += 1
         return token
@@ -153,12 +169,13 @@ class _Parser:
         while self.at < len(self.tokens) and self.tokens[self.at].text in ("|", "+"):
             token = self.tokens[self.at]
             if separator and (token.text != separator or separator == "+"):
-                what = f"{shown(token.text)} cannot stand here; expected a word or ]"
+                what = f"{shown(token.text)} cannot stand here; expected {_WITHIN[separator]}"
                 raise self._wrong(token, what)
             separator = token.text
             self.at += 1
             branches.append(self._stages(depth + 1))
-        closed = self._close(opened, "]")
+        closed = self._close(opened, "]", _WITHIN[separator])
+        self._count(1, opened)
         if not separator:
             what = "a bracket has two branches or more; expected + for a sum, or |"
             raise self._wrong(closed, what)
@@ -171,7 +188,8 @@ class _Parser:
                 return Concat(tuple(branches))
             return Sum(branches[0], branches[1], act)
         except SpecError as error:
-            raise with_place(error, f"the bracket at character {opened.start + 1}") from None
+            where = f"the bracket at character {opened.start + 1}"
+            raise SpecError(f"{where}: {error}{self._pointer(opened.start)}") from None
 
     def _act_of(self, closed: Token) -> Any:
         """The activation of a sum, from what follows its bracket."""
@@ -195,7 +213,9 @@ class _Parser:
         except Unreadable as error:
             raise self._unreadable(self.words, token, error.what, error.at, error.remedy) from None
         except SpecError as error:
-            raise with_place(error, f"word {self.words} of the spec") from None
+            where = f"word {self.words} of the spec"
+            raise SpecError(f"{where}: {error}{self._pointer(token.start)}") from None
+        self._count(1, token)
         known = stage.__dataclass_fields__
         changed = {name: value for name, value in self.settings.items()
                    if name in known and name not in said}  # fmt: skip
@@ -230,7 +250,7 @@ class _Parser:
 
     def _pointer(self, place: int) -> str:
         """The text around a place, and a mark below it."""
-        text = re.sub(r"\s", " ", self.text)
+        text = re.sub(r"\s", " ", self.text)  # which may have several lines
         if len(self.tokens) == 1 or not text.isprintable():
             return ""
         low, high = max(0, place - 40), min(len(text), place + 24)
@@ -269,9 +289,9 @@ def parse_word(word: str) -> tuple[Stage, frozenset[str]]:
         if number:
             options[kind.number] = field.read(number[0])
             at = number.end()
-    for name, value in _modifiers(word, kind, at):
+    for place, name, value in _modifiers(word, kind, at):
         if name in options:
-            raise Unreadable(f"gives {name} twice")
+            raise Unreadable(f"gives {name} twice", place)
         options[name] = value
     same = options.get("padding") == "same"
     said = frozenset(options)
@@ -292,8 +312,8 @@ def parse_word(word: str) -> tuple[Stage, frozenset[str]]:
     return stage, said
 
 
-def _modifiers(word: str, kind: type[Stage], at: int) -> Iterator[tuple[str, Any]]:
-    """The fields that the modifiers of a word give."""
+def _modifiers(word: str, kind: type[Stage], at: int) -> Iterator[tuple[int, str, Any]]:
+    """The fields that the modifiers of a word give, and where."""
     known = modifiers_of(kind)
     while at < len(word):
         match = _MODIFIER.match(word, at)
@@ -306,9 +326,9 @@ def _modifiers(word: str, kind: type[Stage], at: int) -> Iterator[tuple[str, Any
         if letter:
             name, field = known[letter], FIELDS[known[letter]]
             value: Any = field.read(text.removeprefix(letter))  # type: ignore[union-attr]  # as above
-            yield name, Squeeze(value, True) if letter == "hse" else value
+            yield at, name, Squeeze(value, True) if letter == "hse" else value
         else:
-            yield _FLAGS[text]
+            yield at, *_FLAGS[text]
         at += len(text)
 
 
@@ -442,13 +462,19 @@ def words_table() -> Table:
     rows = []
     for kind in STAGES:
         example = kind.prefix + ("16" if _needs_number(kind) else "")
-        what = (kind.__doc__ or "").partition(".  Text")[0].split(" Text form")[0]
-        first = what.strip().split(".\n")[0].split(". ")[0].rstrip(".").replace("`", "")
         known = dict.fromkeys(modifiers_of(kind).values())
-        rows.append((example, " ".join(first.split()), " ".join(_short(name) for name in known)))
+        rows.append((example, _first_line(kind), " ".join(_short(name) for name in known)))
+    rows += [("[a + b]", _first_line(Sum), "act"), ("[a | b]", _first_line(Concat), "")]
+    rows += [(form, meaning, "") for form, meaning in _FORMS.items()]
     columns = (Column("Word"), Column("What it is"), Column("May be followed by"))
     notes = tuple(f"{_short(name)}: {meaning}" for name, meaning in _MEANINGS.items())
     return Table(columns, tuple(rows), notes=notes)
+
+
+def _first_line(kind: type[Stage]) -> str:
+    """What the docstring of a stage says first."""
+    what = (kind.__doc__ or "").split(" Text form")[0].split("\n\n")[0]
+    return " ".join(what.split()).partition(". ")[0].rstrip(".").replace("`", "")
 
 
 def _needs_number(kind: type[Stage]) -> bool:
@@ -459,6 +485,15 @@ def _short(name: str) -> str:
     """A field as the table names it: its letter, or its name if words give it."""
     return getattr(FIELDS[name], "letter", "") or name
 
+
+# What is neither a word nor a bracket of its own.
+_FORMS = {
+    "3*a": "so many times a word or a bracket",
+    "(a b)": "words taken together, to repeat them: 3*(c16 p)",
+    "same": "the padding of all that follows; valid likewise",
+    "relu6": "the activation of all that follows, any of those below; -act for none",
+    "-bn": "no norm from there on; +bn for one again",
+}
 
 # What a modifier says, where its name does not.
 _MEANINGS = {

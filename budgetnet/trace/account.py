@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..accounting.account import Account
@@ -14,6 +15,7 @@ from ..spec.plan import plan
 from ..spec.references import Reference
 from ..spec.spec import Spec
 from ..spec.stages import Stage
+from .files.account import account_of_file, is_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +30,7 @@ def account(
     strict: bool = True,
     wrt: int | str = 0,
 ) -> Account:
-    """Account for any module that PyTorch can run, at inference, or for a spec.
+    """Account for any module that PyTorch can run, at inference, for a spec, or for a file.
 
     Nothing is computed or allocated. A module is left alone: a structural copy runs, so it may
     train or run elsewhere meanwhile.
@@ -36,10 +38,13 @@ def account(
     Args:
         model: any `nn.Module`, on any device, the meta device included. A `Spec`, its text form and
             the name of a reference network are planned; an `Account`, and any value that holds one,
-            such as a `Design`, returns it.
+            such as a `Design`, returns it. The path of a `.tflite` or
+            `.onnx` file, as text or a `Path`, stands for the network in it: an operator has a row,
+            and integer weights count by their type.
         input_shape: `(C, H, W)` without the batch, `(C, L)` or `(C, D, H, W)`, or text such as
             "3x224x224"; for several inputs a tuple of shapes. An example tensor, batch included,
-            stands for one input of its shape and type. Reference networks and accounts know theirs.
+            stands for one input of its shape and type. Reference networks, accounts and files know
+            theirs; an `.onnx` file may leave sizes open, which then are taken from here.
         inputs: in place of `input_shape`, an example of what `forward` takes, batch included: a
             tensor, a tuple of arguments, or a dict of keyword arguments. The shapes and types of
             its tensors count, and the values of integers and booleans beside the input `wrt`, such
@@ -54,7 +59,9 @@ def account(
             the tensors, or its name in a dict.
 
     Raises:
-        ArgumentError: this is not a network, or not an input; the message says what to pass.
+        ArgumentError: this is not a network, or not an input, or a file cannot be read; the message
+            says what to pass.
+        FormatError: a file is damaged.
         ForwardError: the model's own `forward` raised; its exception is the cause.
         LeftBehind: the run would leave activations of its own outside the model.
         RunEnded: values of the input decide what `forward` does next.
@@ -79,6 +86,11 @@ def account(
         return account_of_module(
             model, input_shape, inputs=inputs, name=name, strict=strict, wrt=wrt
         )
+    if is_file(model):
+        if inputs is not None or wrt != 0:
+            remedy = "Pass input_shape, or nothing where the file says it."
+            raise ArgumentError(explain("a file takes neither inputs nor wrt", remedy=remedy))
+        return account_of_file(model, input_shape, name=name, strict=strict)
     shape = input_shape if inputs is None else inputs
     known = model if isinstance(model, Account) else getattr(model, "account", None)
     if isinstance(known, Account):
@@ -140,6 +152,10 @@ def _of_its_input(known: Account, shape: Any) -> Account:
 def not_a_network(value: Any) -> ArgumentError:
     """The error for a value that is not a network: what it is, and what to pass."""
     remedy = "Pass an nn.Module, a Spec or its text, the name of a reference network or an Account."
+    if isinstance(value, Path):
+        remedy = (
+            "A file that holds a network is a .tflite or .onnx; Account.from_json reads others."
+        )
     if inspect.isclass(value):
         remedy = f"Pass an instance: {value.__name__}(...)."
     elif callable(value) and not hasattr(value, "state_dict"):

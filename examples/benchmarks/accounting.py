@@ -98,10 +98,10 @@ PEERS: dict[str, Call] = {
 
 
 def build(name: str) -> tuple[nn.Module, torch.Tensor]:
-    """A network at inference, and an input."""
-    if name in models.list_models():
-        return models.get_model(name).eval(), torch.rand(1, 1, 28, 28)
-    return torchvision.models.get_model(name, weights=None).eval(), torch.rand(1, 3, 224, 224)
+    """A network at inference, torchvision's if it has one of this name, and an input."""
+    if name in torchvision.models.list_models():
+        return torchvision.models.get_model(name, weights=None).eval(), torch.rand(1, 3, 224, 224)
+    return models.get_model(name).eval(), torch.rand(1, *models.get_reference(name).input_shape)
 
 
 def tools(name: str) -> dict[str, Callable[[], object]]:
@@ -109,8 +109,7 @@ def tools(name: str) -> dict[str, Callable[[], object]]:
     model, x = build(name)
     calls: dict[str, Callable[[], object]] = {}
     if name in models.list_models():
-        reference = models.get_reference(name)
-        calls["budgetnet.plan"] = lambda: budgetnet.plan(reference.spec, reference.input_shape)
+        calls["budgetnet.plan"] = lambda: budgetnet.plan(name)
     for tool, call in (OURS | PEERS).items():
         own = copy.deepcopy(model)
         calls[tool] = lambda call=call, own=own: call(own, x)

@@ -222,7 +222,25 @@ def networks() -> str:
     return f"{markdown(['networks', *FOUND], rows)}\n\n{source('models', now)}"
 
 
+def int8() -> str:
+    result = read("int8")
+    images = result["images"]
+    rows = [
+        (
+            name,
+            *(f"{100 * found[key] / images:.2f} %" for key in ("float_correct", "int8_correct")),
+            *(f"{found[key]:,}" for key in ("differ", "weight_bytes", "file_bytes", "planned")),
+            f"{found['head']:,} + {found['tail']:,}",
+        )
+        for name, found in result["networks"].items()
+    ]
+    heads = ["network", "float32", "int8", "images judged differently", "weights, B", "file, B"]
+    table = markdown([*heads, "planned, B", "allocated, B"], rows)
+    return f"{table}\n\n{source('int8', result)}"
+
+
 PARTS = {
+    "int8": int8,
     "operators": operators,
     "operators_told": operators_told,
     "modules": modules,

@@ -34,6 +34,7 @@ from budgetnet.spec.stages import with_width
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "designing.json"
 MNIST, LARGE = ((1, 28, 28), 10), ((3, 224, 224), 1000)
+SMALL = ((3, 96, 96), 1000)
 WIDE = SearchSpace(kernels=(3, 5), kinds=("plain", "separable"), monotone=False)
 CASES: dict[str, dict[str, Any]] = {
     "MNIST: params 20k, RF 22": {"image": MNIST, "params": 20_000, "receptive_field": 22},
@@ -47,6 +48,15 @@ CASES: dict[str, dict[str, Any]] = {
     "224 px: params 5M, MACs 300M, five stages": {
         "image": LARGE, "params": "5M", "macs": "300M",
     },
+    "mobile, 96 px: params 1M, MACs 30M": {
+        "image": SMALL, "params": "1M", "macs": "30M", "space": "mobile",
+    },
+    "mobile, 224 px: params 2M, MACs 150M": {
+        "image": LARGE, "params": "2M", "macs": "150M", "space": "mobile",
+    },
+    "mobile, 224 px: max macs, params 1M, RF 200": {
+        "image": LARGE, "params": "1M", "receptive_field": 200, "space": "mobile",
+    },
 }  # fmt: skip
 
 
@@ -57,7 +67,10 @@ def answer(case: dict[str, Any]) -> budgetnet.Designs:
 
 
 def drawn(space: SearchSpace, classes: int, shape: tuple[int, ...]) -> Iterator[Spec]:
-    """Random networks of a space: at every stage any that may follow, with any of its widths."""
+    """Random networks of a space: at every stage any that may follow, with any of its widths.
+
+    Once-for-all networks and MCUNet draw theirs likewise: of every block any kernel and expansion.
+    """
     while True:
         place, stages, width = Place((shape[1], shape[2])), [], 0
         while True:
@@ -69,8 +82,12 @@ def drawn(space: SearchSpace, classes: int, shape: tuple[int, ...]) -> Iterator[
                 yield Spec((*stages, step.stage))
                 break
             if not step.keeps_width:
-                width = random.choice([w for w in space.widths if not step.wider or w >= width])
-            stages.append(with_width(step.stage, width))
+                least = width + step.wider - 1 if step.wider else 0
+                wide = [w for w in space.widths_at(step.place) if w >= least]
+                if not wide:
+                    break  # a stage that must be wider than the widest
+                width = random.choice(wide)
+            stages.append(with_width(step.stage, width) if width else step.stage)
             place = step.place
 
 
@@ -115,7 +132,8 @@ def measure(case: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
         found = answer(case)
         times.append(time.perf_counter() - started)
     shape, classes = case["image"]
-    space = case.get("space") or SearchSpace.for_input(shape)
+    space = case.get("space") or "default"
+    space = SearchSpace.preset(space, shape) if isinstance(space, str) else space
     goal = parse_objective(found.goal)
     networks = drawn(space, classes, shape)
     rate = brute_force(networks, shape, args.seconds / 4)

@@ -35,10 +35,7 @@ class Job:
     amp: bool = True  # bfloat16 where torch.autocast deems it safe
 
     def build(self) -> nn.Module:
-        known = self.model in models.list_models()
-        model: nn.Module = (
-            models.get_model(self.model) if known else models.build(self.model, IMAGE[0])
-        )
+        model: nn.Module = models.build(self.model, IMAGE)
         if self.dropout:
             for block in list(model.children())[:-1]:
                 if isinstance(block, nn.Sequential):

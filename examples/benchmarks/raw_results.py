@@ -11,7 +11,7 @@ from budgetnet.accounting.table import Column, Table
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHOWN = (
     "torch", "torchvision", "torchinfo", "thop", "fvcore", "calflops", "ptflops", "torchscan",
-    "torchsummary", "torchlens",
+    "torchsummary", "torchlens", "litert-torch", "ai-edge-quantizer", "tflite-micro",
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ import torchvision
 
 import budgetnet
 import run_folder
-from budgetnet import Account, models
+from budgetnet import Account
 from budgetnet.accounting.table import Column, Table
 from budgetnet.report import draw_svg, render_html
 
@@ -40,9 +40,8 @@ READY = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 
 def accounter(name: str) -> Callable[[], Account]:
     """A call that accounts for the network `name`."""
-    if name in models.list_models():
-        reference = models.get_reference(name)
-        return lambda: budgetnet.plan(reference.spec, reference.input_shape, name=name)
+    if name not in torchvision.models.list_models():
+        return lambda: budgetnet.plan(name)
     model = torchvision.models.get_model(name, weights=None).eval()
     return lambda: budgetnet.account(model, (3, 224, 224), name=name)
 

@@ -1,18 +1,9 @@
-"""What numbers in a `.tflite` file stand for: operators, types, activations, options.
+"""What numbers in a `.tflite` file stand for: operators, activations, options.
 
 Source: tensorflow/lite/schema/schema.fbs. Numbers there are never given anew, only added.
 """
 
 from __future__ import annotations
-
-# Element types in the order of `TensorType`, with their bytes in memory; None where an element has
-# no whole number of bytes, or no fixed one.
-DTYPES: dict[str, int | None] = {
-    "float32": 4, "float16": 2, "int32": 4, "uint8": 1, "int64": 8, "string": None, "bool": 1,
-    "int16": 2, "complex64": 8, "int8": 1, "float64": 8, "complex128": 16, "uint64": 8,
-    "resource": None, "variant": None, "uint32": 4, "uint16": 2, "int4": None, "bfloat16": 2,
-    "int2": None, "uint4": None, "float8_e4m3fn": 1, "float8_e5m2": 1,
-}  # fmt: skip
 
 ACTIVATIONS = (None, "relu", "relu_n1_to_1", "relu6", "tanh", "sign_bit")
 
@@ -45,6 +36,13 @@ OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str, int]]]] = {
     "MUL": (21, {"activation": (0, "b", 0)}),
     "SUB": (28, {"activation": (0, "b", 0)}),
     "DIV": (29, {"activation": (0, "b", 0)}),
+    "RESIZE_BILINEAR": (15, {"corners": (2, "?", 0), "centres": (3, "?", 0)}),
+    "RESIZE_NEAREST_NEIGHBOR": (74, {"corners": (0, "?", 0), "centres": (1, "?", 0)}),
+    "STRIDED_SLICE": (
+        32,
+        {"begin_mask": (0, "i", 0), "end_mask": (1, "i", 0), "ellipsis_mask": (2, "i", 0)}
+        | {"new_axis_mask": (3, "i", 0), "shrink_axis_mask": (4, "i", 0)},
+    ),
 }
 
 # In the order of `BuiltinOperator`.

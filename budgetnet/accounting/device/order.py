@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from time import monotonic
 
-from ..errors import ArgumentError, explain
+from ...errors import ArgumentError, explain
 from .memory import Buffer, aligned, liveness_bound
 
 
@@ -25,8 +25,10 @@ class MemoryGraph:
 
     Attributes:
         sizes: of the buffers, in bytes.
-        reads, writes: for every operator, indices of buffers.
-        inputs, outputs: of the graph, indices of buffers.
+        reads: for every operator, indices of buffers.
+        writes: likewise.
+        inputs: of the graph, indices of buffers.
+        outputs: likewise.
         scratch: for every operator, the bytes of buffers that are live during it alone; empty if
             there are none.
 

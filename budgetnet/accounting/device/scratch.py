@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .tflite import Options, TfliteModel, TfliteOperator, TfliteTensor
+from .model import Options, TfliteModel, TfliteOperator, TfliteTensor
 
 # Operators whose reference kernels ask for nothing; each has been run alone to see.
 NONE = frozenset({

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import ArgumentError, explain, shown
+from ...errors import ArgumentError, explain, shown
 
 ALIGNMENT = 16  # bytes: TFLM's MicroArenaBufferAlignment(), ExecuTorch's ALIGNMENT
 
@@ -53,7 +53,7 @@ class Buffer:
 
     @property
     def bytes(self) -> int:
-        """The bytes that it takes in the arena: its size rounded up to 16."""
+        """What it takes in the arena, its size rounded up to 16."""
         return aligned(self.size)
 
     def meets(self, other: Buffer) -> bool:
@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """The bytes of the arena: the largest end of a buffer."""
+        """What the arena takes, in bytes, up to the largest end of a buffer."""
         ends = (offset + b.bytes for b, offset in zip(self.buffers, self.offsets, strict=True))
         return max(ends, default=0)
 

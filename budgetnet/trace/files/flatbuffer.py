@@ -9,11 +9,9 @@ unsigned distances from where they are written, so that they always point forwar
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
-from ..errors import FormatError, explain, shown, with_place
+from ...errors import FormatError, explain
 
 SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4}
 
@@ -128,12 +126,3 @@ class Table:
 def raise_damaged(what: str, **numbers: object) -> NoReturn:
     """Raise the `FormatError` for a file that cannot be read."""
     raise FormatError(explain(f"the file is damaged: {what}", numbers=numbers))
-
-
-@contextmanager
-def name_in_errors(name: str) -> Iterator[None]:
-    """Put the name of a file in front of the `FormatError`s of a block."""
-    try:
-        yield
-    except FormatError as error:
-        raise with_place(error, name if name.isprintable() else shown(name, 200)) from None

@@ -6,104 +6,27 @@ version 3 (identifier TFL3).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from ..accounting.files import read_bytes
-from ..errors import FormatError, explain, shown
-from .flatbuffer import File, Table, name_in_errors, raise_damaged
-from .tflite_names import ACTIVATIONS, DTYPES, OPERATORS, OPTIONS
+from ...accounting.device.model import (
+    DTYPES,
+    Options,
+    TfliteModel,
+    TfliteOperator,
+    TfliteTensor,
+)
+from ...accounting.files import read_bytes
+from ...errors import FormatError, explain, name_in_errors, shown
+from .flatbuffer import File, Table, raise_damaged
+from .tflite_names import ACTIVATIONS, OPERATORS, OPTIONS
 
 MOST_ELEMENTS = 1 << 40  # of one tensor; no file holds as many
+MOST_VALUES = 64  # of a constant that says where or how
 OFFLINE_PLAN = "OfflineMemoryAllocation"  # the metadata in which TFLM looks for a plan
-
-
-@dataclass(frozen=True)
-class TfliteTensor:
-    """A tensor of the graph.
-
-    Attributes:
-        name: as the file has it.
-        shape: batch first, channels last: (N, H, W, C) for a map; () for a scalar.
-        dtype: such as "int8".
-        buffer: the number of the buffer that holds its data, if it is constant; some share one.
-        stored: the bytes of that data in the file; 0 unless constant.
-        variable: whether it keeps its values between runs, as states do.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    buffer: int = 0
-    stored: int = 0
-    variable: bool = False
-
-    @property
-    def constant(self) -> bool:
-        """Whether its values lie in the file."""
-        return self.stored > 0
-
-    @property
-    def elements(self) -> int:
-        """The number of its elements."""
-        return prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        """The bytes of its elements in memory.
-
-        Raises:
-            FormatError: its elements have no fixed size in bytes, such as strings or int4.
-        """
-        if (size := DTYPES.get(self.dtype)) is None:
-            what = f"the size of {self.dtype} elements is not known"
-            raise FormatError(explain(what, where=shown(self.name)))
-        return self.elements * size
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an operator's options say, as far as figures need it; pairs are (height, width)."""
-
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: str | None = None  # "same" or "valid"
-    kernel: tuple[int, int] | None = None  # of a pooling; that of a convolution is its weight's
-    activation: str | None = None  # the one that is fused into it
-    depth_multiplier: int | None = None
-    axis: int | None = None
-
-
-@dataclass(frozen=True)
-class TfliteOperator:
-    """An operator: its name in the schema, and the tensors it reads and writes, by index.
-
-    An optional input that is absent, such as a bias, has the index -1.
-    """
-
-    name: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    options: Options = field(default_factory=Options)
-
-
-@dataclass(frozen=True)
-class TfliteModel:
-    """What a `.tflite` file holds; operators stand in the order in which they run.
-
-    Attributes:
-        inputs, outputs: of the graph, as indices of tensors.
-        fixed: the offset of every tensor in an offline plan that the file brings, -1 for none.
-    """
-
-    name: str
-    tensors: tuple[TfliteTensor, ...]
-    operators: tuple[TfliteOperator, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    fixed: tuple[int, ...] | None = None
 
 
 def read_tflite(path: str | Path) -> TfliteModel:
@@ -193,7 +116,7 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> TfliteTensor:
     if buffers[index].number(1, "Q") > 1 or table.number(10, "I"):
         what = f"the tensor {shown(name)} keeps its data outside the flatbuffer"
         raise FormatError(explain(what, remedy="Such files are not read."))
-    _, stored = buffers[index].vector(0, 1)
+    start, stored = buffers[index].vector(0, 1)
     tensor = TfliteTensor(
         name, shape, list(DTYPES)[dtype], index, stored, bool(table.number(5, "B"))
     )
@@ -203,7 +126,11 @@ def _tensor(table: Table, buffers: Sequence[Table]) -> TfliteTensor:
         raise_damaged(
             f"the tensor {shown(name)} has data of another size than its shape", **numbers
         )
-    return tensor
+    if packed or tensor.dtype not in ("int32", "int64") or tensor.elements > MOST_VALUES:
+        return tensor
+    kind = "i" if tensor.dtype == "int32" else "q"
+    count = stored // struct.calcsize(kind)
+    return replace(tensor, values=struct.unpack_from(f"<{count}{kind}", table.file.data, start))
 
 
 def _operator(table: Table, names: Sequence[str], known: range, i: int) -> TfliteOperator:
@@ -246,6 +173,7 @@ def _options(table: Table | None, name: str, where: str) -> Options:
         activation=ACTIVATIONS[activation],
         depth_multiplier=given.get("depth_multiplier"),
         axis=given.get("axis"),
+        given=given,
     )
 
 

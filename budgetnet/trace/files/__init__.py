@@ -1,0 +1,1 @@
+"""Networks that lie in files: read without the library that wrote them, accounted for op by op."""
