@@ -261,7 +261,7 @@ def test_to_onnx_takes_modules_alone(tmp_path):
 
 def test_a_network_that_is_no_chain_has_no_widths_to_scale():
     text = refusal(rescale, Unlike(), (1, 8, 8), params=100)
-    assert "Unlike is not a chain of stages, so it has no spec" in text
+    assert "Unlike has no spec: no word describes row" in text
     assert text == refusal(marginal_costs, Unlike(), (1, 8, 8))
 
 

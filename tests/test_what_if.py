@@ -102,10 +102,16 @@ SOME = [
     ("c16 c16 c16 c16 p c16 c16 c16 gap10", (1, 28, 28)),
     ("c8k5s2p2 ds16 t8-bn p3s2p1 c8k3x1-act d gap", (3, 32, 40)),
     ("c8k5s2p2 ds16d2 t8-bn p3s2p1 c8k3x1-act+bias gap10-bn", (3, 64, 48)),
-    ("c8 same", (1, 8, 8)), ("c8k3same ds8k5x3same", (2, 9, 9)), ("c4g2-bias", (2, 8, 8)),
+    ("c8k3same ds8k5x3same", (2, 9, 9)), ("c4g2-bias", (2, 8, 8)),
     ("gap", (3, 8, 8)), ("p", (3, 8, 8)), ("", (1, 8, 8)), ("gap c8", (1, 8, 8)),
     ("c8k9", (1, 8, 8)), ("c0", (1, 8, 8)), ("c8g3", (1, 8, 8)), ("t8k3", (1, 8, 8)),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["same c8", "c8silu", "bb8", "[ c8 | c8 ]", "2*c8", "c8drop0.2"])
+def test_what_if_refuses_the_words_that_it_does_not_know(in_the_page, text):
+    (made,) = in_the_page([(text, (1, 8, 8))])
+    assert "word 1" in made["problem"]
 
 
 @pytest.mark.parametrize(("text", "shape"), SOME)

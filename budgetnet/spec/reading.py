@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import prod
 from typing import TypeAlias
 
 from ..accounting.account import Account
-from ..accounting.roles import ROLES
 from ..accounting.rows import Row
 from ..accounting.table import shape_text
 from ..errors import BudgetnetError, SpecError, explain
+from .facts import ACTIVE, GATES, act_of, bias_of, difference, is_kept, no_word, plain, slides
 from .fields import ACTIVATIONS
 from .recognition import Gate, Piece, in_a_row, residuals, widened_dense
 from .run import Run, link, stage_steps, unread
@@ -39,12 +38,9 @@ from .stages import (
     Upsample,
 )
 from .text import parse
-from .wiring import JOINS, Item, Meeting, NoWord, Wiring
+from .wiring import Item, Meeting, NoWord, Wiring
 
 Found: TypeAlias = tuple[tuple[Stage, ...], tuple[str, ...]]
-
-_GATES = {"sigmoid": False, "hardsigmoid": True}
-_ACTIVE = "relu", "activation", "squashing"
 
 
 def stages_of(account: Account) -> Found:
@@ -80,7 +76,7 @@ def _run(account: Account, stages: Sequence[Stage], place_of: Callable[[int], in
             steps, _ = link(name, stage, run.shape[0], run.shape[1:])
             run.add(name, steps)
         except BudgetnetError as error:
-            raise NoWord(place_of(sum(map(_is_kept, run.rows))), str(error).rstrip(".")) from None
+            raise NoWord(place_of(sum(map(is_kept, run.rows))), str(error).rstrip(".")) from None
     return run
 
 
@@ -90,11 +86,12 @@ def _check_totals(account: Account, run: Run) -> None:
         reason = f"no operation reads its {', '.join(account.unused[:3])}"
         raise NoWord(len(account.rows), reason)
     local = [row.receptive_field for row in run.rows if not row.is_global]
+    field = local[-1] if local else unread(account.input_shape)
     pairs = {
         "params": (sum(row.params for row in run.rows), account.params),
         "macs": (sum(row.macs or 0 for row in run.rows), account.macs),
         "output": (shape_text(run.shape), account.output_text),
-        "receptive field": (local[-1] if local else unread(run.shape), account.receptive_field),
+        "receptive field": (field, account.receptive_field),
     }
     for what, (planned, given) in pairs.items():
         if planned != given:
@@ -116,34 +113,20 @@ class _Reader:
             raise NoWord(len(account.rows), "a spec has one output, and a layer at least")
         self.wiring = Wiring(account.rows, account.input_shape)
         for place in range(len(account.rows)):
-            if place not in self.wiring.views and (reason := self._reason(place)):
+            shape = self.wiring.shape_of(self.wiring.sources[place][0])
+            if place not in self.wiring.views and (reason := no_word(account.rows[place], shape)):
                 raise NoWord(place, reason)
         pieces = self._folded(self._pieces(self.wiring.items(), -1))
-        if len(account.output_shape or ()) == 1 and not self._is_vector(pieces[-1].end):
-            pieces.append(Piece(Flatten(), (), pieces[-1].end))
+        end = pieces[-1].end if pieces else -1
+        if len(account.output_shape or ()) == 1 and not self._is_vector(end):
+            pieces.append(Piece(Flatten(), (), end))
+        if not pieces:
+            raise NoWord(0, "a spec has a layer at least, and this gives its input back")
         stages = tuple(self._stage(piece) for piece in pieces)
         self._check(stages, tuple(place for piece in pieces for place in piece.places))
         return stages, self._names(pieces)
 
     # ------------------------------------------------------------------ one row
-
-    def _reason(self, place: int) -> str:
-        """Why no word describes a row, whatever is around it; "" if one may."""
-        row = self.rows[place]
-        shape = self.wiring.shape_of(self.wiring.sources[place][0])
-        if row.unknown:
-            return row.unknown
-        if row.sliding is not None:
-            if len(row.sliding.kernel) != 2:
-                return "a spec has maps of two axes"
-            if any(low != high for low, high in row.sliding.padding):
-                return "it pads one side more than the other"
-        if row.role == "dropout":
-            return ""
-        check = _CHECKS.get(row.role)
-        if check is None:
-            return f"no word stands for a row of its role, {row.role}: {ROLES.get(row.role, '')}"
-        return check(row, shape)
 
     def _is_vector(self, place: int) -> bool:
         place = self.wiring.operand(place)
@@ -186,17 +169,17 @@ class _Reader:
             return self._convolution(item, items, at, before, found)
         if row.role == "linear":
             return self._linear(item, items, at, before)
-        if row.role == "batch norm" or row.role in _ACTIVE:
+        if row.role == "batch norm" or row.role in ACTIVE:
             return self._preact(item, items, at, before)
         stage: Stage
         if row.role == "dropout":
             stage = Dropout()
         elif row.role == "max pooling":
-            stage = Pool(*_slides(row)[:3])
+            stage = Pool(*slides(row)[:3])
         elif row.role == "average pooling":
             stage = Head() if row.is_global else self._average(row, before)
         elif row.role == "transposed convolution":
-            stage = TransposedConv(row.output_shape[0], *_slides(row)[:3])
+            stage = TransposedConv(row.output_shape[0], *slides(row)[:3])
         elif row.role == "resizing":
             stage = self._resized(item, before)
         else:
@@ -208,9 +191,9 @@ class _Reader:
     ) -> Piece:
         """A convolution with the norm and activation that follow it."""
         norm = self._next(items, at + 1, "batch norm")
-        act = self._next(items, at + 1 + (norm is not None), *_ACTIVE)
+        act = self._next(items, at + 1 + (norm is not None), *ACTIVE)
         block = found[-2].stage if len(found) > 1 and _is_hard(found[-1].stage) else None
-        if isinstance(block, Conv) and set(_slides(self.rows[item])[0]) == {1}:
+        if isinstance(block, Conv) and set(slides(self.rows[item])[0]) == {1}:
             # Only in a block is there such a gate: this is the linear projection after it.
             norm, act = norm if block.norm else None, None
         stage = self._conv(Conv, item, before, norm is not None, act)
@@ -223,19 +206,19 @@ class _Reader:
         row = self.rows[item]
         out, group_channels = row.weight_shape[:2]
         groups = self.wiring.shape_of(before)[0] // group_channels
-        kernel, stride, padding, dilation = _slides(row)
+        kernel, stride, padding, dilation = slides(row)
         return kind(
-            out, kernel, stride, padding, dilation, groups, norm, self._act(act), _bias(row, norm)
+            out, kernel, stride, padding, dilation, groups, norm, self._act(act), bias_of(row, norm)
         )
 
     def _preact(self, item: int, items: Sequence[Item], at: int, before: int) -> Piece:
         """Norm and activation with the convolution after them, or alone."""
         norm = item if self.rows[item].role == "batch norm" else None
         after = at + (norm is not None)
-        act = self._next(items, after, *_ACTIVE)
+        act = self._next(items, after, *ACTIVE)
         after += act is not None
         conv = self._next(items, after, "convolution")
-        if norm is not None and self._next(items, after + 1, *_ACTIVE) is not None:
+        if norm is not None and self._next(items, after + 1, *ACTIVE) is not None:
             conv = None  # it goes with the activation after it
         places = tuple(each for each in (norm, act, conv) if each is not None)
         if conv is not None:
@@ -249,26 +232,26 @@ class _Reader:
     def _linear(self, item: int, items: Sequence[Item], at: int, before: int) -> Piece:
         row = self.rows[item]
         norm = self._next(items, at + 1, "batch norm")
-        act = self._next(items, at + 1 + (norm is not None), *_ACTIVE)
+        act = self._next(items, at + 1 + (norm is not None), *ACTIVE)
         places = tuple(each for each in (item, norm, act) if each is not None)
         out = row.weight_shape[0]
         if norm is None and act is None:
             return Piece(Classifier(out, None if row.has_bias else False), places, before)
-        bias = _bias(row, norm is not None)
+        bias = bias_of(row, norm is not None)
         return Piece(Linear(out, norm is not None, self._act(act), bias), places, before)
 
     def _act(self, place: int | None) -> str | None:
         """The activation of a row by its name in specs."""
         if place is None:
             return None
-        if (act := _act_of(self.rows[place])) is None:
+        if (act := act_of(self.rows[place])) is None:
             known = ", ".join(ACTIVATIONS)
             raise NoWord(place, f"the activations of specs are {known}")
         return act
 
     def _average(self, row: Row, before: int) -> Stage:
         if row.sliding is not None:
-            return AvgPool(*_slides(row)[:3])
+            return AvgPool(*slides(row)[:3])
         size = self.wiring.shape_of(before)[1:]  # an adaptive one, of equal parts
         return AvgPool(tuple(n // m for n, m in zip(size, row.output_shape[1:], strict=True)))
 
@@ -290,7 +273,7 @@ class _Reader:
         branches = [self._pieces(branch, before) for branch in meeting.branches]
         try:
             if kind == "add" and len(branches) == 2:
-                act = self._next(items, at + 1, *_ACTIVE)
+                act = self._next(items, at + 1, *ACTIVE)
                 return self._sum(place, branches, act, before)
             if kind == "cat":
                 return self._concat(place, branches, before)
@@ -306,11 +289,11 @@ class _Reader:
             return None
         places = [item for item in branch if isinstance(item, int)]
         roles = [self.rows[place].role for place in places]
-        act = places.pop(2) if len(roles) == 5 and roles.pop(2) in _ACTIVE else None
+        act = places.pop(2) if len(roles) == 5 and roles.pop(2) in ACTIVE else None
         if roles != ["average pooling", "convolution", "convolution", "squashing"]:
             return None
         pool, reduce, _, gate = places
-        is_hard = _GATES.get(_plain(self.rows[gate].kind))
+        is_hard = GATES.get(plain(self.rows[gate].kind))
         if is_hard is None or not self.rows[pool].is_global:
             return None
         inner = self._act(act)
@@ -409,7 +392,7 @@ class _Reader:
         at: list[int] = []  # of every planned row, the place in the account
         for row in planned:
             reads = tuple(at[read] if read >= 0 else before for read in row.reads)
-            if not _is_kept(row):
+            if not is_kept(row):
                 at.append(reads[0])
                 continue
             place = next(ahead, None)
@@ -418,7 +401,7 @@ class _Reader:
             at.append(place)
             if self.wiring.combined(row, reads) != self.wiring.operands[place]:
                 raise NoWord(place, "a plan reads other rows")
-            if reason := _difference(row, self.rows[place]):
+            if reason := difference(row, self.rows[place]):
                 raise NoWord(place, reason)
         for place in ahead:
             raise NoWord(place, "a plan does not have it")
@@ -479,133 +462,3 @@ def _joined(one: object, two: object) -> Stage | None:
         longer = replace(one, num_layers=one.num_layers + two.num_layers)
         return longer if replace(two, num_layers=longer.num_layers) == longer else None
     return None
-
-
-def _plain(kind: str) -> str:
-    return kind.lower().replace("_", "")
-
-
-_ACTS = {(role, _plain(kind)): name for name, (kind, role) in ACTIVATIONS.items()}
-
-
-def _act_of(row: Row) -> str | None:
-    """The name of an activation: its kind, since rows tell no more of what they compute."""
-    return "relu" if row.role == "relu" else _ACTS.get((row.role, _plain(row.kind)))
-
-
-def _slides(row: Row) -> tuple[tuple[int, int], ...]:
-    slide = row.sliding
-    assert slide is not None  # as checked before
-    padding = tuple(low for low, _ in slide.padding)
-    return slide.kernel, slide.stride, padding, slide.dilation  # type: ignore[return-value]  # pairs
-
-
-def _bias(row: Row, norm: bool) -> bool | None:
-    """The bias of a row as stages have it: there is one by default where there is no norm."""
-    return None if row.has_bias != norm else row.has_bias
-
-
-def _is_kept(row: Row) -> bool:
-    return row.role not in ("identity", "reshape", "dropout")
-
-
-def _difference(planned: Row, row: Row) -> str:
-    """How a planned row differs from that of an account; "" if not at all."""
-    apart = [
-        f"{name} is {given}, of the nearest word {wanted}"
-        for name, wanted, given in _facts(planned, row)
-        if wanted != given
-    ]
-    return apart[0] if apart else ""
-
-
-def _facts(planned: Row, row: Row) -> Iterator[tuple[str, object, object]]:
-    for name in ("role", "params", "macs", "has_bias", "weight_shape", "global_context"):
-        yield name, getattr(planned, name), getattr(row, name)
-    one, two = planned.output_shape, row.output_shape
-    yield ("output", prod(one), prod(two)) if row.is_global else ("output", one, two)
-    yield "receptive field", planned.receptive_field, row.receptive_field
-    if planned.role in _ACTIVE:
-        yield "activation", _acts(planned), _acts(row)
-    if row.sliding is not None and planned.sliding is not None:
-        yield "kernel, stride and padding", str(planned.sliding), str(row.sliding)
-
-
-def _acts(row: Row) -> str:
-    return _act_of(row) or _plain(row.kind)  # a gate of squeeze-excite may be another
-
-
-# ---- why no word describes a row, given what it reads
-
-
-def _weighs(row: Row, shape: tuple[int, ...]) -> str:
-    if not row.weight_shape or row.has_bias is None or not row.macs:
-        return "what its weights are is not known"
-    out = row.weight_shape[row.role == "transposed convolution"]
-    if row.params != prod(row.weight_shape) + out * row.has_bias:
-        return "its weights have been used before, or are computed from others"
-    return ""
-
-
-def _convolves(row: Row, shape: tuple[int, ...]) -> str:
-    if row.sliding is None or len(shape) != 3:
-        return "it is no convolution of a map of two axes"
-    if row.role == "transposed convolution" and not row.has_bias:
-        return "a transposed convolution of a spec has a bias"
-    return _weighs(row, shape)
-
-
-def _norms(row: Row, shape: tuple[int, ...]) -> str:
-    return "" if row.params == 2 * shape[0] else "a norm of a spec has scale and shift of its own"
-
-
-def _activates(row: Row, shape: tuple[int, ...]) -> str:
-    if _act_of(row) or _plain(row.kind) in _GATES:
-        return ""
-    return f"the activations of specs are {', '.join(ACTIVATIONS)}"
-
-
-def _pools(row: Row, shape: tuple[int, ...]) -> str:
-    if row.is_global:
-        return "" if row.role == "average pooling" else "only averages read the whole map in a spec"
-    slide = row.sliding
-    if slide is None:
-        fits = len(shape) == 3 and not any(
-            n % m for n, m in zip(shape[1:], row.output_shape[1:], strict=True)
-        )
-        return "" if fits and row.role == "average pooling" else "its windows are not all alike"
-    if set(slide.dilation) != {1}:
-        return "a pooling of a spec has no dilation"
-    axes = zip(shape[1:], slide.kernel, slide.stride, slide.padding, strict=True)
-    floors = tuple((n + 2 * pad[0] - k) // s + 1 for n, k, s, pad in axes)
-    if floors != row.output_shape[1:]:
-        return "it rounds the size of its map up (ceil_mode), where a spec rounds down"
-    return ""
-
-
-def _resizes(row: Row, shape: tuple[int, ...]) -> str:
-    axes = list(zip(row.output_shape[1:], shape[1:], strict=True))
-    factors = {n // m for n, m in axes}
-    whole = len(factors) == 1 and all(n % m == 0 for n, m in axes)
-    return "" if whole else "a spec enlarges both axes by one whole factor"
-
-
-def _joins(row: Row, shape: tuple[int, ...]) -> str:
-    if row.kind in JOINS:
-        return ""
-    return "no word stands for a join but sum, concatenation, squeeze-excite"
-
-
-_CHECKS: dict[str, Callable[[Row, tuple[int, ...]], str]] = {
-    "convolution": _convolves,
-    "transposed convolution": _convolves,
-    "linear": _weighs,
-    "batch norm": _norms,
-    "relu": _activates,
-    "activation": _activates,
-    "squashing": _activates,
-    "max pooling": _pools,
-    "average pooling": _pools,
-    "resizing": _resizes,
-    "join": _joins,
-}

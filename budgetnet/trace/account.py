@@ -5,14 +5,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..accounting.account import Account
 from ..accounting.table import shape_text
-from ..errors import ArgumentError, SpecError, explain, shown
-from ..spec.chains import chain_of
+from ..errors import ArgumentError, explain, shown
 from ..spec.plan import plan
 from ..spec.references import Reference
 from ..spec.spec import Spec
@@ -108,15 +106,8 @@ def spec_of(model: Any, input_shape: Any = None) -> tuple[Spec, Account]:
     found = account(model, input_shape)
     if isinstance(model, Spec):
         return model, found
-    chain = chain_of(found)
-    if chain is None:
-        raise SpecError(
-            explain(
-                f"{found.name} is not a chain of stages, so it has no spec",
-                remedy='Pass a Spec, or its text such as "c16 p gap10".',
-            )
-        )
-    return chain.spec, replace(chain.planned, name=found.name)
+    spec = Spec.from_account(found)
+    return spec, plan(spec, found.input_shape, name=found.name)
 
 
 def is_module(value: Any) -> TypeGuard[nn.Module]:

@@ -117,8 +117,9 @@ function writeWord(stage) {
     word += sized('p', padding, [0, 0]) + sized('d', dilation, [1, 1]);
   }
   if (kind === 'c' && stage.groups !== 1) word += `g${stage.groups}`;
-  word += (stage.norm ? '' : '-bn') + (stage.act || kind === 'gap' ? '' : '-act');
-  return stage.bias === null ? word : word + (stage.bias ? '+bias' : '-bias');
+  if (!stage.norm) word += '-bn';
+  if (stage.bias !== null) word += stage.bias ? '+bias' : '-bias';
+  return stage.act || kind === 'gap' ? word : `${word}-act`;
 }
 
 // ---- layers of a stage, as stages.py lists them
