@@ -17,10 +17,15 @@ _COPIES = frozenset(
 class NoWord(Exception):
     """A row that no word describes, and why."""
 
-    def __init__(self, place: int, reason: str) -> None:
-        """Keep both."""
-        super().__init__(reason)
-        self.place, self.reason = place, reason
+    @property
+    def place(self) -> int:
+        """Of the row."""
+        return int(self.args[0])
+
+    @property
+    def reason(self) -> str:
+        """Why no word describes it."""
+        return str(self.args[1])
 
 
 class Meeting(NamedTuple):
