@@ -1,4 +1,4 @@
-"""Which operator resizes a map: an `nn.Upsample` does not say in its row, but what it reads does."""
+"""Which operator resizes a map: the row of an `nn.Upsample` does not say it, what it reads does."""
 
 from __future__ import annotations
 
