@@ -1,4 +1,4 @@
-"""Which operator resizes a map: the row of an `nn.Upsample` does not say it, what it reads does."""
+"""Which operator resizes a map: what an `nn.Upsample` reads says it, and not its row."""
 
 from __future__ import annotations
 
