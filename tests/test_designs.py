@@ -399,6 +399,13 @@ def test_fit_of_residuals_is_exact_and_widths_decide_their_depth():
         assert (expected.params, expected.macs) == (fitted.params, fitted.macs)
 
 
+def test_a_module_of_blocks_is_rescaled_as_its_spec():
+    text, shape = "same c8 bb8 ir12s2e3 er12 db4n2 pc8k1 ap bt16 gap10", (3, 32, 32)
+    module = budgetnet.models.build(text, shape)
+    assert rescale(text, shape, params="6k").spec == rescale(module, shape, params="6k").spec
+    assert 9 == len(marginal_costs(module, shape).stages)
+
+
 def test_fit_keeps_the_widths_within_brackets():
     text = "same c16 [c16 c16-act + ] c32s2 [c16 | c16k1] [bb16 | db4n2] c40 gap10"
     fitted = rescale(text, (3, 32, 32), params="30k")
