@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 
@@ -148,7 +149,11 @@ def test_large_networks_are_proven_best():
 def test_a_search_that_is_stopped_says_what_is_open():
     exact_fill = {"objective": "max macs", "params": 20_000, "macs": 3_000_001}
     space = SearchSpace(kernels=(3, 5), monotone=False)
-    found = design(*MNIST, space=space, time_limit=0.5, **exact_fill)
+    found = None
+    for limit in (0.5, 2, 8, 32):  # a busy machine may not have met a network any earlier
+        with suppress(SearchStopped):
+            found = design(*MNIST, space=space, time_limit=limit, **exact_fill)
+            break
     assert not found.proven
     assert found[0].account.macs <= found.at_most <= 3_000_001
     assert "not proven" in str(found)
