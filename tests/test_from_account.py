@@ -205,3 +205,17 @@ def test_stages_are_named_after_modules_or_by_their_turn():
     chain = chain_of(budgetnet.account(net, (1, 28, 28)))
     pool = "max_pool2d_with_indices"
     assert ("layers.0", f"{pool} (1)", "layers.1", f"{pool} (2)") == chain.names
+
+
+class Mirror(nn.Module):
+    """A module of a user's own, without children, that flips the map."""
+
+    def forward(self, x):
+        return x.flip(-1)
+
+
+def test_what_gives_another_map_of_the_same_shape_is_not_read_as_nothing():
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), Mirror(), nn.Conv2d(4, 4, 3))
+    made = budgetnet.account(net, (2, 12, 12), strict=False)
+    with pytest.raises(SpecError):
+        Spec.from_account(made)

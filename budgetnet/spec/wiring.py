@@ -9,9 +9,10 @@ from ..accounting.rows import Row
 from .text import MOST_NESTED
 
 JOINS = ("add", "mul", "cat")
-_COPIES = frozenset(
-    {"clone", "contiguous", "view", "reshape", "flatten", "alias", "detach", "copy"}
-)
+_COPIES = frozenset({
+    "clone", "contiguous", "view", "reshape", "flatten", "alias", "detach", "copy",
+    "DropPath", "StochasticDepth", "DropBlock2d",  # which do nothing at inference
+})  # fmt: skip
 
 
 class NoWord(Exception):
@@ -132,8 +133,8 @@ class Wiring:
             return row.output_shape[0] == prod(shape)
         if row.output_shape != shape:
             return False
-        if row.role == "reshape":  # a module that gives its input back, or a copy; not a flip
-            return row.kind in _COPIES or not row.kind.islower()
+        if row.role == "reshape":  # not a flip, nor a module of the user's own that does one
+            return row.kind in _COPIES
         if row.role == "average pooling":  # of each position alone
             field = self.rows[source].receptive_field if source >= 0 else None
             return row.sliding is None and row.receptive_field == field
