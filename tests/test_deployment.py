@@ -469,6 +469,21 @@ def test_what_the_interpreter_refuses_is_told():
     assert ("more than 10 maps concatenated at once, which it refuses: cat",) == told
 
 
+def test_concatenated_maps_whose_scales_are_fixed_and_differ_are_told(tflm):
+    told = ("concatenated maps of different scales, which wants a QUANTIZE that is not counted: ",)
+    for spec, dtype, is_told in (
+        ("[ c3sigmoid | c3tanh ]", "int8", True),
+        ("[ c3sigmoid p3s1p1 | c3tanh ]", "int8", True),
+        ("[ c3sigmoid | c3tanh ]", "int16", False),
+        ("[ c3sigmoid | c3 ]", "int8", False),
+        ("c3sigmoid [ p3s1p1 | ]", "int8", False),
+    ):
+        account = plan(spec, (2, 6, 6))
+        assumed = deployment(account, dtype=dtype).assumed
+        assert is_told == any(line.startswith(told) for line in assumed)
+        check_in_interpreter(account, Target("tflm", dtype))
+
+
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()

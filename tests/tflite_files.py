@@ -192,8 +192,8 @@ SCALES = {
     "int16": dict.fromkeys(("SOFTMAX", "LOGISTIC", "TANH"), 1 / 32768),
 }
 KEEPING = (  # its input's scale
-    "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "REDUCE_MAX", "RESHAPE", "RESIZE_BILINEAR",
-    "RESIZE_NEAREST_NEIGHBOR",
+    "AVERAGE_POOL_2D", "CONCATENATION", "MAX_POOL_2D", "PAD", "REDUCE_MAX", "RESHAPE",
+    "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
 )  # fmt: skip
 BIASED = {  # which inputs are map, weight and bias
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (0, 1, 2)),
@@ -203,11 +203,21 @@ BIASED = {  # which inputs are map, weight and bias
 
 def _scales(model):
     """A scale for every tensor; a bias has that of map and weight multiplied."""
-    scales = [0.5] * len(model.tensors)
+    given = {
+        i: SCALES.get(model.tensors[i].dtype, {}).get(operator.name)
+        for operator in model.operators
+        for i in operator.outputs
+    }
+    fixed, before = {i: scale for i, scale in given.items() if scale}, None
+    while before != len(fixed):  # concatenated maps have one, and so has what keeps its input's
+        before = len(fixed)
+        for operator in model.operators:
+            read = operator.inputs if operator.name == "CONCATENATION" else operator.inputs[:1]
+            tied = (*read, *operator.outputs) if operator.name in KEEPING else ()
+            for scale in [fixed[i] for i in tied if i in fixed][:1]:
+                fixed |= {i: fixed.get(i, scale) for i in tied}
+    scales = [fixed.get(i, 0.5) for i in range(len(model.tensors))]
     for operator in model.operators:
-        kept = scales[operator.inputs[0]] if operator.name in KEEPING else 0.5
-        for i in operator.outputs:
-            scales[i] = SCALES.get(model.tensors[i].dtype, {}).get(operator.name, kept)
         places = BIASED.get(operator.name, ())
         if places and len(operator.inputs) > max(places):
             source, weight, bias = (operator.inputs[place] for place in places)
