@@ -21,7 +21,7 @@ import damage
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from test_tflite import small, tiny
 from tflite_files import Net, interpret, random_net
 from torch import nn
@@ -136,6 +136,7 @@ def test_random_specs_exported_cost_what_they_do_folded(spec, tmp_path_factory):
         plan(spec, shape)
     except budgetnet.errors.BudgetnetError:
         return
+    assume("u3bilinear" not in str(spec))  # runtimes round thirds differently
     file = tmp_path_factory.mktemp("net") / "net.onnx"
     net = stirred(models.build(spec, shape))
     written = to_onnx(net, shape, file, tolerance=1e-2)
