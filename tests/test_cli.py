@@ -146,7 +146,7 @@ def test_commands_that_take_a_spec_say_where_its_words_are_listed(command, capsy
         (["account", "s9x"], "'s9x' is not a listed model"),
         (["account", "c8"], "c8 has no known input shape. Add the shape, such as --input 1x28x28"),
         (["account", "c8", "--input", "28x28"], "(28, 28) is not a valid input shape"),
-        (["account", "c8", "--input", "28"], "'28' is not a valid input shape"),
+        (["account", "c8", "--input", "28"], "(28,) is not a valid input shape"),
         (["account", "c8", "--input", "0x28x28"], "'0x28x28' is not a valid input shape"),
         (["account", "c8k9", "--input", "1x4x4"], "conv1.conv: the kernel does not fit"),
     ],

@@ -148,7 +148,7 @@ def test_large_networks_are_proven_best():
 
 def test_a_search_that_is_stopped_says_what_is_open():
     exact_fill = {"objective": "max macs", "params": 20_000, "macs": 3_000_001}
-    space = SearchSpace(kernels=(3, 5), monotone=False)
+    space = SearchSpace(widths=range(3, 40), kernels=(3, 5), monotone=False)
     found = None
     for limit in (0.5, 2, 8, 32):  # a busy machine may not have met a network any earlier
         with suppress(SearchStopped):

