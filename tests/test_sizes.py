@@ -269,7 +269,8 @@ def test_many_networks_are_given_as_far_as_there_are_any():
 @pytest.mark.parametrize("form", ["python", "csv"])
 def test_an_answer_without_proof_says_so_in_every_form(form, capsys):
     call_ = ("--objective", "max macs", "--params", "20000", "--macs", "3000001", "--kernels",
-             "3,5", "--widths", "3..39", "--no-monotone", "--time-limit", "3", "--format", form)  # fmt: skip
+             "3,5", "--widths", "3..39", "--no-monotone", "--time-limit", "3",
+             "--format", form)  # fmt: skip
     code, out, err = call(capsys, *call_)
     assert 0 == code
     said = out.splitlines()[0] if form == "python" else err
