@@ -284,6 +284,11 @@ SMALL = SearchSpace(
 )  # fmt: skip
 
 
+def test_a_pooling_that_comes_first_doubles_the_stride():
+    found = design((1, 9, 8), 3, receptive_field=6, space=SMALL, objective="min macs")
+    assert ("p c2 gap3", 96) == (str(found[0].spec), found[0].account.macs)
+
+
 @pytest.mark.deep
 def test_every_figure_limits_every_objective():
     """Each figure as a limit, at values that networks have, with each objective."""

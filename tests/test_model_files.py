@@ -106,7 +106,7 @@ def stirred(net):
     return net.eval()
 
 
-TORCHVISION = ["squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "resnet18", "alexnet"]
+TORCHVISION = ["squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "resnet18"]
 
 
 @pytest.mark.parametrize(

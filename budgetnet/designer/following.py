@@ -62,7 +62,8 @@ def widths_at(space: SearchSpace, place: Place) -> tuple[int, ...]:
 
 def jump_at(space: SearchSpace, place: Place) -> int:
     """The effective stride of a map there."""
-    return space.pace(place.downsamples)[1] if not place.untouched else 1
+    begins = place.untouched and not place.downsamples  # a pooling may come first
+    return 1 if begins else space.pace(place.downsamples)[1]
 
 
 def follow(space: SearchSpace, place: Place, num_classes: int) -> Iterator[Step]:

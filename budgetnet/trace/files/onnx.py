@@ -213,6 +213,8 @@ def _node(message: Message) -> OnnxNode:
     given = {}
     for entry in message.messages(5):
         given[entry.text(1)] = _attribute(entry)
+    if not message.text(4):
+        raise_damaged("a node has no operation")
     return OnnxNode(
         message.text(3),
         message.text(4),

@@ -86,7 +86,7 @@ class Call:
     def given(self, name: str, default: Any) -> Any:
         """An attribute; a value of another type than the default's is damage."""
         value = self.node.given.get(name, default)
-        if value is None or default is None:
+        if default is None:
             return value
         if not isinstance(value, type(default)) or (
             isinstance(default, tuple) and not all(isinstance(n, int) for n in value)
