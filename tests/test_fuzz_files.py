@@ -371,7 +371,7 @@ def planned(text, shape):
     return str(plan(text, shape))
 
 
-@sizes(150, 3000)
+@sizes(150, 1500)
 def test_any_text_is_a_spec_or_refused(count):
     tried = Tried()
     kinds = (errors.SpecError, errors.ShapeError, errors.ArgumentError)

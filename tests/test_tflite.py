@@ -155,7 +155,7 @@ def test_mlperf_tiny_in_the_real_interpreter(name, tflm):
         assert before.run(seed) == after.run(seed)
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(3000, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.deep)])
 def test_random_networks_in_the_real_interpreter(count, tflm):
     """The arena before and after planning, to the byte; and the same outputs."""
     smaller = 0
@@ -344,7 +344,7 @@ def use(content, name):
         write_plan(content, arena.tensor_offsets(plan), name=name)
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("count", [400, pytest.param(8_000, marks=pytest.mark.deep)])
 def test_damaged_files_are_read_or_refused_in_one_line(count):
     files = [random_net(random.Random(seed), 6).content() for seed in range(10)]
     files += [small(), planned(small())[0], graph_with()]
