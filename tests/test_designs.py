@@ -269,7 +269,7 @@ def test_spaces_that_cannot_be_meant(options, message):
 SHAPES = {"small": (3, 32, 32), "large": (3, 96, 96)}
 
 
-@pytest.mark.parametrize("size", SHAPES)
+@pytest.mark.parametrize("size", ["small", pytest.param("large", marks=pytest.mark.deep)])
 @pytest.mark.parametrize("name", ["mobile", "residual", "dense"])
 def test_networks_of_every_preset_build_and_keep_their_budget(name, size):
     shape, budget = SHAPES[size], Budget(params="200k", receptive_field=60)

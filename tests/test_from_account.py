@@ -82,7 +82,12 @@ TORCHVISION = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+EVERY_RUN = ("resnet18", "mobilenet_v2", "squeezenet1_1")
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[] if name in EVERY_RUN else pytest.mark.deep) for name in TORCHVISION
+])  # fmt: skip
 def test_networks_of_torchvision_have_a_spec(name):
     torchvision = pytest.importorskip("torchvision")
     size = 237 if name == "googlenet" else 224  # where its poolings need not round up
