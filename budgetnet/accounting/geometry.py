@@ -72,10 +72,23 @@ class Sliding:
             )
         return out
 
-    def spread_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Spatial size of the output of a transposed convolution for an input of `size`."""
-        axes = zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        out = tuple((n - 1) * s - sum(pads) + d * (k - 1) + 1 for n, k, s, pads, d in axes)
+    @property
+    def spread_windows(self) -> tuple[Window, ...]:
+        """One `Window` per axis of a transposed convolution."""
+        axes = zip(self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        return tuple([Window.transposed(k, s, pads[0], d) for k, s, pads, d in axes])
+
+    def spread_size(
+        self, size: tuple[int, ...], more: tuple[int, ...] | None = None
+    ) -> tuple[int, ...]:
+        """Spatial size of the output of a transposed convolution for an input of `size`.
+
+        `more` is the output padding of each axis.
+        """
+        more = more or (0,) * len(size)
+        axes = zip(size, self.kernel, self.stride, self.padding, self.dilation, more, strict=True)
+        out = tuple([(n - 1) * s - sum(pads) + d * (k - 1) + extra + 1
+                     for n, k, s, pads, d, extra in axes])  # fmt: skip
         if min(out) < 1:
             raise ShapeError(
                 explain("the output map would be empty", numbers={"size": compact(out)})
@@ -199,6 +212,16 @@ def same_padding(kernel: int, dilation: int = 1) -> Pair:
     """
     total = dilation * (kernel - 1)
     return total // 2, total - total // 2
+
+
+def even_padding(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...] | None:
+    """What `same_padding` puts on either side of each axis; `None` where the sides differ.
+
+    >>> even_padding((3, 5), (2, 1)), even_padding((3, 4), (1, 1))
+    ((2, 2), None)
+    """
+    pads = [same_padding(k, d) for k, d in zip(kernel, dilation, strict=True)]
+    return tuple([lo for lo, _ in pads]) if all(lo == hi for lo, hi in pads) else None
 
 
 def scaled_channels(channels: Count, ratio: float, divisor: int = 1) -> Count:

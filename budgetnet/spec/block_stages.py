@@ -6,7 +6,7 @@ that stride 1 keeps the size of the map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,8 +22,18 @@ from .stage import Stage
 Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, width)
 
 
+class _Residual(Stage):
+    """A block with a shortcut: the input itself where its shape stays."""
+
+    __slots__ = ()
+
+    def case(self, in_channels: Count) -> Count:
+        """Whether the shortcut is the input itself."""
+        return _case(self.stride == (1, 1) and np.equal(in_channels, self.out_channels))  # type: ignore[attr-defined]  # it has both
+
+
 @dataclass(frozen=True, slots=True)
-class BasicBlock(Stage):
+class BasicBlock(_Residual):
     """Two convolutions and a shortcut, activated after the sum: `blocks.BasicBlock`.
 
     Text form `bb64`. `(C, H, W)` to `(out_channels, H', W')` with `H' = (H - 1) // stride + 1`:
@@ -39,6 +49,7 @@ class BasicBlock(Stage):
     """
 
     prefix, number, child, pads = "bb", "out_channels", "basic", True
+    block = "blocks.BasicBlock"
 
     out_channels: int
     kernel_size: Size = (3, 3)
@@ -57,17 +68,9 @@ class BasicBlock(Stage):
         second = convolution("conv2", out, out, kernel, dilation=dilation, norm=self.norm, act=None)
         return _residual(self, in_channels, Chain("body", (first, second)))
 
-    def case(self, in_channels: Count) -> Count:
-        """Whether the shortcut is the input itself."""
-        return _case(self.stride == (1, 1) and np.equal(in_channels, self.out_channels))
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        return block_call("blocks.BasicBlock", self, in_channels, self.out_channels)
-
 
 @dataclass(frozen=True, slots=True)
-class Bottleneck(Stage):
+class Bottleneck(_Residual):
     """Narrow by 1x1, convolve, widen by 1x1, and a shortcut: `blocks.Bottleneck`.
 
     Text form `bt256`. `(C, H, W)` to `(out_channels, H', W')` with `H' = (H - 1) // stride +
@@ -83,6 +86,7 @@ class Bottleneck(Stage):
     """
 
     prefix, number, child, pads = "bt", "out_channels", "bottleneck", True
+    block = "blocks.Bottleneck"
 
     out_channels: int
     kernel_size: Size = (3, 3)
@@ -116,10 +120,6 @@ class Bottleneck(Stage):
         fixed = self.hidden_channels is not None or type(self.expansion) is not int
         return 1, 1 if fixed else self.expansion * self.groups  # type: ignore[return-value]  # an int
 
-    def case(self, in_channels: Count) -> Count:
-        """Whether the shortcut is the input itself."""
-        return _case(self.stride == (1, 1) and np.equal(in_channels, self.out_channels))
-
     @property
     def hidden(self) -> Count:
         """Channels of the middle convolution."""
@@ -134,16 +134,46 @@ class Bottleneck(Stage):
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its block."""
-        call = block_call(
-            "blocks.Bottleneck", self, in_channels, self.out_channels, se_channels=in_channels
-        )
-        if self.groups > 1:  # the block's expansion leaves its groups out, as in ResNeXt
-            return Call(call.target, call.args, (("hidden_channels", self.hidden), *call.options))
-        return _with_hidden(call, self)
+        # The block's expansion leaves its groups out, as in ResNeXt.
+        said = self if self.groups == 1 else replace(self, hidden_channels=self.hidden)
+        return Stage.call(said, in_channels)
 
 
 @dataclass(frozen=True, slots=True)
-class InvertedResidual(Stage):
+class _Inverted(Stage):
+    """A block that is wide inside; its input is added where its shape stays."""
+
+    number, pads = "out_channels", True
+
+    out_channels: int
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    dilation: Size = (1, 1)
+    expansion: float = 6
+    hidden_channels: int | None = None
+    se: Squeeze | None = None
+    norm: bool = True
+    act: str | None = "relu"
+
+    def hidden(self, in_channels: Count) -> Count:
+        """Channels inside."""
+        if self.hidden_channels is not None:
+            return self.hidden_channels
+        return scaled_channels(in_channels, self.expansion)
+
+    def case(self, in_channels: Count) -> Count:
+        """Whether the input is added, and whether it is widened."""
+        fits = self.stride == (1, 1) and np.equal(in_channels, self.out_channels)
+        return _case(fits, np.equal(self.hidden(in_channels), in_channels))
+
+    def added(self, in_channels: Count, row: tuple[Part, ...]) -> Part:
+        """Layers in a row, and their input added where it fits."""
+        fits = self.stride == (1, 1) and are_equal(in_channels, self.out_channels)
+        return Join("", "add", (None, Chain("", row))) if fits else Chain("", row)
+
+
+@dataclass(frozen=True, slots=True)
+class InvertedResidual(_Inverted):
     """Widen by 1x1, convolve depthwise, narrow by 1x1: `blocks.InvertedResidual`.
 
     Text form `ir24`, as timm has it. `(C, H, W)` to `(out_channels, H', W')` with `H' = (H - 1)
@@ -158,21 +188,11 @@ class InvertedResidual(Stage):
     ('ir24k5s2se0.25', 7540, (24, 28, 28))
     """
 
-    prefix, number, child, pads = "ir", "out_channels", "inverted", True
-
-    out_channels: int
-    kernel_size: Size = (3, 3)
-    stride: Size = (1, 1)
-    dilation: Size = (1, 1)
-    expansion: float = 6
-    hidden_channels: int | None = None
-    se: Squeeze | None = None
-    norm: bool = True
-    act: str | None = "relu"
+    prefix, child, block = "ir", "inverted", "blocks.InvertedResidual"
 
     def part(self, in_channels: Count) -> Part:
         """The layers in a row, and the sum if there is one."""
-        hidden, norm, act = _hidden(self, in_channels), self.norm, self.act
+        hidden, norm, act = self.hidden(in_channels), self.norm, self.act
         widened = not are_equal(hidden, in_channels)
         depthwise = convolution(
             "depthwise", hidden, hidden, self.kernel_size, self.stride, None, self.dilation,
@@ -184,23 +204,11 @@ class InvertedResidual(Stage):
             *squeezes(self.se, in_channels, hidden, act),
             convolution("project", hidden, self.out_channels, norm=norm, act=None),
         )
-        return _added(self, in_channels, row)
-
-    def case(self, in_channels: Count) -> Count:
-        """Whether the input is added, and whether it is widened."""
-        return _inverted_case(self, in_channels)
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        call = block_call(
-            "blocks.InvertedResidual", self, in_channels, self.out_channels,
-            se_channels=in_channels,
-        )  # fmt: skip
-        return _with_hidden(call, self)
+        return self.added(in_channels, row)
 
 
 @dataclass(frozen=True, slots=True)
-class FusedInvertedResidual(Stage):
+class FusedInvertedResidual(_Inverted):
     """Widen by a full convolution, narrow by 1x1: `blocks.FusedInvertedResidual`.
 
     Text form `er24`, as timm has it. Otherwise as `InvertedResidual`, with an expansion of 4.
@@ -213,41 +221,21 @@ class FusedInvertedResidual(Stage):
     ('er48s2', 25632, (48, 28, 28))
     """
 
-    prefix, number, child, pads = "er", "out_channels", "fused", True
+    prefix, child, block = "er", "fused", "blocks.FusedInvertedResidual"
 
-    out_channels: int
-    kernel_size: Size = (3, 3)
-    stride: Size = (1, 1)
-    dilation: Size = (1, 1)
     expansion: float = 4
-    hidden_channels: int | None = None
-    se: Squeeze | None = None
-    norm: bool = True
-    act: str | None = "relu"
 
     def part(self, in_channels: Count) -> Part:
         """The layers in a row, and the sum if there is one."""
-        hidden, out, norm, act = _hidden(self, in_channels), self.out_channels, self.norm, self.act
+        hidden, out, norm, act = self.hidden(in_channels), self.out_channels, self.norm, self.act
         size = (self.kernel_size, self.stride, None, self.dilation)
         squeezed = tuple(squeezes(self.se, in_channels, hidden, act))
         if are_equal(hidden, in_channels):
             full = convolution("project", in_channels, out, *size, norm=norm, act=act)
-            return _added(self, in_channels, (*squeezed, full))
+            return self.added(in_channels, (*squeezed, full))
         full = convolution("expand", in_channels, hidden, *size, norm=norm, act=act)
         linear = convolution("project", hidden, out, norm=norm, act=None)
-        return _added(self, in_channels, (full, *squeezed, linear))
-
-    def case(self, in_channels: Count) -> Count:
-        """Whether the input is added, and whether it is widened."""
-        return _inverted_case(self, in_channels)
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        call = block_call(
-            "blocks.FusedInvertedResidual", self, in_channels, self.out_channels,
-            se_channels=in_channels,
-        )  # fmt: skip
-        return _with_hidden(call, self)
+        return self.added(in_channels, (full, *squeezed, linear))
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +255,7 @@ class DenseBlock(Stage):
     """
 
     prefix, number, child, pads = "db", "growth_rate", "dense", True
+    block = "blocks.DenseBlock"
 
     growth_rate: int
     num_layers: int = 1
@@ -296,11 +285,7 @@ class DenseBlock(Stage):
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its block."""
-        call = block_call("blocks.DenseBlock", self, in_channels, self.growth_rate, self.num_layers)
-        if self.bottleneck == 4:
-            return call
-        option = ("bottleneck", self.bottleneck or None)
-        return Call(call.target, call.args, (option, *call.options))
+        return block_call(self.block, self, in_channels, self.growth_rate, self.num_layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,11 +324,6 @@ def _case(*tests: Any) -> Count:
     return number if np.ndim(number) and np.ptp(number) else 0
 
 
-def _inverted_case(stage: Any, in_channels: Count) -> Count:
-    fits = stage.stride == (1, 1) and np.equal(in_channels, stage.out_channels)
-    return _case(fits, np.equal(_hidden(stage, in_channels), in_channels))
-
-
 def _residual(stage: Any, in_channels: Count, body: Chain) -> Join:
     """Body and shortcut, their sum, and the activation after it, as `blocks.Residual` has them."""
     out = stage.out_channels
@@ -353,25 +333,3 @@ def _residual(stage: Any, in_channels: Count, body: Chain) -> Join:
             "shortcut", in_channels, out, (1, 1), stage.stride, norm=stage.norm, act=None
         )
     return Join("", "add", (body, shortcut), (activation("act", out, stage.act),))
-
-
-def _added(stage: Any, in_channels: Count, row: tuple[Part, ...]) -> Part:
-    """Layers in a row, and their input added where it fits."""
-    fits = stage.stride == (1, 1) and are_equal(in_channels, stage.out_channels)
-    return Join("", "add", (None, Chain("", row))) if fits else Chain("", row)
-
-
-def _hidden(stage: Any, in_channels: Count) -> Count:
-    if stage.hidden_channels is not None:
-        return stage.hidden_channels
-    return scaled_channels(in_channels, stage.expansion)
-
-
-def _with_hidden(call: Call, stage: Any) -> Call:
-    """The call with a hidden width or an expansion that is not the block's default."""
-    option: tuple[tuple[str, Any], ...] = ()
-    if stage.hidden_channels is not None:
-        option = (("hidden_channels", stage.hidden_channels),)
-    elif stage.expansion != stage.usual("expansion"):
-        option = (("expansion", stage.expansion),)
-    return Call(call.target, call.args, (*option, *call.options))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..accounting.geometry import even_padding
 from ..accounting.window import Pair
 from .fields import ACTIVATIONS, Squeeze
 
@@ -67,29 +68,29 @@ def sequential(children: dict[str, Call]) -> Call:
     return Call("nn.Sequential", (named,), is_placed=False)
 
 
-def block_call(
-    target: str, stage: Any, *channels: int, se_channels: int = 0, act: str | None = "relu"
-) -> Call:
-    """A block's call: its channels, and what differs from the defaults of blocks.
-
-    `se_channels` are those that a ratio of squeeze-excite refers to; `act` is the activation that
-    the block has by default.
-    """
+def block_call(target: str, stage: Any, in_channels: int, *others: int) -> Call:
+    """A block's call: channels, what else it takes by position, and what is not its default."""
     own = {name: getattr(stage, name) for name in stage.__dataclass_fields__}
-    args: tuple[Any, ...] = channels
+    args: tuple[Any, ...] = (in_channels, *others)
     if own.get("kernel_size", (3, 3)) != (3, 3) or own.get("stride", (1, 1)) != (1, 1):
         args = (*args, short(own["kernel_size"]))
-    return Call(target, args, tuple(_options(own, se_channels, act)))
+    usual = {name for name, value in own.items() if value == stage.usual(name)}
+    return Call(target, args, tuple(_options(own, usual, in_channels)))
 
 
-def _options(own: dict[str, Any], se_channels: int, act: str | None) -> Iterator[tuple[str, Any]]:
+def _options(own: dict[str, Any], usual: set[str], in_channels: int) -> Iterator[tuple[str, Any]]:
     one = (1, 1)
+    if own.get("hidden_channels") is not None:
+        yield "hidden_channels", own["hidden_channels"]
+    elif "expansion" in own.keys() - usual:
+        yield "expansion", own["expansion"]
+    if "bottleneck" in own.keys() - usual:
+        yield "bottleneck", own["bottleneck"] or None
     if own.get("stride", one) != one:
         yield "stride", short(own["stride"])
     if "padding" in own:
         dilation = own.get("dilation", one)
-        axes = zip(own["padding"], dilation, own["kernel_size"], strict=True)
-        if any(2 * pad != d * (k - 1) for pad, d, k in axes):  # the default pads odd kernels so
+        if own["padding"] != even_padding(own["kernel_size"], dilation):  # which is the default
             yield "padding", short(own["padding"])
     if own.get("dilation", one) != one:
         yield "dilation", short(own["dilation"])
@@ -98,10 +99,10 @@ def _options(own: dict[str, Any], se_channels: int, act: str | None) -> Iterator
     if own.get("bias") is not None:
         yield "bias", own["bias"]
     if own.get("se") is not None:
-        yield "se_layer", _squeeze(own["se"], se_channels, own["act"])
+        yield "se_layer", _squeeze(own["se"], in_channels, own["act"])
     if not own.get("norm", True):
         yield "norm_layer", None
-    if own.get("act", act) != act:
+    if own.get("act", "relu") != "relu":
         yield "activation_layer", activation_name(own["act"])
     if own.get("dropout"):
         yield "dropout", own["dropout"]

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..accounting.geometry import scaled_channels
+
 LARGEST = 10**12 - 1  # of a number in a stage: no network has more of anything
 _DECIMALS = 6  # of a ratio
 
@@ -142,8 +144,6 @@ class Squeeze:
         """Channels that are squeezed to, given those that a ratio refers to."""
         if self.amount >= 1:
             return self.amount
-        from ..accounting.geometry import scaled_channels
-
         return scaled_channels(channels, self.amount)
 
 

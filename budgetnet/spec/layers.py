@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..accounting.geometry import Count, Sliding, conv_weights
+from ..accounting.geometry import Count, Sliding, conv_weights, even_padding
 from ..accounting.window import Pair
 from ..errors import SpecError, explain
 from .fields import ACTIVATIONS, Squeeze
@@ -34,9 +34,9 @@ def convolution(
                 remedy="Choose widths that are multiples of groups.",
             )
         )
-    if padding is None:
-        padding = same_pads(kernel, dilation)
-    sliding = Sliding(kernel, stride, tuple((p, p) for p in padding), dilation)
+    pads = even_padding(kernel, dilation) if padding is None else padding
+    assert pads is not None  # stages whose blocks pad have odd kernels
+    sliding = Sliding(kernel, stride, tuple((p, p) for p in pads), dilation)
     has_bias = not norm if bias is None else bias
     layers = {
         "conv": Layer(
@@ -53,12 +53,6 @@ def convolution(
     if dropout:
         layers["drop"] = Layer("drop", "Dropout2d", out, role="dropout")
     return Chain(name, tuple(layers[each] for each in order if each in layers))
-
-
-def same_pads(kernel: Pair, dilation: Pair) -> Pair:
-    """The padding on either side of odd kernels that keeps the size at stride 1."""
-    high, wide = (d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True))
-    return high, wide
 
 
 def batch_norm(name: str, channels: Count, kind: str = "BatchNorm2d") -> Layer:

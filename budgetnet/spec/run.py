@@ -164,29 +164,21 @@ def _row(
     """The row of a layer that reads one map or vector."""
     macs: Count = 0
     sliding, size = layer.sliding, shape[1:]
-    is_global = was_global or not size  # a vector
+    made = output_size(layer, size, path)
     if sliding is not None:
-        if layer.role == "transposed convolution":
-            macs = conv_macs(layer.weights, prod(size))
-            axes = zip(sliding.kernel, sliding.stride, sliding.padding, strict=True)
-            field = _then(field, [Window.transposed(k, s, p[0], 1) for k, s, p in axes], path)
-            size = output_size(layer, size, path)
-        else:
-            size = sliding.output_size(size, where=path)
-            field = _then(field, layer.windows, path)
-            macs = conv_macs(layer.weights, prod(size))
+        spreads = layer.role == "transposed convolution"
+        field = _then(field, sliding.spread_windows if spreads else layer.windows, path)
+        macs = conv_macs(layer.weights, prod(size if spreads else made))
     elif layer.ends_as:
         if size:  # a vector is a whole read already
             field = _then(field, map(Window.whole, size), path)
-        size = output_size(layer, size, path)
-        is_global = True
     elif layer.role == "linear":
         macs = layer.weights
     elif layer.scale:
         field = _then(field, [_resized(n, layer.scale, layer.mode) for n in size], path)
-        size = output_size(layer, size, path)
+    is_global = was_global or not size or bool(layer.ends_as)  # without a size it is a vector
     return Row(
-        path, layer.kind, (layer.out_channels, *size), layer.weights + layer.biases, macs, field,
+        path, layer.kind, (layer.out_channels, *made), layer.weights + layer.biases, macs, field,
         sliding, is_global, False, False, "", (read,), (), layer.role, layer.has_bias,
         layer.weight_shape,
     )  # fmt: skip

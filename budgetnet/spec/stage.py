@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import Field
 from typing import Any, ClassVar
 
-from ..accounting.geometry import Count
+from ..accounting.geometry import Count, even_padding
 from ..errors import SpecError, explain, shown
-from .calls import Call
+from .calls import Call, block_call
 from .fields import FIELDS
 from .parts import Part
 
@@ -19,6 +19,7 @@ class Stage:
     Attributes:
         prefix: what its word begins with.
         number: the field that the number of its word gives.
+        block: what `call` makes, such as "blocks.ConvBNReLU".
         child: what a network calls it, followed by a number where `is_counted`.
         takes: "map", "vector" or "any", what it reads; a vector has one number for each channel.
         gives: "map", "vector", or "same" as it reads.
@@ -28,6 +29,7 @@ class Stage:
     __slots__ = ()
     prefix: ClassVar[str]
     number: ClassVar[str] = ""
+    block: ClassVar[str]
     child: ClassVar[str]
     takes: ClassVar[str] = "map"
     gives: ClassVar[str] = "map"
@@ -58,7 +60,8 @@ class Stage:
 
     def call(self, in_channels: int) -> Call:
         """The call that makes its block."""
-        raise NotImplementedError
+        widths = () if self.width is None else (self.width,)
+        return block_call(self.block, self, in_channels, *widths)
 
     @property
     def multiples(self) -> tuple[int, int]:
@@ -90,7 +93,7 @@ class Stage:
         """Raise `SpecError` unless the block can pad both sides of a map alike."""
         dilation = getattr(self, "dilation", (1, 1))
         kernel = getattr(self, "kernel_size", (1, 1))
-        if any(d * (k - 1) % 2 for k, d in zip(kernel, dilation, strict=True)):
+        if even_padding(kernel, dilation) is None:
             expected = "an odd size: the block pads both sides alike to keep sizes at stride 1"
             raise self._refused("kernel_size", kernel, expected)
 

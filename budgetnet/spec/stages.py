@@ -19,9 +19,9 @@ from .block_stages import (
     SqueezeExcite,
 )
 from .branches import Concat, Sum
-from .calls import Call, block_call, short
+from .calls import Call, short
 from .fields import Squeeze
-from .layers import CONV_LAST, activation, batch_norm, convolution, linear_layers
+from .layers import CONV_FIRST, CONV_LAST, activation, batch_norm, convolution, linear_layers
 from .parts import Chain, Layer, Part
 from .stage import Stage
 
@@ -36,7 +36,39 @@ Size: TypeAlias = Any  # given as an int or a pair, kept as a pair (height, widt
 
 
 @dataclass(frozen=True, slots=True)
-class Conv(Stage):
+class _Convolution(Stage):
+    """One convolution with norm and activation, in the `order` of its block."""
+
+    number = "out_channels"
+    order = CONV_FIRST
+
+    out_channels: int
+    kernel_size: Size = (3, 3)
+    stride: Size = (1, 1)
+    padding: Size = (0, 0)
+    dilation: Size = (1, 1)
+    groups: int = 1
+    norm: bool = True
+    act: str | None = "relu"
+    bias: bool | None = None
+    dropout: float = 0
+
+    def part(self, in_channels: Count) -> Part:
+        """The convolution, and what comes before or after it."""
+        return convolution(
+            "", in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
+            self.dilation, self.groups, norm=self.norm, act=self.act, bias=self.bias,
+            dropout=self.dropout, order=self.order,
+        )  # fmt: skip
+
+    @property
+    def multiples(self) -> tuple[int, int]:
+        """What the channels of its input, and those of its output, are multiples of."""
+        return self.groups, self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(_Convolution):
     """Convolution, BatchNorm, ReLU: `blocks.ConvBNReLU`. Text form `c16`.
 
     `(C, H, W)` to `(out_channels, H', W')` with `H' = (H + 2 * padding - dilation * (kernel -
@@ -51,35 +83,7 @@ class Conv(Stage):
     ('c16k5s2', 1232, (16, 14, 14))
     """
 
-    prefix, number, child = "c", "out_channels", "conv"
-
-    out_channels: int
-    kernel_size: Size = (3, 3)
-    stride: Size = (1, 1)
-    padding: Size = (0, 0)
-    dilation: Size = (1, 1)
-    groups: int = 1
-    norm: bool = True
-    act: str | None = "relu"
-    bias: bool | None = None
-    dropout: float = 0
-
-    def part(self, in_channels: Count) -> Part:
-        """The convolution and what follows it."""
-        return convolution(
-            "", in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
-            self.dilation, self.groups, norm=self.norm, act=self.act, bias=self.bias,
-            dropout=self.dropout,
-        )  # fmt: skip
-
-    @property
-    def multiples(self) -> tuple[int, int]:
-        """What the channels of its input, and those of its output, are multiples of."""
-        return self.groups, self.groups
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        return block_call("blocks.ConvBNReLU", self, in_channels, self.out_channels)
+    prefix, child, block = "c", "conv", "blocks.ConvBNReLU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class Separable(Stage):
     ('ds16s2', 248, (16, 15, 15))
     """
 
-    prefix, number, child = "ds", "out_channels", "separable"
+    prefix, number, child, block = "ds", "out_channels", "separable", "blocks.DepthwiseSeparable"
 
     out_channels: int
     kernel_size: Size = (3, 3)
@@ -120,10 +124,6 @@ class Separable(Stage):
         )  # fmt: skip
         return Chain("", (depthwise, pointwise))
 
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        return block_call("blocks.DepthwiseSeparable", self, in_channels, self.out_channels)
-
 
 @dataclass(frozen=True, slots=True)
 class Transition(Stage):
@@ -139,7 +139,7 @@ class Transition(Stage):
     ('t10', 180, (10, 8, 8))
     """
 
-    prefix, number, child = "t", "out_channels", "transition"
+    prefix, number, child, block = "t", "out_channels", "transition", "blocks.Transition"
 
     out_channels: int
     norm: bool = True
@@ -149,13 +149,9 @@ class Transition(Stage):
         """The convolution and what follows it."""
         return convolution("", in_channels, self.out_channels, norm=self.norm, act=self.act)
 
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        return block_call("blocks.Transition", self, in_channels, self.out_channels)
-
 
 @dataclass(frozen=True, slots=True)
-class PreactConv(Stage):
+class PreactConv(_Convolution):
     """BatchNorm, ReLU, convolution, as between dense blocks: `blocks.BNReLUConv`.
 
     Text form `pc16`. Shapes and fields are those of `Conv`; the norm is over the input.
@@ -168,35 +164,8 @@ class PreactConv(Stage):
     ('pc16k1', 576, (16, 8, 8))
     """
 
-    prefix, number, child = "pc", "out_channels", "preact"
-
-    out_channels: int
-    kernel_size: Size = (3, 3)
-    stride: Size = (1, 1)
-    padding: Size = (0, 0)
-    dilation: Size = (1, 1)
-    groups: int = 1
-    norm: bool = True
-    act: str | None = "relu"
-    bias: bool | None = None
-    dropout: float = 0
-
-    def part(self, in_channels: Count) -> Part:
-        """The convolution and what comes before it."""
-        return convolution(
-            "", in_channels, self.out_channels, self.kernel_size, self.stride, self.padding,
-            self.dilation, self.groups, norm=self.norm, act=self.act, bias=self.bias,
-            dropout=self.dropout, order=CONV_LAST,
-        )  # fmt: skip
-
-    @property
-    def multiples(self) -> tuple[int, int]:
-        """What the channels of its input, and those of its output, are multiples of."""
-        return self.groups, self.groups
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        return block_call("blocks.BNReLUConv", self, in_channels, self.out_channels)
+    prefix, child, block = "pc", "preact", "blocks.BNReLUConv"
+    order = CONV_LAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +182,7 @@ class BatchNorm(Stage):
     ('bn', 32, (16, 8, 8))
     """
 
-    prefix, child = "bn", "norm"
+    prefix, child, block = "bn", "norm", "blocks.BNReLU"
 
     act: str | None = "relu"
 
@@ -221,10 +190,6 @@ class BatchNorm(Stage):
         """The norm and the activation."""
         acts = (activation("act", in_channels, self.act),) if self.act else ()
         return Chain("", (batch_norm("norm", in_channels), *acts))
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        return block_call("blocks.BNReLU", self, in_channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +351,7 @@ class Head(Stage):
     ('gap10', 180, (10,))
     """
 
-    prefix, number, child = "gap", "num_classes", "head"
+    prefix, number, child, block = "gap", "num_classes", "head", "blocks.GAP"
     gives, is_counted = "vector", False
 
     num_classes: int | None = None
@@ -405,11 +370,6 @@ class Head(Stage):
         if self.num_classes is None:
             return Chain("", (pool,))
         return Chain("", (*convolution("", in_channels, out, norm=self.norm, act=None).parts, pool))
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        classes = () if self.num_classes is None else (self.num_classes,)
-        return block_call("blocks.GAP", self, in_channels, *classes)
 
     @property
     def width(self) -> int | None:
@@ -456,7 +416,7 @@ class Linear(Stage):
     ('l120', 48240, (120,))
     """
 
-    prefix, number, child = "l", "out_channels", "linear"
+    prefix, number, child, block = "l", "out_channels", "linear", "blocks.LinearBNReLU"
     takes, gives = "vector", "vector"
 
     out_channels: int
@@ -471,10 +431,6 @@ class Linear(Stage):
             in_channels, self.out_channels, norm=self.norm, act=self.act, bias=self.bias,
             dropout=self.dropout,
         )))  # fmt: skip
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        return block_call("blocks.LinearBNReLU", self, in_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,7 +447,7 @@ class Classifier(Stage):
     ('fc10', 4010, (10,))
     """
 
-    prefix, number, child = "fc", "out_channels", "classifier"
+    prefix, number, child, block = "fc", "out_channels", "classifier", "blocks.Classifier"
     takes, gives = "any", "vector"
 
     out_channels: int
@@ -507,10 +463,6 @@ class Classifier(Stage):
         )
         flat = Layer("flatten", "Flatten", in_channels, ends_as="vector", role="reshape")
         return Chain("", (flat, *drop, *linear))
-
-    def call(self, in_channels: int) -> Call:
-        """The call that makes its block."""
-        return block_call("blocks.Classifier", self, in_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
+from ..accounting.geometry import even_padding
 from ..accounting.table import Column, Table
 from ..errors import SpecError, explain, shown, with_place
 from .branches import Branching, Concat, Sum
 from .fields import ACTIVATIONS, FIELDS, LARGEST, NUMBER, Choice, Size, Squeeze
-from .layers import same_pads
 from .stage import Stage
 from .stages import STAGES
 
@@ -216,6 +216,10 @@ class _Parser:
             where = f"word {self.words} of the spec"
             raise SpecError(f"{where}: {error}{self._pointer(token.start)}") from None
         self._count(1, token)
+        return (self._as_set(stage, said, token),)
+
+    def _as_set(self, stage: Any, said: frozenset[str], token: Token) -> Stage:
+        """A stage with what the settings say and its word does not."""
         known = stage.__dataclass_fields__
         changed = {name: value for name, value in self.settings.items()
                    if name in known and name not in said}  # fmt: skip
@@ -224,14 +228,11 @@ class _Parser:
         elif "padding" not in changed and "padding" not in said:
             self.silent.append((self.words, token))
         if changed.get("padding") == "same":
-            changed["padding"] = self._same(token, stage)
-        return (replace(stage, **changed) if changed else stage,)
-
-    def _same(self, token: Token, stage: Any) -> Any:
-        pads = padding_of_same(stage)
-        if pads is None:
-            raise self._unreadable(self.words, token, UNEVEN)
-        return pads
+            changed["padding"] = padding_of_same(stage)
+            if changed["padding"] is None:
+                raise self._unreadable(self.words, token, UNEVEN)
+        made: Stage = replace(stage, **changed) if changed else stage
+        return made
 
     # ------------------------------------------------------------------ errors
 
@@ -353,9 +354,7 @@ def _listed(name: str) -> str:
 
 def padding_of_same(stage: Any) -> Any:
     """The padding that keeps the size at stride 1; `None` if both sides cannot be alike."""
-    if any(d * (k - 1) % 2 for k, d in zip(stage.kernel_size, stage.dilation, strict=True)):
-        return None
-    return same_pads(stage.kernel_size, stage.dilation)
+    return even_padding(stage.kernel_size, stage.dilation)
 
 
 def _says_padding(stage: Any) -> bool:
@@ -413,6 +412,7 @@ def _words(items: list[_Item]) -> Iterator[str]:
     Padding is said only in specs whose blocks pad, where every convolution says how it does.
     """
     now: dict[str, Any] = {"act": "relu", "padding": None}
+    following = {name: _following([getattr(item, name) for item in items]) for name in now}
     for i, item in enumerate(items):
         said: dict[str, str] = {}
         for name in now:
@@ -420,8 +420,7 @@ def _words(items: list[_Item]) -> Iterator[str]:
             if value in (now[name], _UNSET):
                 continue
             word = "-act" if value is None else value
-            after = (getattr(each, name) for each in items[i + 1 :])
-            if value == next((each for each in after if each != _UNSET), _UNSET):
+            if value == following[name][i]:
                 now[name] = value
                 yield word
             else:
@@ -432,6 +431,15 @@ def _words(items: list[_Item]) -> Iterator[str]:
             usual = {name: getattr(item.stage, name) for name in now
                      if getattr(item, name) != _UNSET}  # fmt: skip
             yield _word(item.stage, frozenset(usual)) + "".join(said.values())
+
+
+def _following(values: list[Any]) -> list[Any]:
+    """For each place the value that is set next."""
+    found, after = [], _UNSET
+    for value in reversed(values):
+        found.append(after)
+        after = after if value == _UNSET else value
+    return found[::-1]
 
 
 @lru_cache(maxsize=4096)

@@ -189,26 +189,19 @@ def _transposed(
     groups: int,
 ) -> Effect:
     """Every input position spreads over the outputs: it costs input positions times weights."""
-    each = list(zip(weight.shape[2:], stride, padding, dilation, strict=True))
-    size = tuple(
-        (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
-        for n, (k, s, p, d), extra in zip(spatial(x), each, more, strict=True)
-    )
-    if min(size) < 1:
-        raise ShapeError(explain("the output map would be empty", numbers={"size": compact(size)}))
-    if any(extra >= max(s, d) for (_, s, _, d), extra in zip(each, more, strict=True)):
+    pads = tuple((p, p) for p in padding)
+    sliding = Sliding(tuple(weight.shape[2:]), stride, pads, dilation)
+    size = sliding.spread_size(spatial(x), more)
+    if any(extra >= max(s, d) for s, d, extra in zip(stride, dilation, more, strict=True)):
         raise ShapeError(
             explain(
                 "the output padding is not smaller than the stride or the dilation",
                 numbers={"output_padding": list(more), "stride": list(stride)},
             )
         )
-    windows = tuple(Window.transposed(k, s, p, d) for k, s, p, d in each)
-    pads = tuple((p, p) for p in padding)
-    sliding = Sliding(tuple(weight.shape[2:]), stride, pads, dilation)
     macs = conv_macs(weight.numel(), prod(spatial(x))) * x.shape[0]
     channels = weight.shape[1] * groups
-    return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
+    return put(x, channels, size, sliding.spread_windows, groups, macs=macs, sliding=sliding)
 
 
 @rule("im2col")
