@@ -4,6 +4,7 @@ import copy
 import json
 import random
 import signal
+import struct
 import threading
 from contextlib import contextmanager
 
@@ -146,3 +147,23 @@ def in_time(seconds):
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+EXTREMES = (0, 1, 4, 2**31 - 1, 2**31, 2**32 - 1)  # of 32 bits
+
+
+def damaged_file(content, random, step=1):
+    """A file cut off, or with bytes changed, or with extreme numbers at multiples of a `step`."""
+    how = random.randrange(4)
+    if how == 0:
+        return content[: random.randrange(len(content))]
+    if how == 1:
+        return damaged_bytes(content, random)
+    data = bytearray(content)
+    for _ in range(random.choice([1, 1, 4])):
+        at = random.randrange(len(data) - 4)
+        if how == 2:
+            data[at] = random.randrange(256)
+        else:
+            struct.pack_into("<I", data, at - at % step, random.choice([*EXTREMES, len(data)]))
+    return bytes(data)

@@ -182,7 +182,9 @@ class Small(nn.Sequential):
 
 
 def vision(name):
-    return getattr(pytest.importorskip("torchvision").models, name)
+    return getattr(
+        pytest.importorskip("torchvision", reason="its networks are the test").models, name
+    )
 
 
 # What ExecuTorch 1.5.1 allocates: `to_executorch` of a float32 export, and of one that the

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from budgetnet import Budget, SearchSpace, design
 from budgetnet.designer import search
-from budgetnet.designer.graph import COUNTED
+from budgetnet.designer.costs import COUNTED
 from budgetnet.designer.infeasible import InfeasibleBudget, Side
 from budgetnet.designer.kinds import KINDS
 from budgetnet.designer.objectives import figure_of, parse_objective

@@ -24,7 +24,7 @@ from budgetnet import (
     rescale,
 )
 from budgetnet.cli.parser import main
-from budgetnet.designer.graph import COUNTED
+from budgetnet.designer.costs import COUNTED
 from budgetnet.designer.objectives import figure_of, parse_objective
 from budgetnet.designer.search import Outcome
 from budgetnet.errors import ArgumentError, BudgetnetError, SearchStopped, ShapeError

@@ -11,7 +11,7 @@ from budgetnet.budget.figures import FIGURES, GROWING, SHORT, full_name
 from budgetnet.budget.limits import parse_growth
 from budgetnet.cli.config import KEYS
 from budgetnet.cli.parser import build_parser, main
-from budgetnet.designer.graph import COUNTED
+from budgetnet.designer.costs import COUNTED
 from budgetnet.designer.objectives import parse_objectives
 from budgetnet.errors import ArgumentError
 from budgetnet.report import render_html

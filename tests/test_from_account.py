@@ -89,7 +89,7 @@ EVERY_RUN = ("resnet18", "mobilenet_v2", "squeezenet1_1")
     pytest.param(name, marks=[] if name in EVERY_RUN else pytest.mark.deep) for name in TORCHVISION
 ])  # fmt: skip
 def test_networks_of_torchvision_have_a_spec(name):
-    torchvision = pytest.importorskip("torchvision")
+    torchvision = pytest.importorskip("torchvision", reason="its networks are the test")
     size = 237 if name == "googlenet" else 224  # where its poolings need not round up
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     model = getattr(torchvision.models, name)(weights=None, **options)

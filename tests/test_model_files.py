@@ -10,7 +10,6 @@ import itertools
 import os
 import random
 import re
-import struct
 import subprocess
 import sys
 import warnings
@@ -114,7 +113,7 @@ TORCHVISION = ["squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "res
     ["mnasnet0_5", *[pytest.param(name, marks=pytest.mark.deep) for name in TORCHVISION]],
 )
 def test_torchvision_as_a_file_costs_what_it_does_as_a_module(name, tmp_path):
-    torchvision = pytest.importorskip("torchvision")
+    torchvision = pytest.importorskip("torchvision", reason="its networks are the test")
     net = stirred(getattr(torchvision.models, name)(weights=None))
     written = to_onnx(net, (3, 64, 64), tmp_path / "net.onnx", tolerance=1e-2)
     assert costs(written) == costs(account(tmp_path / "net.onnx"))
@@ -286,7 +285,7 @@ def node_cases():
 
 def runner(proto, inputs):
     """The first output for a first input, by onnxruntime; `None` if it lacks a kernel."""
-    runtime = pytest.importorskip("onnxruntime")
+    runtime = pytest.importorskip("onnxruntime", reason="it is the oracle")
     runtime.set_default_logger_severity(4)
     names = [value.name for value in proto.graph.input]
 
@@ -694,23 +693,6 @@ def test_what_is_wrong_in_an_onnx_file_is_said_in_one_line(write, kind, said, tm
     assert 1 == len(str(caught.value).splitlines())
 
 
-def changed_bytes(content, draw):
-    """A file with its end cut off, bytes changed, or numbers that are extreme."""
-    how = draw.randrange(4)
-    if how == 0:
-        return content[: draw.randrange(len(content))]
-    if how == 1:
-        return damage.damaged_bytes(content, draw)
-    data = bytearray(content)
-    for _ in range(draw.choice([1, 1, 4])):
-        at = draw.randrange(len(data) - 4)
-        if how == 2:
-            data[at] = draw.randrange(256)
-        else:
-            struct.pack_into("<I", data, at, draw.choice([0, 1, 4, 2**31 - 1, 2**31, 2**32 - 1]))
-    return bytes(data)
-
-
 @pytest.mark.parametrize("count", [300, pytest.param(4_000, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("read", [account_of_tflite, account_of_onnx])
 def test_damaged_files_are_accounted_for_or_refused_in_one_line(read, count):
@@ -721,7 +703,7 @@ def test_damaged_files_are_accounted_for_or_refused_in_one_line(read, count):
         files, more = [random_net(random.Random(seed), 6).content() for seed in range(10)], ()
     refused = []
     for draw in damage.draws(f"account {read.__name__}", count):
-        content = changed_bytes(draw.choice(files), draw)
+        content = damage.damaged_file(draw.choice(files), draw)
         try:
             with damage.in_time(20):
                 found = read(content, "broken.file", "net", *more, strict=False)

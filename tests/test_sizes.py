@@ -19,7 +19,8 @@ from budgetnet.budget.advice import MOST_PLANNED
 from budgetnet.cli.parser import main
 from budgetnet.designer import graph as graphs
 from budgetnet.designer import search
-from budgetnet.designer.graph import ADDED, PEAK, build, caps_of, survey
+from budgetnet.designer.costs import ADDED, PEAK
+from budgetnet.designer.graph import build, caps_of, survey
 from budgetnet.designer.labels import _dominated
 from budgetnet.designer.objectives import figure_of
 from budgetnet.designer.skeletons import SpaceChains

@@ -351,22 +351,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(count):
     files += [path.read_bytes() for path in sorted(TINY.glob("*.tflite"))]
     refused = []
     for draw in damage.draws("tflite", count):
-        content = draw.choice(files)
-        how = draw.randrange(4)
-        if how == 0:
-            content = content[: draw.randrange(len(content))]
-        elif how == 1:
-            content = damage.damaged_bytes(content, draw)
-        else:
-            changed = bytearray(content)
-            for _ in range(draw.choice([1, 1, 4])):
-                at = draw.randrange(len(changed) - 4)
-                if how == 2:
-                    changed[at] = draw.randrange(256)
-                else:
-                    number = draw.choice([0, 1, 4, 2**31 - 1, 2**31, 2**32 - 1, len(changed)])
-                    struct.pack_into("<I", changed, at - at % 4, number)
-            content = bytes(changed)
+        content = damage.damaged_file(draw.choice(files), draw, step=4)
         try:
             with damage.in_time(20):
                 use(content, "broken.tflite")

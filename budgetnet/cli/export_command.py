@@ -56,9 +56,9 @@ def _written(
         from ..deploy.export import to_onnx
 
         return to_onnx(model, shape, args.output, fold=folds, name=args.target, spec=spec)
-    from ..deploy.litert import check_packages, load_calibration, to_tflite
+    from ..deploy.litert import check_converter, load_calibration, to_tflite
 
-    check_packages()
+    check_converter()
     typical = load_calibration(args.calibrate) if args.calibrate else None
     return to_tflite(model, shape, args.output, calibrate=typical, fold=folds, name=args.target)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ..trace.modules import ModuleIndex
 from ..trace.run import parse_inputs
 from ..trace.tensors import tensors
 from . import onnx_model
+from .descriptors import without_stderr
 from .folding import fold_batchnorm
 from .onnx_model import export_error, silenced
 
@@ -98,7 +100,7 @@ def to_onnx(
     >>> written.name, written.params, written.macs
     ('s6', 14250, 3731008)
     """
-    _check_packages()
+    check_packages(PACKAGES, "ONNX", "onnx")
     check_weights(check_module(model, "an export"))
     shapes = shapes_of_inputs(input_shape)
     ready = at_inference(model, input_shape, fold).cpu()
@@ -117,16 +119,18 @@ def to_onnx(
     return result
 
 
-def _check_packages() -> None:
+def check_packages(packages: Iterable[str], files: str, extra: str) -> None:
+    """Raise the `ExportError` that says what to install, if something is missing."""
     missing = []
-    for package in PACKAGES:
+    for package in packages:
         try:
-            __import__(package)
+            with silenced(), without_stderr():  # some say much when they are imported
+                __import__(package)
         except ImportError:
             missing.append(package)
     if missing:
-        remedy = 'pip install -e ".[onnx]"'
-        raise ExportError(explain(f"ONNX files need {', '.join(missing)}", remedy=remedy))
+        remedy = f'pip install -e ".[{extra}]"'
+        raise ExportError(explain(f"{files} files need {', '.join(missing)}", remedy=remedy))
 
 
 def check_weights(model: nn.Module) -> None:

@@ -17,7 +17,7 @@ from ..errors import ArgumentError, ExportError, explain, one_line
 from ..trace.account import check_module
 from ..trace.files.account import account_of_file
 from .descriptors import without_stderr
-from .export import at_inference, check_weights, random_inputs, shapes_of_inputs
+from .export import at_inference, check_packages, check_weights, random_inputs, shapes_of_inputs
 from .onnx_model import export_error, silenced
 
 PACKAGES = ("litert_torch", "ai_edge_quantizer")
@@ -60,7 +60,7 @@ def to_tflite(
             compute what the model does. Then nothing is written.
         ArgumentError: the file cannot be written, or an argument is not valid.
     """
-    check_packages()
+    check_converter()
     check_weights(check_module(model, "an export"))
     shapes = shapes_of_inputs(input_shape)
     if len(shapes) > 1:
@@ -98,18 +98,9 @@ def load_calibration(path: str | Path) -> np.ndarray[Any, Any]:
     return found
 
 
-def check_packages() -> None:
+def check_converter() -> None:
     """Raise the `ExportError` that says what to install, if something is missing."""
-    missing = []
-    for package in PACKAGES:
-        try:
-            with silenced(), without_stderr():
-                __import__(package)
-        except ImportError:
-            missing.append(package)
-    if missing:
-        remedy = 'pip install -e ".[litert]"'
-        raise ExportError(explain(f".tflite files need {', '.join(missing)}", remedy=remedy))
+    check_packages(PACKAGES, ".tflite", "litert")
 
 
 def _typical(given: Any, shape: tuple[int, ...]) -> Tensor:

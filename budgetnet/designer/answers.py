@@ -13,7 +13,7 @@ from ..budget.budget import Budget
 from ..budget.figures import FIGURES, figure_text
 from ..spec.plan import Spec
 from ..spec.source import to_python
-from .graph import COUNTED
+from .costs import COUNTED
 
 if TYPE_CHECKING:
     from torch import nn

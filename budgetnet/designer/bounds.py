@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .graph import PEAK, Box, Graph, Ints
+from .costs import PEAK, Ints
+from .graph import Box, Graph
 from .priorities import RANGE
 
 KEPT = 4  # multipliers that a search uses at once

@@ -11,7 +11,8 @@ from ..accounting.geometry import check_shape
 from ..budget.budget import Budget, with_limits
 from ..errors import ArgumentError, explain
 from .answers import Designs
-from .graph import LARGEST_WIDTH, Box
+from .costs import LARGEST_WIDTH
+from .graph import Box
 from .infeasible import diagnose
 from .limits import box_of, most_allowed
 from .objectives import parse_objective, parse_objectives

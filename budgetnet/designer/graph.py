@@ -8,40 +8,25 @@ what may follow is worked out once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from math import gcd, prod
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..accounting.geometry import Count
 from ..accounting.window import check_span
-from ..budget.figures import FIGURES
-from ..errors import ArgumentError, SpecError, explain
-from ..spec.branches import Branching
-from ..spec.parts import channels_of, steps_of
-from ..spec.plan import Spec, bytes_by_type
-from ..spec.run import Run
+from ..errors import ArgumentError, explain
+from ..spec.plan import Spec
 from ..spec.stages import Stage, with_width
 from ..spec.text import write
+from .costs import COUNTED, FIXED, PEAK, Caps, Ints, costs_of, count_pairs, width_given
 
-Ints: TypeAlias = NDArray[np.int64]
-Caps: TypeAlias = tuple[tuple[str, int], ...]  # highest values of figures
 Box: TypeAlias = Mapping[str, tuple[int | None, int | None]]  # lowest and highest of figures
 
-# The figures that a graph counts; of the peak, which does not add up, the largest along a chain.
-FIXED = ("receptive_field", "depth")  # no width changes them
-PEAK = "peak_activation_bytes"
-COUNTED = ("params", "macs", "weight_bytes", *FIXED, PEAK)
-ADDED = tuple(name for name in COUNTED if FIGURES[name].adds_up)
-LARGEST = 1 << 52  # cost of one stage, so that those of hundreds add up within 64 bits
-LARGEST_WIDTH = 1 << 31
 MOST_LEVELS = 400  # stages in a row: 400 times LARGEST stays below NEVER, and 400 calls on a stack
 MOST_TRANSITIONS = 1 << 23  # of a graph: a search over that many takes some 3 GB
 MOST_COUNTED = 1 << 33
 BYTES = 350  # that a search takes for every transition, measured
-FEW = 4096
 NEVER = -(1 << 61)  # value of what cannot be completed
 
 
@@ -262,7 +247,7 @@ def survey(chains: Chains, caps: Caps = (), tick: Callable[[], None] = lambda: N
                 seen[move.node] = max(field, seen.get(move.node, 0))
                 check_span(field + move.span)
                 around = outside if levels else 0
-                count += _count(
+                count += count_pairs(
                     move.stage, widths, move.widths, node.size, around, move.wider, caps
                 )
             parts.append(NodeMoves(node, widths, moves))
@@ -303,7 +288,7 @@ def build(
                 if move.node not in ahead:
                     ahead[move.node] = (count, chosen)
                     count += len(chosen)
-                a, b, width, costs = _costs(
+                a, b, width, costs = costs_of(
                     move.stage, widths, move.widths, node.size,
                     surveyed.outside if levels else 0, move.wider, caps,
                 )  # fmt: skip
@@ -337,166 +322,8 @@ def build(
     return Graph(tuple(levels), tuple(states), tuple(ends), tuple(ordered))
 
 
-def _count(
-    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
-) -> int:  # fmt: skip
-    """How many pairs of widths `_costs` gives, or a few more if the stage does not take some."""
-    if chosen is None:
-        return len(widths)
-    low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
-    return int((high - low).sum())
-
-
-@lru_cache(maxsize=512)
-def _reach(
-    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...],
-    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
-) -> tuple[Ints, Ints]:  # fmt: skip
-    """For every width the range of the chosen ones, by index, that may follow it."""
-    _check_range(stage, max(widths), max(chosen), size, outside)
-    narrow, wide = np.array(widths, np.int64), np.array(chosen, np.int64)
-    low = np.zeros(len(narrow), np.int64)
-    if wider:
-        low = np.searchsorted(wide, narrow, side="right" if wider > 1 else "left")
-    high = np.full(len(narrow), len(wide), np.int64)
-    if not caps or stage.multiples != (1, 1) or isinstance(stage.case(narrow), np.ndarray):
-        return low, high  # widths that are left out, or cost less than a narrower one
-    below = low.copy()  # a wider stage costs no less, so that those within the caps come first
-    while np.any(open_ := below < high):
-        middle = np.minimum((below + high) // 2, len(wide) - 1)
-        costs = _figures(stage, narrow, wide[middle], size, outside)
-        fits = np.logical_and.reduce([costs[name] <= cap for name, cap in caps])
-        below = np.where(open_ & fits, middle + 1, below)
-        high = np.where(open_ & ~fits, middle, high)
-    return low, high
-
-
-def _costs(
-    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
-) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
-    """Every admissible pair of widths by index, the width given, and what the stage costs."""
-    few = len(widths) * len(chosen or (0,)) <= FEW  # all that is worth keeping; many fill memory
-    made = _made if few else _made.__wrapped__
-    return made(stage, widths, chosen, size, outside, wider, caps)
-
-
-@lru_cache(maxsize=1024)
-def _made(
-    stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
-) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
-    if chosen is None:
-        _check_range(stage, max(widths), max(widths), size, outside)
-        a = b = np.arange(len(widths))
-        narrow = np.array(widths, np.int64)
-        wide = np.array([_one_given(stage, width, size) or width for width in widths], np.int64)
-    else:
-        low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
-        count = high - low
-        a = np.repeat(np.arange(len(widths)), count)
-        b = np.arange(len(a)) + np.repeat(low - (np.cumsum(count) - count), count)
-        narrow, wide = np.array(widths, np.int64)[a], np.array(chosen, np.int64)[b]
-    fine = _taken(stage, narrow, wide, size, chosen is None)
-    a, b, narrow, wide = a[fine], b[fine], narrow[fine], wide[fine]
-    figures, ones = _figures(stage, narrow, wide, size, outside), np.ones(len(a), np.int64)
-    return a, b, wide, {name: ones * figure for name, figure in figures.items()}
-
-
-def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], outside: int) -> None:
-    """Refuse widths whose figures exceed 64 bits, computed with plain ints of any size.
-
-    No pair costs more than the widest one does.
-    """
-    first, last = (
-        max(1, width // step) * step
-        for width, step in zip((first, last), stage.multiples, strict=True)
-    )
-    if stage.width is None:
-        taken = (width for width in range(first, 0, -1) if _one_given(stage, width, size))
-        first = next(taken, 0)
-        if not first:  # it takes none of these widths
-            return
-        last = _one_given(stage, first, size)
-    costs = _figures(stage, first, last, size, outside)
-    if max(first, last) >= LARGEST_WIDTH or max(costs.values()) >= LARGEST:
-        what = "the costs of this space exceed the 64-bit range"
-        numbers = {"widest": write((with_width(stage, last),))}
-        raise ArgumentError(explain(what, numbers=numbers, remedy="Use smaller widths."))
-
-
-def _figures(
-    stage: Stage, narrow: Count, wide: Count, size: tuple[int, ...], outside: int
-) -> dict[str, Count]:
-    """What a stage costs between two widths, or between many at once."""
-    if not isinstance(wide, np.ndarray):
-        return _planned(stage, narrow, wide, size, outside)
-    if not wide.size:
-        return dict.fromkeys((*ADDED, PEAK), wide)
-    if isinstance(stage, Branching):  # whose branches may each have cases of their own
-        each = [_planned(stage, int(w), int(w), size, outside) for w in narrow]
-        return {name: np.array([found[name] for found in each], np.int64) for name in each[0]}
-    cases = with_width(stage, wide).case(narrow)
-    if not isinstance(cases, np.ndarray):
-        return _planned(stage, narrow, wide, size, outside)
-    narrow = np.broadcast_to(narrow, wide.shape)
-    found = {name: np.zeros(wide.shape, np.int64) for name in (*ADDED, PEAK)}
-    for case in np.unique(cases):  # each has layers of its own
-        where = cases == case
-        for name, cost in _planned(stage, narrow[where], wide[where], size, outside).items():
-            if name in found:
-                found[name][where] = cost
-    return dict(found)
-
-
-def _planned(
-    stage: Stage, narrow: Count, wide: Count, size: tuple[int, ...], outside: int
-) -> dict[str, Count]:
-    """The same where all widths have the same layers."""
-    run = Run((narrow, *size), outside)
-    channels = _channels(stage, narrow, size)
-    run.add("", steps_of(with_width(stage, wide).part(channels), channels))
-    params = sum(row.params for row in run.rows)
-    macs: list[Count] = [row.macs for row in run.rows]
-    return {
-        "params": params,
-        "macs": sum(macs),
-        "weight_bytes": sum(count for _, count in bytes_by_type(params, run.norm_buffers)),
-        "depth": sum(bool(np.any(each)) for each in macs),
-        PEAK: run.peak,
-    }
-
-
-def _channels(stage: Stage, width: Count, size: tuple[int, ...]) -> Count:
-    """What a stage counts as channels of its input: features, if it flattens a map."""
-    return width * prod(size) if stage.flattens else width
-
-
 def _given(move: Move, widths: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
     """The widths of what a stage gives: those to choose from, or one for each that it reads."""
     if move.widths is not None:
         return move.widths
-    return tuple(_one_given(move.stage, width, size) or width for width in widths)
-
-
-@lru_cache(maxsize=65_536)
-def _one_given(stage: Stage, width: int, size: tuple[int, ...]) -> int:
-    """The width of what a stage gives where none is chosen: that of its input if it can have it.
-
-    0 if it does not take its input.
-    """
-    try:
-        part = with_width(stage, width).part(_channels(stage, width, size))
-        return int(channels_of(part, width))
-    except SpecError:
-        return 0
-
-
-def _taken(stage: Stage, narrow: Ints, wide: Ints, size: tuple[int, ...], fixed: bool) -> Any:
-    """Where a stage takes the widths of a pair."""
-    reads, gives = stage.multiples
-    fine = (narrow % reads == 0) & (wide % gives == 0)
-    if fixed:
-        fine &= np.array([_one_given(stage, int(width), size) > 0 for width in narrow], bool)
-    return fine
+    return tuple(width_given(move.stage, width, size) or width for width in widths)

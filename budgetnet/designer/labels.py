@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Ints
+from .costs import Ints
 
 
 @dataclass(slots=True)

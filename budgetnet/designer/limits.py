@@ -9,7 +9,8 @@ from ..budget.budget import Budget
 from ..budget.figures import FIGURES
 from ..budget.limits import Range
 from ..errors import ArgumentError, explain
-from .graph import COUNTED, Box
+from .costs import COUNTED
+from .graph import Box
 
 
 def counted_figure(name: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import ArgumentError, explain
-from .graph import PEAK, Graph, Ints
+from .costs import PEAK, Ints
+from .graph import Graph
 
 RANGE = 1 << 58  # of every value, so that sums of a few stay well within 64 bits
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .bounds import Limit
-from .graph import NEVER, PEAK, Graph, Ints
+from .costs import PEAK, Ints
+from .graph import NEVER, Graph
 
 DRAWN = 1 << 14  # choices for either half
 NEAR = 8  # pairs that are tried for every choice of the first half

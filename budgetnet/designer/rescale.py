@@ -16,7 +16,8 @@ from ..spec.plan import Spec, plan
 from ..spec.stages import Stage, with_width
 from ..trace.account import spec_of
 from .answers import Design
-from .graph import COUNTED, FIXED, Box, build, caps_of, survey
+from .costs import COUNTED, FIXED
+from .graph import Box, build, caps_of, survey
 from .infeasible import diagnose
 from .limits import box_of, counted_figure
 from .objectives import figure_of

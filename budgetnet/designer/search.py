@@ -18,7 +18,8 @@ import numpy as np
 from ..errors import SearchStopped, explain
 from ..spec.plan import Spec
 from .bounds import Bound, Path, lowest_bounds, one_sided_limits
-from .graph import NEVER, PEAK, Box, Graph, Ints
+from .costs import PEAK, Ints
+from .graph import NEVER, Box, Graph
 from .labels import Labels, join, undominated
 from .limits import most_allowed
 from .priorities import transition_values

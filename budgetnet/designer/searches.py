@@ -11,7 +11,8 @@ from ..errors import SearchStopped
 from ..spec.plan import plan
 from ..spec.stages import with_width
 from .answers import Design
-from .graph import COUNTED, FIXED, Box, Graph, Survey, build, caps_of, survey
+from .costs import COUNTED, FIXED
+from .graph import Box, Graph, Survey, build, caps_of, survey
 from .limits import counted_figure
 from .objectives import figure_of
 from .search import Outcome, Problem, Progress, solve, stopped
