@@ -79,8 +79,9 @@ def _arena(file: Path, written: Account) -> str:
 
 def _real_arena(file: Path) -> tuple[int, int] | None:
     """Bytes of activations and of all else that the interpreter allocates, if it is installed."""
+    from ..deploy.tflite_micro import allocated
+
     try:
-        from ..deploy.tflite_micro import allocated
+        return allocated(file.read_bytes())
     except ImportError:
         return None
-    return allocated(file.read_bytes())

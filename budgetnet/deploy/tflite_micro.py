@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import tempfile
 
-from tflite_micro.python.tflite_micro import runtime
-
 from .descriptors import stderr_into
 
 LARGEST = 1 << 26  # bytes of an arena that are tried
 
 
 def allocated(content: bytes) -> tuple[int, int] | None:
-    """Bytes of the arena's head, the activations, and of its tail; `None` if it does not run."""
+    """Bytes of the arena's head, the activations, and of its tail; `None` if it does not run.
+
+    Raises ImportError where the interpreter is not installed.
+    """
+    from tflite_micro.python.tflite_micro import runtime  # on use: it is an extra
+
     try:
         interpreter = runtime.Interpreter.from_bytes(content, arena_size=LARGEST)
     except Exception:  # it raises kinds of its own for kernels that it lacks
