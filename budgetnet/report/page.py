@@ -27,7 +27,7 @@ from .pictures import footprint_address, picture
 from .verdict import verdict_list
 
 STYLES = ("diagram.css", "report.css")
-SCRIPTS = ("page.js", "plan.js", "overlay.js", "listing.js", "whatif.js")
+SCRIPTS = ("page.js", "map.js", "plan.js", "overlay.js", "listing.js", "whatif.js")
 
 
 def render_html(

@@ -25,7 +25,10 @@ function startWhatIf() {
     byId('spec-error').textContent = '';
     const known = Object.keys(view.figures).filter((name) => name in made);
     byId('planned').replaceChildren(...known.map((name) => figure(name, view.figures[name], made)));
-    showRows(foldChain(made.rows));
+    const rows = foldChain(made.rows);
+    showRows(rows);
+    const isOwn = spec.value === original.spec && size.value === original.input;
+    showNetwork(isOwn ? null : { ...made, rows });
     return true;
   }
 
