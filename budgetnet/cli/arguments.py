@@ -55,6 +55,9 @@ def add_runtime(parser: Any) -> None:
         "--runtime", metavar="NAME", help="of flash and RAM: tflm, executorch, eager"
     )
     parser.add_argument("--dtype", metavar="TYPE", help="of flash and RAM: int8, int16, float32")
+    parser.add_argument(
+        "--plan", metavar="NAME", help="of RAM: own, the runtime's, or least, as plan-memory writes"
+    )
 
 
 def add_limits(parser: argparse.ArgumentParser) -> Any:

@@ -26,21 +26,22 @@ SECONDS = 10.0  # of the search for a better plan
 def deployed(args: argparse.Namespace) -> Deployment:
     """The deployment that a call asks for."""
     runtime, dtype, kernels = args.runtime or "tflm", args.dtype or "", args.kernels or ""
+    plan = args.plan or "own"
     if args.board and not kernels and runtime != "eager":
         kernels = board_named(args.board).kernels
     shape, options = parse_shape(args.input) if args.input else None, parse_options(args.set)
     if not is_tflite(args.target):
-        target = Target(runtime, dtype, kernels)
+        target = Target(runtime, dtype, kernels, plan)
         return deployment_of(account_target(args.target, shape, options), target)
     if options:
         raise ArgumentError(explain(f"{args.target} is a file: it takes no --set"))
-    return deployment(args.target, shape, runtime, dtype, kernels=kernels)
+    return deployment(args.target, shape, runtime, dtype, kernels=kernels, plan=plan)
 
 
 def parts_of(found: Deployment, board: str | None) -> list[Table | str]:
     """A deployment as it is printed, with what a better plan saves and how it fits a board."""
     parts: list[Table | str] = [found.to_table()]
-    if found.graph is not None:
+    if found.graph is not None and found.target.plan != "least":
         least = found.least(SECONDS)
         saved = found.ram_bytes - least.plan.size
         order = "" if least.order == tuple(range(len(least.order))) else ", in another order,"

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from ..accounting.account import Account
+from ..accounting.device.target import Target
 from ..accounting.table import Column, Table
 from ..budget.budget import Budget
-from ..budget.figures import FIGURES, figure_text
+from ..budget.figures import FIGURES, figure_text, read_on
+from ..budget.limits import Range
 from ..spec.plan import Spec
 from ..spec.source import to_python
-from .costs import COUNTED
+from .costs import COUNTED, ON_DEVICE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,10 +30,12 @@ class Design:
     Attributes:
         spec: its stages.
         account: its plan.
+        proven: whether it is proven that no other of those searched is better.
     """
 
     spec: Spec
     account: Account
+    proven: bool = True
 
     def build(self, **kwargs: Any) -> nn.Sequential:
         """Build the network with fresh weights; `kwargs` as in `models.build`."""
@@ -103,13 +107,18 @@ class Designs(Sequence[Design]):
 
     def to_table(self) -> Table:
         """One line per network."""
-        figures = [figure for name, figure in FIGURES.items() if name in COUNTED]
+        asked = [limit.name for limit in self.budget.limits if isinstance(limit, Range)]
+        figures = {
+            name: figure
+            for name, figure in FIGURES.items()
+            if name in COUNTED or (name in ON_DEVICE and (name in asked or name in self.goal))
+        }
         columns = (
             Column("#", numeric=True), Column("Network"),
-            *(Column(figure.heading, numeric=True) for figure in figures),
+            *(Column(figure.heading, numeric=True) for figure in figures.values()),
         )  # fmt: skip
         rows = tuple(
-            (str(i), str(one.spec), *(figure_text(f.read(one.account)) for f in figures))
+            (str(i), str(one.spec), *(figure_text(self._read(name, one)) for name in figures))
             for i, one in enumerate(self.designs, start=1)
         )
         limits = ", ".join(_limit_text(limit) for limit in self.budget.limits) or "no limits"
@@ -121,20 +130,28 @@ class Designs(Sequence[Design]):
             rows = tuple((*row[:2], text, *row[2:]) for row, text in zip(rows, inputs, strict=True))
         return Table(columns, rows, title, notes=(self.claim(),))
 
+    def _read(self, name: str, one: Design) -> int | tuple[int, ...] | None:
+        """A figure of a network, on the runtime that the budget names."""
+        if name not in ON_DEVICE:
+            return FIGURES[name].read(one.account)
+        ranges = [limit for limit in self.budget.limits if isinstance(limit, Range)]
+        targets = [limit.target for limit in ranges if limit.target] or [Target(plan="least")]
+        return read_on(name, one.account, targets[0])[0]
+
     def claim(self) -> str:
         """How certain the answer is, as a sentence."""
         space = f"the {self.covered:,} networks of the space"
         if "," in self.goal and self.proven:
             return f"proven complete: all others of {space} are matched or beaten by one of these"
         if "," in self.goal:
-            return f"not proven complete: the search of {space} was stopped"
+            return f"not proven complete: the search of {space} ended early"
         if self.proven:
             each = ", each of a different skeleton" if len(self) > 1 else ""
             return f"proven best within the budget, of {space}{each}"
         if self.at_most is None:
-            return f"not proven best: the search of {space} was stopped before it saw all of them"
+            return f"not proven best: the search of {space} ended before it saw all of them"
         most = f"{abs(self.at_most):,.12g}"
-        return f"not proven best: the search of {space} was stopped; none is better than {most}"
+        return f"not proven best: the search of {space} ended early; none is better than {most}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format name and version."""
