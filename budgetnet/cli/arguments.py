@@ -41,12 +41,17 @@ def add_checks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
     parser.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
     limits = add_limits(parser)
-    limits.add_argument("--board", metavar="NAME", help="its flash and RAM, such as stm32f446")
-    add_runtime(limits)
+    add_device(limits)
     for name in ("require", "forbid"):
         limits.add_argument(
             f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"
         )
+
+
+def add_device(limits: Any) -> None:
+    """A board whose flash and RAM are limits, and what limits on them are of."""
+    limits.add_argument("--board", metavar="NAME", help="its flash and RAM, such as stm32f446")
+    add_runtime(limits)
 
 
 def add_runtime(parser: Any) -> None:

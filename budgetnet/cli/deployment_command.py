@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ..accounting.device.arena import activations
 from ..accounting.device.boards import board_named
-from ..accounting.device.deployment import Deployment, deployment_of
+from ..accounting.device.deployment import Deployment, deployment_of, scratch_of
 from ..accounting.device.least import least_memory
-from ..accounting.device.scratch import reference_scratch
 from ..accounting.device.target import Target
 from ..accounting.files import read_bytes, write_atomically
 from ..accounting.geometry import parse_shape
@@ -61,17 +61,21 @@ def parts_of(found: Deployment, board: str | None) -> list[Table | str]:
 
 def plan_file(args: argparse.Namespace) -> str:
     """Write the least plan into a copy of a file, and say what it saves."""
+    kernels = args.kernels or (board_named(args.board).kernels if args.board else "")
+    target = Target("tflm", kernels=kernels)
     data = read_bytes(Path(args.file))
     model = parse_tflite(data, args.file)
-    arena = activations(model, reference_scratch(model).requests)
+    scratch = scratch_of(model, target)
+    arena = activations(model, scratch.requests)
     before = arena.tflm_plan().size
     least = least_memory(arena.graph, args.time_limit)
     offsets = arena.tensor_offsets(least.plan)
     write_atomically(Path(args.output), write_plan(data, offsets, least.order, args.file))
-    after = least.plan.size
+    after = replace(arena, model=replace(model, fixed=offsets)).tflm_plan(least.order).size
     proven = "no plan needs less" if least.proven else "the best that was found"
     saved = f"{before - after:,} less than before" if before > after else "as before"
+    open_ = f"; scratch of {', '.join(scratch.unknown)} is not known" if scratch.unknown else ""
     return (
-        f"wrote {args.output}: the interpreter allocates {after:,} bytes for activations, {saved}; "
-        f"{proven}"
+        f"wrote {args.output}: with {target.kernels} kernels the interpreter allocates {after:,} "
+        f"bytes for activations, {saved}; {proven}{open_}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -15,7 +16,7 @@ from ..budget.figures import FIGURES, figure_text, read_on
 from ..budget.limits import Range
 from ..spec.plan import Spec
 from ..spec.source import to_python
-from .costs import COUNTED, ON_DEVICE
+from .costs import COUNTED, ON_DEVICE, RAM
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +59,8 @@ class Design:
 
     def __str__(self) -> str:
         """The account as a table, titled by the spec."""
-        return str(self.account)
+        note = "" if self.proven else "\nnot proven best: the search ended early"
+        return f"{self.account}{note}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,11 @@ class Designs(Sequence[Design]):
     def to_table(self) -> Table:
         """One line per network."""
         asked = [limit.name for limit in self.budget.limits if isinstance(limit, Range)]
+        asked += re.findall(r"\w+", self.goal)
         figures = {
             name: figure
             for name, figure in FIGURES.items()
-            if name in COUNTED or (name in ON_DEVICE and (name in asked or name in self.goal))
+            if name in COUNTED or (name in ON_DEVICE and name in asked)
         }
         columns = (
             Column("#", numeric=True), Column("Network"),
@@ -138,6 +141,13 @@ class Designs(Sequence[Design]):
         targets = [limit.target for limit in ranges if limit.target] or [Target(plan="least")]
         return read_on(name, one.account, targets[0])[0]
 
+    def _with_another_plan(self) -> str:
+        """What the runtime's own plan of memory may have to do with it."""
+        ranges = [limit for limit in self.budget.limits if isinstance(limit, Range)]
+        targets = [limit.target for limit in ranges if limit.name == RAM and limit.target]
+        own = any((target.runtime, target.plan) == ("tflm", "own") for target in targets)
+        return ', which plan="least" may reach' if own else ""
+
     def claim(self) -> str:
         """How certain the answer is, as a sentence."""
         space = f"the {self.covered:,} networks of the space"
@@ -150,7 +160,7 @@ class Designs(Sequence[Design]):
             return f"proven best within the budget, of {space}{each}"
         if self.at_most is None:
             return f"not proven best: the search of {space} ended before it saw all of them"
-        most = f"{abs(self.at_most):,.12g}"
+        most = f"{abs(self.at_most):,.12g}{self._with_another_plan()}"
         return f"not proven best: the search of {space} ended early; none is better than {most}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def rescale(
     All widths except the output's are scaled by the largest common factor that meets the budget.
     From there each may change by an eighth, and the exact search finds those that fill the first
     limit best; ties are broken by fewer MACs, then fewer parameters. If no such network meets the
-    budget, widths may change further.
+    budget, widths may change further. Where there are too many to be searched to the end, it is the
+    best that was found, and `proven` is false.
 
     Args:
         model: a `Spec`, its text form or the name of a reference network; a `Design`, or a module
