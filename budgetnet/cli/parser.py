@@ -331,11 +331,12 @@ def _add_export(commands: Any) -> None:
     export = _command(
         commands,
         run.export,
-        help="write a network as an ONNX or .tflite file, checked against the model",
-        description="""Write a network at inference as an ONNX file that takes any batch size, or as
-            a .tflite file, every BatchNorm folded into the convolution before it. A runtime runs
-            the file before it is put in place: nothing is written that does not compute what the
-            model does. Needs pip install -e ".[onnx]", or ".[litert]" for .tflite files.""",
+        help="write a network as an ONNX, .tflite or .pte file, checked against the model",
+        description="""Write a network at inference as an ONNX file that takes any batch size, as a
+            .tflite file, or as an ExecuTorch program (.pte), every BatchNorm folded into the
+            convolution before it. A runtime runs the file before it is put in place: nothing is
+            written that does not compute what the model does. Needs pip install -e ".[onnx]",
+            ".[litert]" for .tflite files, or ".[executorch]" for .pte files.""",
         epilog="""examples: budgetnet export s6 --weights mnist -o s6.onnx;
             budgetnet export torchvision.models:resnet18 --input 3x224x224 -o resnet18.onnx;
             budgetnet export s6 --weights mnist --int8 --calibrate digits.npy -o s6.tflite""",
@@ -344,7 +345,11 @@ def _add_export(commands: Any) -> None:
     add = export.add_argument
     add("--weights", metavar="NAME", help="shipped weights of a listed model, such as mnist")
     add("--no-fold", action="store_true", help="keep every BatchNorm")
-    add("--format", choices=("onnx", "tflite"), help="by default what the name of the file says")
+    add(
+        "--format",
+        choices=("onnx", "tflite", "pte"),
+        help="by default what the name of the file says",
+    )
     add("--int8", action="store_true", help="weights and activations of a .tflite file in int8")
     add("--calibrate", metavar="FILE", help="typical inputs (N, C, H, W) for --int8, a .npy file")
     add_output(export, "such as net.onnx", required=True)
