@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from .tensors import map_tensors
 
 REFUSED = "Expected query, key, and value to have the same device type"  # as torch says it
-_KERNEL = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+KERNEL = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 
 
 class MixedDevices(Exception):
@@ -53,14 +53,14 @@ class MixedAttention(TorchFunctionMode):
         options: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa}
         if not any(part.is_meta for part in parts):
             return scaled_dot_product_attention(*parts, *rest, **options)
-        if _is_fused((*parts, *rest), options):
+        if is_fused((*parts, *rest), options):
             options = {"attn_mask": attn_mask, "scale": scale}
             with _disable_current_modes():  # as where torch itself asks for an answer
-                return self.answer(_KERNEL, types, (*parts, dropout_p, is_causal), options)[0]
+                return self.answer(KERNEL, types, (*parts, dropout_p, is_causal), options)[0]
         return torch._scaled_dot_product_attention_math(*parts, *rest, **options)[0]
 
 
-def _is_fused(args: Any, options: Any) -> bool:
+def is_fused(args: Any, options: Any) -> bool:
     """Whether torch takes its fused kernel, for the layouts on the CPU."""
 
     def plain(x: Tensor) -> Tensor:

@@ -339,12 +339,16 @@ class ModuleCopies:
             return value  # what its storage is, only its class knows
         if value.layout is not torch.strided:
             return value
-        data = _normal(value) if value.is_inference() else value.data
+        data = self.data_of(value)
         made = data if cls is Tensor else _alias(cls, data, value.requires_grad)
         if vars(value):
             made.__dict__.update(vars(value))
         self.tensors[id(made)] = id(value)
         return made
+
+    def data_of(self, value: Tensor) -> Tensor:
+        """What the copy of a tensor holds: the same storage."""
+        return _normal(value) if value.is_inference() else value.data
 
     def _module(self, value: nn.Module) -> nn.Module:
         """A module that no parent has registered; its mode stays, as `eval()` does not reach it."""

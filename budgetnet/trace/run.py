@@ -195,7 +195,7 @@ def running(tracer: Tracer, given: Inputs, *, mixed: bool = True) -> Iterator[An
 
 
 # What torch says where Python asks for the values of a tensor, or passes it whole programs.
-_OF_VALUES = (".tolist() is not supported", ".numpy() is not supported", "data is not allocated")
+OF_VALUES = (".tolist() is not supported", ".numpy() is not supported", "data is not allocated")
 _PROGRAM = "rule registered for HigherOrderOperator"
 
 
@@ -204,7 +204,7 @@ def _forward_failed(tracer: Tracer, given: Inputs, error: Exception) -> Exceptio
     if message.startswith(REFUSED) and "meta" in message:  # cannot be where they are taken
         return MixedDevices()
     where = (tracer.failed or tracer.frames[-1]).where
-    if any(text in message for text in _OF_VALUES):
+    if any(text in message for text in OF_VALUES):
         stack = reversed([*walk_tb(error.__traceback__)])
         return with_place(depends_on_values(), where + place_of(stack))
     if _PROGRAM in message:

@@ -1,0 +1,236 @@
+"""A training step on shapes alone: what is saved, what is alive, and what is multiplied.
+
+A structural copy of the model, whose tensors are on the meta device, trains on a batch without
+values: the real `forward`, PyTorch's own autograd and a real optimiser run, and nothing is computed
+or allocated. What is alive is seen by the lifetime of storages.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import prod
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..errors import UnsupportedOp, explain
+from .attention import KERNEL, is_fused
+from .tensors import map_tensors, tensors
+
+aten = torch.ops.aten
+
+
+class Steps(TorchDispatchMode):
+    """Watches the operations of a training step.
+
+    Attributes:
+        live: bytes of what is alive and is no parameter or buffer of the model.
+        peak: the most there were since `peak` was last set.
+        macs: multiply-accumulates so far.
+        saved: bytes that were saved for the backward pass, by the path of the module.
+    """
+
+    def __init__(self, owned: Iterator[Tensor]) -> None:
+        """`owned` are the parameters and buffers, which are not counted."""
+        super().__init__()
+        self.live = self.peak = self.macs = 0
+        self.saved: dict[str, int] = {}
+        self.path_macs: dict[str, int] = {}
+        self.path = ""
+        self._owned = {tensor.untyped_storage()._cdata for tensor in owned}
+        self._alive: dict[int, weakref.ref[Any]] = {}
+        self._kept: dict[int, Any] = {}
+
+    def hold(self, tensor: Tensor) -> None:
+        """Count the storage of a tensor, once, for as long as it lives."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._owned or key in self._alive:
+            return
+        size = storage.nbytes()
+        self._alive[key] = weakref.ref(storage, partial(self._let_go, key, size))
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+    def _let_go(self, key: int, size: int, _: Any) -> None:
+        if self._alive.pop(key, None) is not None:
+            self.live -= size
+
+    def forget_peak(self) -> None:
+        """Begin to look for the most that is alive."""
+        self.peak = self.live
+
+    def left(self) -> int:
+        """Bytes of what is alive on shapes alone."""
+        stores = [store() for store in list(self._alive.values())]
+        return sum(s.nbytes() for s in stores if s is not None and s.device.type == "meta")
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Note what the operations of a block save."""
+        seen: set[int] = set()
+        held = []
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            key = storage._cdata
+            if key not in self._owned and key not in seen:
+                seen.add(key)
+                held.append(storage)
+                self.hold(tensor)
+                self.saved[self.path] = self.saved.get(self.path, 0) + storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            yield
+        held.clear()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation on shapes, and note what it makes."""
+        kwargs = kwargs or {}
+        given = list(tensors((args, kwargs)))
+        if any(x.is_meta for x in given) and not all(x.is_meta for x in given):
+            args, kwargs = map_tensors(_on_meta, (tuple(args), kwargs))
+        out = func(*args, **kwargs)
+        alike = AS_ON_CPU.get(func)
+        if alike is not None and given[0].is_meta:
+            out = alike(args, kwargs, out)
+        count = MACS.get(func)
+        if count is not None:
+            macs = count(args, out)
+            self.macs += macs
+            self.path_macs[self.path] = self.path_macs.get(self.path, 0) + macs
+        for tensor in tensors((out,)):
+            self.hold(tensor)
+        return out
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    """A constant on the meta device, unless it is a number, which goes with any device."""
+    if tensor.is_meta or not tensor.dim():
+        return tensor
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+class OnCpu(TorchFunctionMode):
+    """Chooses the kernel of an attention as the CPU does, and refuses what shapes do not tell."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Take such an operation; let all else run."""
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            return _attend(*args, **kwargs)
+        if func is F.multi_head_attention_forward:  # inside it, no mode is asked
+            return _heads(*args, **kwargs)
+        if func in REFUSED:
+            raise UnsupportedOp(
+                explain(
+                    f"the training memory of {func.__name__} is not known",
+                    numbers={"reason": "its CPU kernels keep more than shapes tell"},
+                )
+            )
+        return func(*args, **kwargs)
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    rest = (attn_mask, dropout_p, is_causal)
+    options: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa}
+    if not is_fused((query, key, value, *rest), options):
+        return torch._scaled_dot_product_attention_math(query, key, value, *rest, **options)[0]
+    if attn_mask is not None and attn_mask.dtype is torch.bool:  # as torch's own code does
+        refused = attn_mask.logical_not()
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill_(refused, -1)
+    parts = (query, key, value, dropout_p, is_causal)
+    return KERNEL(*parts, attn_mask=attn_mask, scale=scale)[0]
+
+
+_heads: Any = FunctionType(
+    F.multi_head_attention_forward.__code__,
+    {
+        **vars(F),
+        "scaled_dot_product_attention": _attend,
+        "has_torch_function": lambda _: False,
+    },
+    argdefs=F.multi_head_attention_forward.__defaults__,
+)
+# Their own kernels on the CPU save, or hold for a moment, other tensors than those for shapes.
+REFUSED: frozenset[Any] = frozenset({
+    torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu, torch.embedding_bag,
+    F.mish, torch._C._nn.mish, torch._C._nn.mish_, F.embedding_bag,
+})  # fmt: skip
+
+
+def _loss(args: Any, kwargs: Any, out: Tensor) -> Tensor:
+    """A reduced loss: the CPU reduces it in a storage of the size of its input."""
+    x: Tensor = args[0]
+    return out if out.dim() else x.new_empty(x.numel(), dtype=out.dtype).as_strided((), ())
+
+
+def _norm(args: Any, kwargs: Any, out: Any) -> Any:
+    """A BatchNorm: with running statistics, the CPU gives no statistics of the batch."""
+    return out if args[5] else (out[0], *(part.new_empty(0) for part in out[1:]))
+
+
+AS_ON_CPU: dict[Any, Callable[[Any, Any, Any], Any]] = {
+    **dict.fromkeys((aten.mse_loss.default, aten.smooth_l1_loss.default,
+                     aten.soft_margin_loss.default, aten.binary_cross_entropy.default), _loss),
+    **dict.fromkeys((aten.native_batch_norm.default, aten._native_batch_norm_legit.default), _norm),
+}  # fmt: skip
+
+
+def _of_conv(args: Any, out: Any) -> int:
+    x, weight, transposed = args[0], args[1], args[6]
+    return (x if transposed else out).numel() * prod(weight.shape[1:])
+
+
+def _of_conv_backward(args: Any, out: Any) -> int:
+    gradient, x, weight, transposed = args[0], args[1], args[2], args[7]
+    once = (x if transposed else gradient).numel() * prod(weight.shape[1:])
+    return int(once * sum(args[10][:2]))
+
+
+def _of_product(place: int) -> Callable[[Any, Any], int]:
+    def count(args: Any, out: Any) -> int:
+        return int(out.numel() * args[place].shape[-1])
+
+    return count
+
+
+def _of_attention(products: int) -> Callable[[Any, Any], int]:
+    first = 0 if products == 2 else 1
+
+    def count(args: Any, out: Any) -> int:
+        query, key = args[first], args[first + 1]
+        return products * query.numel() * key.shape[-2]
+
+    return count
+
+
+MACS: dict[Any, Callable[[Any, Any], int]] = {
+    aten.convolution.default: _of_conv,
+    aten.convolution_backward.default: _of_conv_backward,
+    **{op: _of_product(0) for op in (aten.mm.default, aten.bmm.default, aten.dot.default,
+                                     aten.mv.default)},
+    **{op: _of_product(1) for op in (aten.addmm.default, aten.baddbmm.default,
+                                     aten.addmv.default, aten.addbmm.default)},
+    KERNEL: _of_attention(2),
+    aten._scaled_dot_product_flash_attention_for_cpu_backward.default: _of_attention(5),
+}  # fmt: skip
