@@ -5,16 +5,13 @@ torch is imported only when a network is built, so that names and specs are at h
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, SpecError, explain, shown
 from ..spec.plan import Spec, SpecLike, as_spec
 from ..spec.references import Reference, get_reference, list_models
-from ..spec.source import calls_of
 from . import weights as shipped
 
 if TYPE_CHECKING:
@@ -138,17 +135,6 @@ def build(
     >>> [name for name, _ in build("c8 p gap10").named_children()]
     ['conv1', 'pool1', 'head']
     """
-    from torch import nn
+    from ..trace.built import built
 
-    from .. import blocks
-
-    homes: dict[str, Any] = {"blocks": blocks, "nn": nn}
-    known: dict[str, Any] = {"OrderedDict": OrderedDict, "partial": partial}
-
-    def find(name: str) -> Any:
-        home, _, member = name.partition(".")
-        return getattr(homes[home], member) if member else known[name]
-
-    calls = calls_of(as_spec(spec), in_channels)  # all of them, before any weight is
-    placed = {"device": device, "dtype": dtype}
-    return nn.Sequential(OrderedDict((name, call.run(find, placed)) for name, call in calls))
+    return built(as_spec(spec), in_channels, device=device, dtype=dtype)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from math import prod
 from types import FunctionType
 from typing import Any
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ..errors import UnsupportedOp, explain
 from .attention import KERNEL, is_fused
@@ -37,6 +37,9 @@ class Steps(TorchDispatchMode):
         peak: the most there were since `peak` was last set.
         macs: multiply-accumulates so far.
         saved: bytes that were saved for the backward pass, by the path of the module.
+        forward_macs: those of the forward pass, by the path of the module.
+        path: of the module that runs.
+        is_forward: whether it does so in the forward pass.
     """
 
     def __init__(self, owned: Iterator[Tensor]) -> None:
@@ -44,11 +47,11 @@ class Steps(TorchDispatchMode):
         super().__init__()
         self.live = self.peak = self.macs = 0
         self.saved: dict[str, int] = {}
-        self.path_macs: dict[str, int] = {}
-        self.path = ""
+        self.forward_macs: dict[str, int] = {}
+        self.path, self.is_forward = "", True
         self._owned = {tensor.untyped_storage()._cdata for tensor in owned}
         self._alive: dict[int, weakref.ref[Any]] = {}
-        self._kept: dict[int, Any] = {}
+        self._unshared = _unshared_holders()
 
     def hold(self, tensor: Tensor) -> None:
         """Count the storage of a tensor, once, for as long as it lives."""
@@ -64,6 +67,12 @@ class Steps(TorchDispatchMode):
     def _let_go(self, key: int, size: int, _: Any) -> None:
         if self._alive.pop(key, None) is not None:
             self.live -= size
+
+    def _give_up(self, tensor: Tensor) -> None:
+        """No longer count what the result of an operation takes the place of."""
+        storage = tensor.untyped_storage()
+        if self._alive.pop(storage._cdata, None) is not None:
+            self.live -= storage.nbytes()
 
     def forget_peak(self) -> None:
         """Begin to look for the most that is alive."""
@@ -100,6 +109,8 @@ class Steps(TorchDispatchMode):
         given = list(tensors((args, kwargs)))
         if any(x.is_meta for x in given) and not all(x.is_meta for x in given):
             args, kwargs = map_tensors(_on_meta, (tuple(args), kwargs))
+        if func is aten.add.Tensor and _is_accumulated(args, self._unshared):
+            self._give_up(args[0])
         out = func(*args, **kwargs)
         alike = AS_ON_CPU.get(func)
         if alike is not None and given[0].is_meta:
@@ -108,10 +119,57 @@ class Steps(TorchDispatchMode):
         if count is not None:
             macs = count(args, out)
             self.macs += macs
-            self.path_macs[self.path] = self.path_macs.get(self.path, 0) + macs
+            if self.is_forward:
+                self.forward_macs[self.path] = self.forward_macs.get(self.path, 0) + macs
         for tensor in tensors((out,)):
             self.hold(tensor)
         return out
+
+
+def _is_accumulated(args: Any, unshared: tuple[int, int]) -> bool:
+    """Whether autograd adds a gradient to one that nothing else holds.
+
+    It then adds in place; but not while a mode watches, for which it makes a new tensor.
+    """
+    one, two = args
+    if torch.is_grad_enabled() or not isinstance(two, Tensor) or one.shape != two.shape:
+        return False
+    storage = one.untyped_storage()
+    return (
+        storage.nbytes() == one.numel() * one.element_size()
+        and _holders(one) == unshared
+    )
+
+
+def _holders(tensor: Tensor) -> tuple[int, int]:
+    """How many hold a tensor, and its storage, as PyTorch counts them."""
+    storage = tensor.untyped_storage()
+    return tensor._use_count(), torch._C._storage_Use_Count(storage._cdata)
+
+
+class _Counting(TorchDispatchMode):
+    """Notes how many hold the first operand of every addition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[int, int]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is aten.add.Tensor:
+            one, _ = args
+            self.found.append(_holders(one))
+        return func(*args, **(kwargs or {}))
+
+
+@cache
+def _unshared_holders() -> tuple[int, int]:
+    """What `_holders` counts, during an addition, of a gradient that only autograd holds."""
+    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
+        x = torch.ones(1, device="meta", requires_grad=True)
+        y = x.sigmoid() + x.tanh()
+        with _Counting() as counting:
+            y.backward(torch.ones_like(y))
+    return counting.found[-1]
 
 
 def _on_meta(tensor: Tensor) -> Tensor:

@@ -1,264 +1,215 @@
-"""`training`: what a training step of any network needs, from a run on shapes alone."""
+"""`training`: what a training step of any network needs. torch is imported on use."""
 
 from __future__ import annotations
 
-import gc
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from traceback import walk_tb
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as run_checkpointed
-
-from ..accounting.training import SavedRow, Training, TrainingSetup
+from ..accounting.account import Account
+from ..accounting.training import Training, TrainingPeak, TrainingSetup
 from ..errors import (
     ArgumentError,
     BudgetnetError,
     ForwardError,
-    LeftBehind,
-    UnsupportedOp,
     did_you_mean,
     explain,
+    one_line,
     shown,
-    with_place,
 )
-from .answers import depends_on_values
-from .copies import ModuleCopies
-from .frames import kind_of, place_of
-from .modules import ModuleIndex
-from .process import restoring_process
-from .run import OF_VALUES, Inputs
-from .stepping import OnCpu, Steps
-from .tensors import found_tensors, map_tensors, tensors
+from ..spec.plan import as_spec
+from .account import is_module, not_a_network
+from .files.account import is_file
 
-Parameters = Iterator[nn.Parameter] | list[nn.Parameter]
-OPTIMIZERS: Mapping[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
-    "sgd": lambda p: torch.optim.SGD(p, 0.1),
-    "sgd-momentum": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "nadam": torch.optim.NAdam,
-    "radam": torch.optim.RAdam,
-    "adamax": torch.optim.Adamax,
-    "adagrad": torch.optim.Adagrad,
-    "rmsprop": torch.optim.RMSprop,
-    "adafactor": torch.optim.Adafactor,
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .run import Inputs
+    from .training_step import Found, TrainingStep
+
+# By name the class in torch.optim, and what it is made with.
+OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("SGD", {"lr": 0.1}),
+    "sgd-momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    "adam": ("Adam", {}),
+    "adamw": ("AdamW", {}),
+    "nadam": ("NAdam", {}),
+    "radam": ("RAdam", {}),
+    "adamax": ("Adamax", {}),
+    "adagrad": ("Adagrad", {}),
+    "rmsprop": ("RMSprop", {}),
+    "adafactor": ("Adafactor", {}),
 }
 
 
-class _Copies(ModuleCopies):
-    """Copies that train: their tensors have a shape and a type, and no values."""
+def training(
+    model: Any,
+    input_shape: Any = None,
+    *,
+    batch: int | str = 1,
+    optimizer: str | Callable[..., Any] = "sgd",
+    dtype: str = "",
+    checkpoint: str | Iterable[str] = (),
+    memory: int | None = None,
+    name: str = "",
+) -> Training:
+    """Say what a training step needs: bytes saved for the backward pass, their peak, and MACs.
 
-    def __init__(self, index: ModuleIndex, call: Callable[..., Any], dtype: torch.dtype | None):
-        self.dtype = dtype
-        super().__init__(index, call)
-        for _, module, duplicate in self.modules.values():
-            duplicate.__dict__["training"] = module.training or not self._root(index).training
+    A structural copy of the model trains on shapes alone, as after `model.train()`, with PyTorch's
+    own autograd and optimiser, so that nothing is computed, and the model is left alone. Figures
+    are those of eager PyTorch on the CPU. The peak is of this step, once state exists:
+    `optimizer.zero_grad()`, `out = model(x)`, the backward pass from a gradient of `out`, and
+    `optimizer.step()`. It counts tensors; workspace inside an operation, what the allocator keeps,
+    a loss and, on a GPU, the CUDA context come on top.
 
-    @staticmethod
-    def _root(index: ModuleIndex) -> nn.Module:
-        return next(iter(index.modules.values()))[1]
+    Args:
+        model: an `nn.Module`, a `Spec`, its text or the name of a reference network. Modules that
+            are in evaluation mode inside a model in training mode stay so, as frozen norms are.
+        input_shape: `(C, H, W)` without the batch, or an example tensor, as for `account`; a tuple
+            of them for several inputs.
+        batch: inputs in a step, or "max" for the most that fit into `memory`.
+        optimizer: "sgd", "sgd-momentum", "adam", "adamw", "nadam", "radam", "adamax", "adagrad",
+            "rmsprop" or "adafactor", with PyTorch's own settings; or what makes one of a list of
+            parameters, such as `lambda p: torch.optim.SGD(p, 0.1, nesterov=True, momentum=0.9)`.
+        dtype: "bfloat16", for example, if the model is to be converted as `model.to` does.
+        checkpoint: patterns of modules whose activations are computed again in the backward pass,
+            as by `torch.utils.checkpoint`, such as "layer*"; `*` matches any text.
+        memory: with `batch="max"`, the bytes that the peak may have.
+        name: title; the class name or the text of the spec by default.
 
-    def data_of(self, value: Tensor) -> Tensor:
-        if not value.dim() and not isinstance(value, nn.Parameter):
-            return value.detach().clone()  # such as a count of batches, which may decide
-        changes = self.dtype is not None and value.is_floating_point()
-        kind = self.dtype if changes else value.dtype
-        return torch.empty_like(value, dtype=kind, device="meta", requires_grad=False)
+    Raises:
+        ArgumentError: an argument is not valid, nothing trains, or not one input fits.
+        ForwardError: the model's own `forward` raised; its exception is the cause.
+        LeftBehind: the run would leave activations of its own outside the model.
+        UnsupportedOp: what an operation keeps is not known, as of recurrent layers.
+
+    >>> found = training("s6", batch=128, optimizer="adam")
+    >>> found.parameter_bytes, found.state_bytes, found.saved_bytes, found.peak_bytes
+    (57488, 115092, 53049344, 64048748)
+    >>> training("s6", batch="max", optimizer="adam", memory=2**30).setup.batch
+    2150
+    """
+    module, shape = _module_of(model, input_shape)
+    from .run import parse_inputs
+
+    given = parse_inputs(shape)
+    title = name or (model if isinstance(model, str) else type(module).__name__)
+    label, make = _maker(optimizer)
+    patterns = (checkpoint,) if isinstance(checkpoint, str) else tuple(checkpoint)
+    if (batch == "max") != (memory is not None):
+        remedy = 'Pass both batch="max" and memory=, or a batch alone.'
+        raise ArgumentError(explain("the most that fits needs a memory to fit into", remedy=remedy))
+    setup = TrainingSetup(1 if batch == "max" else batch, label, dtype, patterns)  # type: ignore[arg-type]  # which checks it
+    run = _Runs(title, module, given, make)
+    return run.of(setup) if memory is None else _largest(run, setup, memory)
 
 
-class _Step:
-    """One training step of a model on a batch."""
+class _Runs(NamedTuple):
+    """A model that steps of several sizes run on."""
 
-    def __init__(self, model: nn.Module, given: Inputs, setup: TrainingSetup) -> None:
-        self.given, self.setup = given, setup
-        self.index = ModuleIndex(model)
-        self.dtype = getattr(torch, setup.dtype) if setup.dtype else None
-        with restoring_process():
-            self.copies = _Copies(self.index, self._call, self.dtype)
-        self.where = ""
-        self._inside = False
-        self._checkpointed = {
-            path for path, _ in self.index.modules.values()
-            if any(fnmatchcase(path, pattern) for pattern in setup.checkpoint)
-        }  # fmt: skip
-        _check_patterns(setup.checkpoint, [path for path, _ in self.index.modules.values()])
-        model_copy = self.copies.model
-        self.parameters = [p for p in model_copy.parameters() if p.requires_grad]
-        self.buffers = list(model_copy.buffers())
-        self.owned = [*model_copy.parameters(), *self.buffers]
-        self.steps = Steps(iter(self.owned))
-        self.kinds: dict[str, str] = {}
+    name: str
+    module: nn.Module
+    given: Inputs
+    make: Callable[..., Any]
 
-    def _call(self, reference: weakref.ref[nn.Module], *args: Any, **kwargs: Any) -> Any:
-        """Run the call of a copy at its place, computed again in the backward pass if asked."""
-        module: Any = reference()
-        found = self.copies.modules.get(id(module))
-        if found is None:
-            return type(module)._call_impl(module, *args, **kwargs)
-        steps, before = self.steps, self.steps.path
-        path = found[0]
-        self.kinds.setdefault(path, kind_of(module))
-        steps.path = path
-        try:
-            if path in self._checkpointed and not self._inside:
-                return run_checkpointed(
-                    self._run_inside, module, *args,
-                    use_reentrant=False, preserve_rng_state=False, **kwargs,
-                )  # fmt: skip
-            return type(module)._call_impl(module, *args, **kwargs)
-        except BaseException:
-            self.where = self.where or f"{path or 'the model'} ({kind_of(module)})"
-            raise
-        finally:
-            steps.path = before
+    def of(self, setup: TrainingSetup) -> Training:
+        """The figures of a step."""
+        from .training_step import TrainingStep
 
-    def _run_inside(self, module: Any, *args: Any, **kwargs: Any) -> Any:
-        before, self._inside = self._inside, True
-        try:
-            return type(module)._call_impl(module, *args, **kwargs)
-        finally:
-            self._inside = before
+        step = TrainingStep(self.module, self.given, setup)
+        found = step.run(self.make)
+        step.check_left()
+        return self._training(step, found, setup)
 
-    @contextmanager
-    def _modes(self) -> Iterator[None]:
-        with (
-            restoring_process(),
-            self.copies.restoring_shared(),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            OnCpu(),
-            self.steps,
-        ):
-            yield
+    def _training(self, step: TrainingStep, found: Found, setup: TrainingSetup) -> Training:
+        parameters, buffers = step.parameter_bytes, step.buffer_bytes
+        return Training(
+            self.name, self.given.shapes, setup, step.rows(), parameters, buffers, found.gradients,
+            found.state, found.given, parameters + buffers + found.peak, found.peak_at,
+            found.forward_macs, found.backward_macs,
+        )  # fmt: skip
 
-    def run(self, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None) -> _Found:
-        """Run forward, backward, and two steps of the optimiser, if there is one."""
-        steps = self.steps
-        try:
-            with self._modes():
-                args, kwargs = self._batch()
-                given = steps.live
-                with steps.saving():
-                    outputs = self.copies.model(*args, **kwargs)
-                forward_macs, forward_peak = steps.macs, steps.peak
-                steps.forget_peak()
-                self._backward(outputs)
-                macs, peak = steps.macs, max(steps.peak, forward_peak)
-                gradients = [p.grad for p in self.parameters if p.grad is not None]
-                found = _Found(
-                    given, forward_macs, macs - forward_macs, peak,
-                    "forward" if peak == forward_peak else "backward", _bytes(gradients),
-                )  # fmt: skip
-                if make is not None:
-                    found = self._with_optimizer(found, make)
-                del args, kwargs, outputs, gradients
-        except BudgetnetError:
-            raise
-        except Exception as error:  # whatever forward may raise
-            raise self._failed(error) from error
-        finally:
-            for parameter in self.parameters:
-                parameter.grad = None
-            self.copies.release()
-        return found
 
-    def _batch(self) -> tuple[Any, Any]:
-        """The inputs, without values."""
-        sample = self.dtype or self.index.sample.dtype
+def _largest(run: _Runs, setup: TrainingSetup, memory: int) -> Training:
+    """The step of the largest batch whose peak is at most `memory`, and not that of one more."""
+    if type(memory) is not int or memory < 1:
+        raise ArgumentError(explain(f"memory={shown(memory)} is not a number of bytes"))
 
-        def make(tensor: Tensor) -> Tensor:
-            kind = tensor.dtype
-            if kind.is_floating_point and (self.dtype is not None or not self.given.typed):
-                kind = sample
-            shape = (self.setup.batch, *tensor.shape[1:])
-            made = torch.empty(shape, dtype=kind, device="meta")
-            self.steps.hold(made)
-            return made
+    def of(batch: int) -> Training:
+        return run.of(replace(setup, batch=batch))
 
-        args, kwargs = map_tensors(make, (tuple(self.given.args), dict(self.given.kwargs)))
-        return args, kwargs
+    try:
+        low = of(1)
+    except ForwardError:  # a BatchNorm over one value, for example
+        low = of(2)
+    if low.peak_bytes > memory:
+        numbers = {"needed": f"{low.peak_bytes:,}", "memory": f"{memory:,}"}
+        what = f"a batch of {low.setup.batch} does not fit"
+        raise ArgumentError(explain(what, numbers=numbers, remedy="Use checkpoint=."))
+    before, high = low, of(low.setup.batch + 1)
+    while high.peak_bytes <= memory:  # each guess goes on as the last two steps do
+        before, low = low, high
+        high = of(_guess(before, low, memory))
+    while high.setup.batch - low.setup.batch > 1:
+        middle = of(min(max(_guess(low, high, memory), low.setup.batch + 1), high.setup.batch - 1))
+        low, high = (middle, high) if middle.peak_bytes <= memory else (low, middle)
+    return low
 
-    def _backward(self, outputs: Any) -> None:
-        outs = [x for x in {id(x): x for x in found_tensors(outputs)}.values() if x.requires_grad]
-        if not outs:
-            raise ArgumentError(
-                explain(
-                    "nothing trains: no output depends on a parameter that requires a gradient",
-                    remedy="Call requires_grad_() on what is to train.",
-                )
-            )
-        torch.autograd.backward(outs, [torch.ones_like(out) for out in outs])
 
-    def _with_optimizer(self, found: _Found, make: Callable[..., Any]) -> _Found:
-        steps = self.steps
-        optimizer = make(self.parameters)
-        optimizer.step()
-        state = [x for held in optimizer.state.values() for x in tensors((held,))]
-        size = _bytes(state)
-        steps.forget_peak()
-        optimizer.step()
-        peak = max(found.peak + size, steps.peak)
-        at = "optimizer" if steps.peak > found.peak + size else found.peak_at
-        return found._replace(peak=peak, peak_at=at, state=size)
+def _guess(one: Training, two: Training, memory: int) -> int:
+    """Where the line through two steps crosses the memory, and one more if it is not beyond."""
+    rise = two.peak_bytes - one.peak_bytes
+    count = two.setup.batch - one.setup.batch
+    if rise <= 0:
+        return two.setup.batch * 2
+    room = (memory - one.peak_bytes) * count // rise
+    guess = one.setup.batch + room
+    return guess if guess > two.setup.batch or two.peak_bytes > memory else two.setup.batch + 1
 
-    def _failed(self, error: Exception) -> Exception:
-        message = str(error).partition("\n")[0]
-        where = self.where or "the model"
-        if any(text in message for text in OF_VALUES):
-            stack = reversed([*walk_tb(error.__traceback__)])
-            return with_place(depends_on_values(), where + place_of(stack))
-        if isinstance(error, NotImplementedError):
-            what = "the training memory of an operation is not known"
-            return UnsupportedOp(explain(what, where=where, numbers={"message": message}))
-        return ForwardError(
-            explain(
-                f"training raised {type(error).__name__}",
-                where=where,
-                numbers={"message": message or "none", "input without the batch": self.given.text},
-                remedy="Train the model on a batch of this shape: if it fails there too, the error "
-                "is in the model.",
-            )
+
+def _module_of(model: Any, input_shape: Any) -> tuple[nn.Module, Any]:
+    """What trains, built if it is a spec, and the shape of its input."""
+    if is_module(model):
+        return model, input_shape
+    if isinstance(model, Account) or is_file(model):
+        what = "an account" if isinstance(model, Account) else "a file"
+        raise ArgumentError(
+            explain(f"{what} does not say how a network trains", remedy="Pass its nn.Module.")
         )
+    if not isinstance(model, str) and not hasattr(model, "stages"):
+        raise not_a_network(model)
+    from .account import account
+    from .built import built
 
-    def check_left(self) -> None:
-        """Raise if something outside the model still holds tensors of the run."""
-        if self.steps.left():
-            gc.collect()
-        if left := self.steps.left():
-            raise LeftBehind(
-                explain(
-                    "forward or a hook keeps tensors outside the model",
-                    numbers={"bytes still held": f"{left:,}"},
-                    remedy="Remove the hook, or keep them in an attribute of a module.",
-                )
-            )
+    found = account(model, input_shape)
+    return built(as_spec(model), found.input_shape), found.input_shape
 
 
-class _Found(NamedTuple):
-    """What a step needs beside the model."""
+def _maker(optimizer: Any) -> tuple[str, Callable[..., Any]]:
+    """What an optimiser is called, and what makes it."""
+    if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
+        import torch
 
-    given: int
-    forward_macs: int
-    backward_macs: int
-    peak: int
-    peak_at: str
-    gradients: int
-    state: int = 0
-
-
-def _bytes(of: Sequence[Tensor]) -> int:
-    """Bytes of the storages of tensors, each once."""
-    return sum({x.untyped_storage()._cdata: x.untyped_storage().nbytes() for x in of}.values())
+        kind, options = OPTIMIZERS[optimizer]
+        return optimizer, lambda parameters: getattr(torch.optim, kind)(parameters, **options)
+    if callable(optimizer):
+        return getattr(optimizer, "__name__", type(optimizer).__name__), optimizer
+    what = f"optimizer={shown(optimizer)} is not a known optimizer"
+    raise ArgumentError(explain(what, remedy=did_you_mean(optimizer, OPTIMIZERS)))
 
 
-def _check_patterns(patterns: Sequence[str], paths: Sequence[str]) -> None:
-    for pattern in patterns:
-        if not any(fnmatchcase(path, pattern) for path in paths):
-            what = f"checkpoint={shown(pattern)} matches no module"
-            raise ArgumentError(explain(what, remedy=did_you_mean(pattern, paths)))
+def training_peaks(
+    model: Any, input_shape: Any, setups: Sequence[TrainingSetup]
+) -> tuple[TrainingPeak, ...]:
+    """The peak for every setup, as limits need it; what cannot be told is unknown, with why."""
+    return tuple(_peak_of(model, input_shape, setup) for setup in setups)
+
+
+def _peak_of(model: Any, input_shape: Any, setup: TrainingSetup) -> TrainingPeak:
+    try:
+        return training(
+            model, input_shape, batch=setup.batch, optimizer=setup.optimizer, dtype=setup.dtype,
+            checkpoint=setup.checkpoint,
+        ).peak  # fmt: skip
+    except BudgetnetError as error:
+        return TrainingPeak(setup, None, one_line(error).rstrip("."))
