@@ -24,6 +24,7 @@ What to call; help(budgetnet.plan) says more of each:
     to_tflite       a .tflite file, in float32 or int8
     to_pte          an ExecuTorch program, in float32
     to_program      a torch.export program for any batch size
+    training        what a training step needs: saved bytes, state, the peak, MACs
     rule            register how an operation of one's own is accounted for
 
 What is passed and returned:
@@ -35,6 +36,7 @@ What is passed and returned:
     Designs         what design found: each a Design; else InfeasibleBudget
     SearchSpace     what design chooses from
     Deployment      what deployment found: figures, steps, the plan of memory
+    Training        what training found: rows of saved bytes, and the figures
     Fold            what becomes of one BatchNorm
     ReceptiveField  made of a Window for every axis
     Sliding         kernel, stride, padding and dilation
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from .accounting.geometry import Sliding as Sliding
     from .accounting.receptive_field import ReceptiveField as ReceptiveField
     from .accounting.rows import Row as Row
+    from .accounting.training import Training as Training
     from .accounting.window import Window as Window
     from .budget.budget import Budget as Budget
     from .budget.budget import BudgetExceeded as BudgetExceeded
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from .trace import rules as rules
     from .trace.account import account as account
     from .trace.rules import rule as rule
+    from .trace.training import training as training
 
 # Names are imported on first use, so that the command line starts without torch.
 _HOMES = {
@@ -113,6 +117,7 @@ _HOMES = {
     "SearchSpace": "designer.space",
     "Sliding": "accounting.geometry",
     "Spec": "spec.plan",
+    "Training": "accounting.training",
     "Window": "accounting.window",
     "account": "trace.account",
     "assert_budget": "budget.budget",
@@ -130,6 +135,7 @@ _HOMES = {
     "to_python": "spec.source",
     "to_tflite": "deploy.litert",
     "to_pte": "deploy.pte",
+    "training": "trace.training",
 }
 _NAMESPACES = {
     "blocks": "blocks",

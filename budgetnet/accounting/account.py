@@ -15,6 +15,7 @@ from .geometry import shapes_of
 from .receptive_field import ReceptiveField
 from .rows import Row
 from .table import Column, Table, compact, shape_text
+from .training import TrainingPeak
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Account:
         unused: names of parameters that no operation read; empty if the run ended
             before `forward` did.
         spec: text of the spec that it was planned from; "" if a module was traced.
+        training: the peaks of training steps that limits asked for.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Account:
     peak_activation_bytes: int | None
     unused: tuple[str, ...] = ()
     spec: str = field(default="", compare=False)  # where it comes from is no cost
+    training: tuple[TrainingPeak, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def weight_bytes(self) -> int:

@@ -13,6 +13,7 @@ from .parsing import MOST, Damaged, Fields
 from .receptive_field import ReceptiveField, parse_field
 from .roles import ROLES, WEIGHTED, contradiction
 from .rows import Row
+from .training import parse_peak
 from .window import Window
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def to_dict(account: Account) -> dict[str, Any]:
         "depth": account.depth,
         "receptive_field": _field_to_dict(account.receptive_field),
         "unused": list(account.unused),
+        **({"training": [p.to_dict() for p in account.training]} if account.training else {}),
         "rows": [_row_to_dict(row) for row in account.rows],
     }
 
@@ -127,6 +129,10 @@ def _parse(fields: Fields, version: int) -> dict[str, Any]:
         "peak_activation_bytes": fields.optional("peak_activation_bytes", fields.count),
         "unused": fields.texts("unused"),
         "spec": fields.text("spec", empty=True) if version > 3 else "",
+        "training": tuple(
+            parse_peak(Fields(peak, f"training[{i}]"))
+            for i, peak in enumerate(fields.items("training") if "training" in fields else ())
+        ),
     }
 
 

@@ -15,6 +15,33 @@ from .table import Column, Table, shape_text
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 _LARGEST = 2**31 - 1  # of a batch: PyTorch's kernels count in 32 bits
 
+# By name the class in torch.optim, and what it is made with.
+OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("SGD", {"lr": 0.1}),
+    "sgd-momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    "adam": ("Adam", {}),
+    "adamw": ("AdamW", {}),
+    "nadam": ("NAdam", {}),
+    "radam": ("RAdam", {}),
+    "adamax": ("Adamax", {}),
+    "adagrad": ("Adagrad", {}),
+    "rmsprop": ("RMSprop", {}),
+    "adafactor": ("Adafactor", {}),
+}
+
+
+def optimizer_named(name: str) -> str:
+    """The name itself, if it is that of a known optimiser; else raises `ArgumentError`."""
+    if name not in OPTIMIZERS:
+        raise unknown_optimizer(name)
+    return name
+
+
+def unknown_optimizer(name: object) -> ArgumentError:
+    """The error for what is neither a known optimiser nor makes one."""
+    what = f"optimizer={shown(name)} is not a known optimizer"
+    return ArgumentError(explain(what, remedy=did_you_mean(name, OPTIMIZERS)))
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
@@ -44,7 +71,8 @@ class TrainingSetup:
 
     def __str__(self) -> str:
         """Batch and optimiser, and what is not usual."""
-        more = [self.dtype, self.checkpoint and f"checkpoints at {', '.join(self.checkpoint)}"]
+        kept = f"checkpoints at {', '.join(self.checkpoint)}" if self.checkpoint else ""
+        more = (self.dtype, kept)
         return ", ".join([f"batch {self.batch:,}", self.optimizer, *filter(None, more)])
 
 
@@ -103,8 +131,8 @@ class Training:
         name: what was accounted for, as a title.
         input_shape: `(C, H, W)`, without the batch; a tuple of shapes for several inputs.
         setup: batch, optimiser and types.
-        rows: for every module that saves activations what it keeps, in the order in which they
-            first do.
+        rows: one for every module that saves activations or multiplies, in the order in which they
+            are first called.
         parameter_bytes: of all parameters, each once.
         buffer_bytes: of all buffers, such as running statistics.
         gradient_bytes: of the gradients of parameters that a step gives.
@@ -201,7 +229,10 @@ def in_units(size: int) -> str:
     return f"{size / 1024**power:,.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
+_UNTOLD = "the account does not say what training needs: pass the model"
+
+
 def find_peak(peaks: Sequence[TrainingPeak], setup: TrainingSetup) -> TrainingPeak:
     """The peak of a setup, which is unknown where it was not measured."""
-    other = TrainingPeak(setup, None, "the account does not say what training needs: pass the model")
-    return next((peak for peak in peaks if peak.setup == setup), other)
+    unknown = TrainingPeak(setup, None, _UNTOLD)
+    return next((peak for peak in peaks if peak.setup == setup), unknown)

@@ -9,10 +9,20 @@ from typing import Any
 from ..accounting.account import Account
 from ..accounting.device.boards import board_named
 from ..accounting.device.target import RUNTIMES, Target
+from ..accounting.training import TrainingSetup, optimizer_named
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .figures import FIGURES
 from .findings import check
-from .limits import Finding, Forbid, Limit, Range, Require, parse_limit
+from .limits import (
+    Finding,
+    Forbid,
+    Limit,
+    Range,
+    Require,
+    TrainingMemory,
+    parse_bounds,
+    parse_limit,
+)
 
 __all__ = ["Budget", "BudgetExceeded", "assert_budget"]
 
@@ -57,6 +67,10 @@ class Budget:
         dtype: likewise "int8", "int16" or "float32".
         plan: of RAM: "own" for what the runtime's planner takes, or "least" for the least plan,
             which `budgetnet plan-memory` writes.
+        training_memory: bytes at the peak of a training step, as `training` gives them; the network
+            must be a module or a spec.
+        batch: of the training step.
+        optimizer: of the training step: a name that `training` takes, "sgd" by default.
         require: kinds of layers or operations that must be there, such as `"BatchNorm*"`.
         forbid: kinds that must not be there, such as `"Dropout*"`.
 
@@ -87,6 +101,9 @@ class Budget:
         runtime: str | None = None,
         dtype: str | None = None,
         plan: str | None = None,
+        training_memory: Any = None,
+        batch: int | None = None,
+        optimizer: str | None = None,
         require: Iterable[str] = (),
         forbid: Iterable[str] = (),
     ) -> None:
@@ -99,6 +116,7 @@ class Budget:
             if given[name] is not None
         ]
         made.extend(_of_board(board, target))
+        made.extend(_of_training(training_memory, batch, optimizer))
         made.extend(map(Require, _names("require", require)))
         made.extend(map(Forbid, _names("forbid", forbid)))
         object.__setattr__(self, "limits", (*made, *limits))
@@ -117,13 +135,18 @@ class Budget:
                 )
         return cls(**data)
 
+    @property
+    def trainings(self) -> tuple[TrainingSetup, ...]:
+        """The training steps whose peaks are limited."""
+        return tuple(limit.setup for limit in self.limits if isinstance(limit, TrainingMemory))
+
     def check(self, model: Any, input_shape: Any = None) -> tuple[Finding, ...]:
         """Every limit's finding, in the order of the limits; `model` is as for `assert_budget`."""
-        return check(self.limits, _account_of(model, input_shape))
+        return check(self.limits, _account_of(model, input_shape, self.trainings))
 
     def enforce(self, model: Any, input_shape: Any = None) -> None:
         """Raise `BudgetExceeded` with all violations at once; an unknown figure is one."""
-        found = _account_of(model, input_shape)
+        found = _account_of(model, input_shape, self.trainings)
         findings = check(self.limits, found)
         if not all(finding.ok for finding in findings):
             from .advice import explain_findings
@@ -131,8 +154,9 @@ class Budget:
             raise BudgetExceeded(explain_findings(self.limits, found, findings), found, findings)
 
 
-LIMITS = (*FIGURES, "board", "require", "forbid")
-SETTINGS = ("runtime", "dtype", "plan")  # which are no limits: they say what some limits are for
+LIMITS = (*FIGURES, "board", "training_memory", "require", "forbid")
+# These are no limits: they say what some limits are for.
+SETTINGS = ("runtime", "dtype", "plan", "batch", "optimizer")
 
 
 def _target(board: object, runtime: str | None, dtype: str | None, plan: str | None) -> Target:
@@ -148,6 +172,15 @@ def _of_board(name: str | None, target: Target) -> Iterator[Range]:
         board = board_named(name)
         for figure, high in (("flash", board.flash), ("ram", board.ram)):
             yield Range(figure, high=high, target=target, board=name)
+
+
+def _of_training(memory: Any, batch: int | None, optimizer: str | None) -> Iterator[TrainingMemory]:
+    setup = TrainingSetup(1 if batch is None else batch, optimizer_named(optimizer or "sgd"))
+    if memory is not None:
+        if batch is None:
+            what = "a limit on training_memory needs a batch"
+            raise ArgumentError(explain(what, remedy="Write batch=128, say, beside it."))
+        yield TrainingMemory(setup, *parse_bounds("training_memory", memory, in_bytes=True))
 
 
 def assert_budget(
@@ -172,17 +205,22 @@ def assert_budget(
     7524
     """
     wanted = with_limits(budget, limits)
-    found = _account_of(model, input_shape)
+    found = _account_of(model, input_shape, wanted.trainings)
     wanted.enforce(found)
     return found
 
 
-def _account_of(model: Any, input_shape: Any) -> Account:
+def _account_of(model: Any, input_shape: Any, setups: tuple[TrainingSetup, ...] = ()) -> Account:
     if isinstance(model, Account) and input_shape is None:
         return model
     from ..trace.account import account  # on use: a saved account needs no specs
 
-    return account(model, input_shape, strict=False)  # what is unknown is a finding
+    found = account(model, input_shape, strict=False)  # what is unknown is a finding
+    if not setups or isinstance(model, Account):
+        return found
+    from ..trace.training import training_peaks
+
+    return replace(found, training=training_peaks(model, input_shape, setups))
 
 
 def with_limits(budget: Budget | None, limits: Mapping[str, Any]) -> Budget:

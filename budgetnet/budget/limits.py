@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
 from ..accounting.device.target import Target
+from ..accounting.training import TrainingSetup, find_peak
 from ..errors import ArgumentError, explain, shown
 from .figures import FIGURES, figure_text, read_on
 
@@ -94,15 +95,7 @@ class Range:
         if measured is None:
             reason = why or "; ".join(account.unknown) or "it could not be determined"
             return found._replace(reason=reason)
-        sizes = measured if isinstance(measured, tuple) else (measured,)
-        sides = []
-        if self.low is not None:
-            sides.append((min(sizes, default=0) - self.low, "under", self.low))
-        if self.high is not None:
-            sides.append((self.high - max(sizes, default=0), "over", self.high))
-        headroom, beyond, bound = min(sides)
-        verdict = "within" if headroom >= 0 else beyond
-        return found._replace(verdict=verdict, measured=measured, headroom=headroom, bound=bound)
+        return judged(found, measured, self.low, self.high)
 
     def _measured(self, account: Account) -> tuple[int | tuple[int, ...] | None, str]:
         """The figure, or `None` and why it is unknown, if that is not the account's own reason."""
@@ -115,15 +108,48 @@ class Range:
         """The limit in words."""
         beside = [self.baseline, self.board, f"{self.target}" if self.target else ""]
         said = ", ".join(filter(None, beside))
-        if self.low is None:
-            words = f"at most {self.high:,}"
-        elif self.high is None:
-            words = f"at least {self.low:,}"
-        elif self.low == self.high:
-            words = f"exactly {self.low:,}"
-        else:
-            words = f"{self.low:,} to {self.high:,}"
+        words = bounds_text(self.low, self.high)
         return f"{words} ({said})" if said else words
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMemory:
+    """The peak of a training step between two bounds, either of which may be `None`."""
+
+    setup: TrainingSetup
+    low: int | None = None
+    high: int | None = None
+
+    def __call__(self, account: Account) -> Finding:
+        """Judge an account, which holds the peaks that its maker was asked for."""
+        name, text = "training_memory", f"{bounds_text(self.low, self.high)} ({self.setup})"
+        peak = find_peak(account.training, self.setup)
+        found = Finding(name, "unknown", None, text, reason=peak.unknown, key=name)
+        return found if peak.bytes is None else judged(found, peak.bytes, self.low, self.high)
+
+
+def judged(
+    found: Finding, measured: int | tuple[int, ...], low: int | None, high: int | None
+) -> Finding:
+    """A finding with the verdict on a figure between two bounds."""
+    sizes = measured if isinstance(measured, tuple) else (measured,)
+    sides = []
+    if low is not None:
+        sides.append((min(sizes, default=0) - low, "under", low))
+    if high is not None:
+        sides.append((high - max(sizes, default=0), "over", high))
+    headroom, beyond, bound = min(sides)
+    verdict = "within" if headroom >= 0 else beyond
+    return found._replace(verdict=verdict, measured=measured, headroom=headroom, bound=bound)
+
+
+def bounds_text(low: int | None, high: int | None) -> str:
+    """Two bounds in words."""
+    if low is None:
+        return f"at most {high:,}"
+    if high is None:
+        return f"at least {low:,}"
+    return f"exactly {low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +214,15 @@ def parse_limit(name: str, value: Any, target: Target | None = None) -> Range:
     >>> parse_limit("weight_bytes", ("16 KiB", "60 KiB")).text
     '16,384 to 61,440'
     """
-    in_bytes = FIGURES[name].is_bytes
+    figure = FIGURES[name]
+    low, high = parse_bounds(name, value, figure.is_bytes, figure.more_is_better)
+    return Range(name, low, high, target=target)
+
+
+def parse_bounds(
+    name: str, value: Any, in_bytes: bool, more_is_better: bool = False
+) -> tuple[int | None, int | None]:
+    """The lowest and the highest that a user allows; `None` for no such bound."""
     if isinstance(value, str) and ".." in value:
         value = value.split("..")
     if isinstance(value, list | tuple):
@@ -208,11 +242,9 @@ def parse_limit(name: str, value: Any, target: Target | None = None) -> Range:
                     remedy="Write the lower bound first.",
                 )
             )
-        return Range(name, low, high, target=target)
+        return low, high
     size = parse_size(value, name, in_bytes)
-    if FIGURES[name].more_is_better:
-        return Range(name, low=size)
-    return Range(name, high=size, target=target)
+    return (size, None) if more_is_better else (None, size)
 
 
 _COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}

@@ -42,6 +42,11 @@ def add_checks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
     limits = add_limits(parser)
     add_device(limits)
+    limits.add_argument(
+        "--training-memory", metavar="SIZE", help="bytes at the peak of a training step"
+    )
+    limits.add_argument("--batch", metavar="N", type=int, help="of that step")
+    limits.add_argument("--optimizer", metavar="NAME", help="of that step, such as adam")
     for name in ("require", "forbid"):
         limits.add_argument(
             f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"

@@ -89,7 +89,10 @@ def run_check(check: Check, baseline: Mapping[str, int] | None) -> Outcome:
     """
     base = check.file.parent if check.file else Path()
     try:
-        account = account_target(check.target, check.shape, check.options, strict=False, base=base)
+        account = account_target(
+            check.target, check.shape, check.options, strict=False, base=base,
+            training=check.budget.trainings,
+        )  # fmt: skip
         limits = [
             parse_growth(name, allowed, _known(check, name, baseline))
             for name, allowed in check.growth.items()

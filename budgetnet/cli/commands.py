@@ -148,6 +148,15 @@ def deployment(args: argparse.Namespace) -> int:
     return 0
 
 
+def training(args: argparse.Namespace) -> int:
+    """Print what a training step of a network needs."""
+    from .training_command import trained
+
+    found = trained(args)
+    _deliver(args, found.to_table(), json=partial(found.to_json, indent=2))
+    return 0
+
+
 def plan_memory(args: argparse.Namespace) -> int:
     """Write a copy of a `.tflite` file that brings the least plan of memory."""
     from .deployment_command import plan_file

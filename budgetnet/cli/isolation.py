@@ -32,6 +32,7 @@ from typing import Any
 
 from .. import errors
 from ..accounting.account import Account
+from ..accounting.training import TrainingSetup
 from ..errors import ArgumentError, BudgetnetError, explain, one_line
 
 FORKS = sys.platform == "linux"
@@ -49,6 +50,7 @@ def account_isolated(
     *,
     strict: bool,
     base: Path,
+    training: tuple[TrainingSetup, ...] = (),
 ) -> Account:
     """Account for `module:callable` or `file.py:callable` in a process of its own.
 
@@ -60,7 +62,7 @@ def account_isolated(
     """
     with tempfile.TemporaryDirectory(prefix="budgetnet-", ignore_cleanup_errors=True) as folder:
         job = {
-            "arguments": (target, shape, dict(options), strict, str(base)),
+            "arguments": (target, shape, dict(options), strict, str(base), training),
             "environment": dict(os.environ), "path": sys.path, "argv": sys.argv, "folder": _here(),
         }  # fmt: skip
         Path(folder, "job").write_bytes(pickle.dumps(job))
@@ -231,7 +233,7 @@ def _work(folder: Path) -> None:
 
 def _result(job: Mapping[str, Any]) -> dict[str, Any]:
     """The account, or what was raised in its place."""
-    target, shape, options, strict, base = job["arguments"]
+    target, shape, options, strict, base, training = job["arguments"]
     try:
         os.environ.clear()
         os.environ.update(job["environment"])
@@ -240,7 +242,9 @@ def _result(job: Mapping[str, Any]) -> dict[str, Any]:
             os.chdir(job["folder"])
         from .loading import account_here
 
-        account = account_here(target, shape, options, strict=strict, base=Path(base))
+        account = account_here(
+            target, shape, options, strict=strict, base=Path(base), training=training
+        )
         return {"account": account.to_dict()}
     except BaseException as error:  # a target may raise anything, and exit
         kinds = [kind.__name__ for kind in type(error).__mro__ if issubclass(kind, BudgetnetError)]

@@ -7,11 +7,13 @@ import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from ..accounting.account import Account
+from ..accounting.training import TrainingSetup
 from ..errors import ArgumentError, explain, names_text, near_names, one_line
 
 
@@ -22,12 +24,18 @@ def account_here(
     *,
     strict: bool = True,
     base: Path = Path(),
+    training: tuple[TrainingSetup, ...] = (),
 ) -> Account:
     """Account for a callable in this process, with all that it does to it."""
     model = load(target, options, base)
     from ..trace.account import account
 
-    return account(model, shape, name=target, strict=strict)
+    found = account(model, shape, name=target, strict=strict)
+    if not training:
+        return found
+    from ..trace.training import training_peaks
+
+    return replace(found, training=training_peaks(model, shape, training))
 
 
 def load(target: str, options: Mapping[str, Any], base: Path = Path()) -> Any:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from .._version import __version__
+from ..accounting.training import OPTIMIZERS
 from ..designer.kinds import KINDS
 from ..designer.presets import PRESETS
 from ..designer.space import HEADS
@@ -114,7 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for add in (
         _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_deployment,
-        _add_plan_memory, _add_export, _add_models, _add_words,
+        _add_training, _add_plan_memory, _add_export, _add_models, _add_words,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -302,6 +303,31 @@ def _add_deployment(commands: Any) -> None:
     add("--kernels", metavar="NAME", help="reference, cmsis-nn or 'cmsis-nn without dsp'")
     add("--board", metavar="NAME", help="compare with its flash and RAM, such as stm32f446")
     add_format(deployment)
+
+
+def _add_training(commands: Any) -> None:
+    training = _command(
+        commands,
+        run.training,
+        help="print what a training step of a network needs, layer by layer",
+        description="""Print the activations that are saved for the backward pass, gradients, the
+            state of the optimizer, the peak of a step and its MACs, as eager PyTorch has them on
+            the CPU. Workspace inside operations and what an allocator keeps come on top.""",
+        epilog="""examples: budgetnet training s6 --batch 128 --optimizer adam;
+            budgetnet training torchvision.models:resnet50 --input 3x224x224
+            --optimizer adamw --memory 24GiB""",
+    )
+    add_target(training, help=EXPORTED)
+    add = training.add_argument
+    add("--batch", metavar="N", help="inputs in a step, or max with --memory; 1 by default")
+    add("--optimizer", metavar="NAME", default="sgd", help="one of " + ", ".join(OPTIMIZERS))
+    add("--memory", metavar="SIZE", help="print the largest batch whose step fits, such as 24GiB")
+    add("--dtype", metavar="TYPE", default="", help="convert the model, such as to bfloat16")
+    add(
+        "--checkpoint", metavar="PATTERN", action="append", default=[],
+        help="modules whose activations are computed again in the backward pass, such as 'layer*'",
+    )  # fmt: skip
+    add_format(training)
 
 
 def _add_plan_memory(commands: Any) -> None:

@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ..accounting.account import Account
 from ..accounting.files import read_text
 from ..accounting.geometry import shapes_of
 from ..accounting.table import shape_text
+from ..accounting.training import TrainingSetup
 from ..errors import ArgumentError, BudgetnetError, FormatError, SpecError, explain, one_line, shown
 from ..trace.files.account import account_of_file, is_file
 from .loading import load, users_code
@@ -35,10 +37,12 @@ def account_target(
     *,
     strict: bool = True,
     base: Path = Path(),
+    training: tuple[TrainingSetup, ...] = (),
 ) -> Account:
     """Account for a target; models, specs, files and saved accounts need no torch.
 
-    Paths of files and the search for modules begin at `base`.
+    Paths of files and the search for modules begin at `base`. The peaks of `training` steps are
+    part of the account of what can train.
 
     Raises:
         ArgumentError: the target cannot be found, made or run; the message says what to change.
@@ -55,11 +59,16 @@ def account_target(
             raise _needs_input(target)
         from .isolation import account_isolated
 
-        return account_isolated(target, shape, options, strict=strict, base=base)
+        return account_isolated(target, shape, options, strict=strict, base=base, training=training)
     spec, shape = _chain(target, shape, options, base)
     from ..spec.plan import plan  # on use: a saved account needs no specs
 
-    return plan(spec, shape, name=target)
+    found = plan(spec, shape, name=target)
+    if not training:
+        return found
+    from ..trace.training import training_peaks
+
+    return replace(found, training=training_peaks(spec, shape, training))
 
 
 @contextmanager

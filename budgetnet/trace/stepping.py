@@ -29,7 +29,7 @@ from .tensors import map_tensors, tensors
 aten = torch.ops.aten
 
 
-class Steps(TorchDispatchMode):
+class Steps(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
     """Watches the operations of a training step.
 
     Attributes:
@@ -44,7 +44,7 @@ class Steps(TorchDispatchMode):
 
     def __init__(self, owned: Iterator[Tensor]) -> None:
         """`owned` are the parameters and buffers, which are not counted."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's is
         self.live = self.peak = self.macs = 0
         self.saved: dict[str, int] = {}
         self.forward_macs: dict[str, int] = {}
@@ -135,23 +135,21 @@ def _is_accumulated(args: Any, unshared: tuple[int, int]) -> bool:
     if torch.is_grad_enabled() or not isinstance(two, Tensor) or one.shape != two.shape:
         return False
     storage = one.untyped_storage()
-    return (
-        storage.nbytes() == one.numel() * one.element_size()
-        and _holders(one) == unshared
-    )
+    return storage.nbytes() == one.numel() * one.element_size() and _holders(one) == unshared
 
 
 def _holders(tensor: Tensor) -> tuple[int, int]:
     """How many hold a tensor, and its storage, as PyTorch counts them."""
     storage = tensor.untyped_storage()
-    return tensor._use_count(), torch._C._storage_Use_Count(storage._cdata)
+    count = getattr(tensor, "_use_count", int)  # 0 of a torch that does not tell
+    return count(), torch._C._storage_Use_Count(storage._cdata)
 
 
-class _Counting(TorchDispatchMode):
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
     """Notes how many hold the first operand of every addition."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's is
         self.found: list[tuple[int, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -168,8 +166,9 @@ def _unshared_holders() -> tuple[int, int]:
         x = torch.ones(1, device="meta", requires_grad=True)
         y = x.sigmoid() + x.tanh()
         with _Counting() as counting:
-            y.backward(torch.ones_like(y))
-    return counting.found[-1]
+            torch.autograd.backward(y, torch.ones_like(y))
+    holders: tuple[int, int] = counting.found[-1]
+    return holders
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
@@ -256,7 +255,7 @@ AS_ON_CPU: dict[Any, Callable[[Any, Any, Any], Any]] = {
 
 def _of_conv(args: Any, out: Any) -> int:
     x, weight, transposed = args[0], args[1], args[6]
-    return (x if transposed else out).numel() * prod(weight.shape[1:])
+    return int((x if transposed else out).numel() * prod(weight.shape[1:]))
 
 
 def _of_conv_backward(args: Any, out: Any) -> int:
@@ -277,7 +276,7 @@ def _of_attention(products: int) -> Callable[[Any, Any], int]:
 
     def count(args: Any, out: Any) -> int:
         query, key = args[first], args[first + 1]
-        return products * query.numel() * key.shape[-2]
+        return int(products * query.numel() * key.shape[-2])
 
     return count
 

@@ -7,12 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..accounting.account import Account
-from ..accounting.training import Training, TrainingPeak, TrainingSetup
+from ..accounting.training import (
+    OPTIMIZERS,
+    Training,
+    TrainingPeak,
+    TrainingSetup,
+    unknown_optimizer,
+)
 from ..errors import (
     ArgumentError,
     BudgetnetError,
     ForwardError,
-    did_you_mean,
     explain,
     one_line,
     shown,
@@ -26,20 +31,6 @@ if TYPE_CHECKING:
 
     from .run import Inputs
     from .training_step import Found, TrainingStep
-
-# By name the class in torch.optim, and what it is made with.
-OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sgd": ("SGD", {"lr": 0.1}),
-    "sgd-momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}),
-    "adam": ("Adam", {}),
-    "adamw": ("AdamW", {}),
-    "nadam": ("NAdam", {}),
-    "radam": ("RAdam", {}),
-    "adamax": ("Adamax", {}),
-    "adagrad": ("Adagrad", {}),
-    "rmsprop": ("RMSprop", {}),
-    "adafactor": ("Adafactor", {}),
-}
 
 
 def training(
@@ -194,8 +185,7 @@ def _maker(optimizer: Any) -> tuple[str, Callable[..., Any]]:
         return optimizer, lambda parameters: getattr(torch.optim, kind)(parameters, **options)
     if callable(optimizer):
         return getattr(optimizer, "__name__", type(optimizer).__name__), optimizer
-    what = f"optimizer={shown(optimizer)} is not a known optimizer"
-    raise ArgumentError(explain(what, remedy=did_you_mean(optimizer, OPTIMIZERS)))
+    raise unknown_optimizer(optimizer)
 
 
 def training_peaks(

@@ -62,7 +62,6 @@ class _Copies(ModuleCopies):
         for _, module, duplicate in self.modules.values():
             duplicate.__dict__["training"] = module.training or not is_training
 
-
     def data_of(self, value: Tensor) -> Tensor:
         if not value.dim() and not isinstance(value, nn.Parameter):
             return value.detach().clone()  # such as a count of batches, which may decide
@@ -75,6 +74,7 @@ class TrainingStep:
     """One training step of a model on a batch."""
 
     def __init__(self, model: nn.Module, given: Inputs, setup: TrainingSetup) -> None:
+        """Copy the model; nothing has run."""
         self.given, self.setup = given, setup
         self.index = ModuleIndex(model)
         self.dtype = getattr(torch, setup.dtype) if setup.dtype else None
@@ -229,11 +229,12 @@ class TrainingStep:
         )
 
     def rows(self) -> tuple[SavedRow, ...]:
-        """What modules save, in the order in which they first do."""
+        """What modules save, in the order in which they are first called."""
         saved, macs = self.steps.saved, self.steps.forward_macs
         return tuple(
-            SavedRow(path, self.kinds.get(path, ""), saved.get(path, 0), macs.get(path, 0))
-            for path in dict.fromkeys((*saved, *macs))
+            SavedRow(path, kind, saved.get(path, 0), macs.get(path, 0))
+            for path, kind in self.kinds.items()
+            if path in saved or path in macs
         )
 
     def check_left(self) -> None:
