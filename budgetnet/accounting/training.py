@@ -26,7 +26,6 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "adamax": ("Adamax", {}),
     "adagrad": ("Adagrad", {}),
     "rmsprop": ("RMSprop", {}),
-    "adafactor": ("Adafactor", {}),
 }
 
 

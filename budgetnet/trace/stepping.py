@@ -189,13 +189,13 @@ class OnCpu(TorchFunctionMode):
         if func is F.multi_head_attention_forward:  # inside it, no mode is asked
             return _heads(*args, **kwargs)
         if func in REFUSED:
-            raise UnsupportedOp(
-                explain(
-                    f"the training memory of {func.__name__} is not known",
-                    numbers={"reason": "its CPU kernels keep more than shapes tell"},
-                )
-            )
+            raise _unknown(func.__name__)
         return func(*args, **kwargs)
+
+
+def _unknown(what: str) -> UnsupportedOp:
+    reason = {"reason": "its CPU kernels keep more than shapes tell"}
+    return UnsupportedOp(explain(f"the training memory of {what} is not known", numbers=reason))
 
 
 def _attend(
@@ -241,15 +241,37 @@ def _loss(args: Any, kwargs: Any, out: Tensor) -> Tensor:
     return out if out.dim() else x.new_empty(x.numel(), dtype=out.dtype).as_strided((), ())
 
 
-def _norm(args: Any, kwargs: Any, out: Any) -> Any:
+def _batch_norm(args: Any, kwargs: Any, out: Any) -> Any:
     """A BatchNorm: with running statistics, the CPU gives no statistics of the batch."""
-    return out if args[5] else (out[0], *(part.new_empty(0) for part in out[1:]))
+    if not args[5]:
+        return out[0], *(part.new_empty(0) for part in out[1:])
+    return _with_statistics(args[0], args[1:5], out)
+
+
+def _layer_norm(args: Any, kwargs: Any, out: Any) -> Any:
+    return _with_statistics(args[0], args[2:4], out)
+
+
+def _with_statistics(x: Tensor, beside: Any, out: Any) -> Any:
+    """The CPU keeps statistics in the type of the input, unless types are mixed."""
+    if any(part is not None and part.dtype is not x.dtype for part in beside):
+        return out
+    return out[0], *(part.new_empty(part.shape, dtype=x.dtype) for part in out[1:])
+
+
+def _group_norm(args: Any, kwargs: Any, out: Any) -> Any:
+    if args[0].dtype.itemsize < 4:
+        raise _unknown("native_group_norm in half precision")
+    return out
 
 
 AS_ON_CPU: dict[Any, Callable[[Any, Any, Any], Any]] = {
     **dict.fromkeys((aten.mse_loss.default, aten.smooth_l1_loss.default,
                      aten.soft_margin_loss.default, aten.binary_cross_entropy.default), _loss),
-    **dict.fromkeys((aten.native_batch_norm.default, aten._native_batch_norm_legit.default), _norm),
+    aten.native_layer_norm.default: _layer_norm,
+    aten.native_group_norm.default: _group_norm,
+    **dict.fromkeys((aten.native_batch_norm.default, aten._native_batch_norm_legit.default),
+                    _batch_norm),
 }  # fmt: skip
 
 

@@ -59,9 +59,9 @@ def training(
         input_shape: `(C, H, W)` without the batch, or an example tensor, as for `account`; a tuple
             of them for several inputs.
         batch: inputs in a step, or "max" for the most that fit into `memory`.
-        optimizer: "sgd", "sgd-momentum", "adam", "adamw", "nadam", "radam", "adamax", "adagrad",
-            "rmsprop" or "adafactor", with PyTorch's own settings; or what makes one of a list of
-            parameters, such as `lambda p: torch.optim.SGD(p, 0.1, nesterov=True, momentum=0.9)`.
+        optimizer: "sgd", "sgd-momentum", "adam", "adamw", "nadam", "radam", "adamax", "adagrad" or
+            "rmsprop", with PyTorch's own settings; or what makes one of a list of parameters, such
+            as `lambda p: torch.optim.SGD(p, 0.1, nesterov=True, momentum=0.9)`.
         dtype: "bfloat16", for example, if the model is to be converted as `model.to` does.
         checkpoint: patterns of modules whose activations are computed again in the backward pass,
             as by `torch.utils.checkpoint`, such as "layer*"; `*` matches any text.

@@ -35,6 +35,7 @@ from .run import OF_VALUES, Inputs
 from .stepping import OnCpu, Steps
 from .tensors import found_tensors, map_tensors, tensors
 
+_ITEM = "cannot be called on meta tensors"  # as torch says of `.item()`
 Maker = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -212,7 +213,7 @@ class TrainingStep:
     def _failed(self, error: Exception) -> Exception:
         message = str(error).partition("\n")[0]
         where = self.where or "the model"
-        if any(text in message for text in OF_VALUES):
+        if any(text in message for text in (*OF_VALUES, _ITEM)):
             stack = reversed([*walk_tb(error.__traceback__)])
             return with_place(depends_on_values(), where + place_of(stack))
         if isinstance(error, NotImplementedError):
