@@ -1,0 +1,79 @@
+"""What `training` says of torchvision's networks, beside real training steps on the CPU.
+
+python examples/benchmarks/training_memory.py
+
+Every network takes real steps: hooks count what autograd saves, and PyTorch's profiler what its
+allocator gives out. No formula is shared with the library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for run_folder, beside this folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))  # for the real steps
+
+import torch
+import torchvision.models as tv
+from real_training import allocated_peak, saved_bytes
+
+import run_folder
+from budgetnet import models, training
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "training_memory.json"
+NETWORKS = {
+    "alexnet": 64, "vgg11_bn": 32, "resnet18": 64, "resnet50": 64, "resnext50_32x4d": 64,
+    "wide_resnet50_2": 64, "squeezenet1_1": 64, "densenet121": 64, "googlenet": 64,
+    "inception_v3": 96, "shufflenet_v2_x1_0": 64, "mnasnet1_0": 64, "mobilenet_v2": 64,
+    "mobilenet_v3_large": 64, "efficientnet_b0": 64, "efficientnet_v2_s": 64, "regnet_y_400mf": 64,
+    "convnext_tiny": 64, "maxvit_t": 224, "swin_t": 64, "swin_v2_t": 64, "vit_b_16": 224,
+}  # fmt: skip
+BATCH = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=[*NETWORKS, "unet"])
+    names = parser.parse_args().only
+    found = {}
+    for name in names:
+        found[name] = measured(name)
+        print(name, found[name], flush=True)
+    run_folder.write_json(
+        RESULTS,
+        {
+            "command": "python examples/benchmarks/training_memory.py",
+            "batch": BATCH,
+            "optimizer": "sgd-momentum",
+            "networks": found,
+            "versions": run_folder.versions(),
+            "hardware": run_folder.hardware(torch.device("cpu")),
+        },
+    )
+
+
+def measured(name: str) -> dict[str, Any]:
+    """Bytes that are saved and the peak, as the library says and as they are."""
+    torch.manual_seed(0)
+    if name == "unet":
+        model, shape = models.get_model(name), models.get_reference(name).input_shape
+    else:
+        model, shape = getattr(tv, name)().train(), (3, NETWORKS[name], NETWORKS[name])
+    told = training(model, shape, batch=BATCH, optimizer="sgd-momentum")
+    batch = torch.randn(BATCH, *shape)
+    saved = saved_bytes(model, batch)
+    optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9)
+    return {
+        "input": list(shape),
+        "told_saved": told.saved_bytes,
+        "saved": saved,
+        "told_peak": told.peak_bytes,
+        "allocated_peak": allocated_peak(model, optimizer, batch),
+    }
+
+
+if __name__ == "__main__":
+    main()
