@@ -23,6 +23,7 @@ from budgetnet.errors import ArgumentError
 from budgetnet.report import render_html
 from budgetnet.report.markup import tag, text
 from budgetnet.report.pictures import data_address, footprint_address, picture
+from budgetnet.report.samples import sample
 
 S6 = "c16 c16 c16 c16 p c16 c16 c16 gap10"
 EVIL = "</script><img src=x onerror=alert(1)>\"'&"
@@ -164,18 +165,32 @@ def pixels(address):
 def test_pictures_are_png_of_the_right_size(tmp_path):
     levels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert (4, 3, b"".join(b"\0" + bytes(line) for line in levels)) == pixels(data_address(levels))
-    width, height, lines = pixels(picture(None, 28, 28))
-    assert (28, 28) == (width, height)
-    assert 150 < max(lines)
-    assert (96, 48) == pixels(picture(None, 256, 512))[:2]
     file = tmp_path / "digit.png"
     file.write_bytes(base64.b64decode(data_address(levels).partition(",")[2]))
-    assert data_address(levels) == picture(file, 28, 28)
+    assert data_address(levels) == picture(file, 1, 28, 28)
     (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
     with pytest.raises(ArgumentError, match=r"is not a valid picture\. Give a PNG"):
-        picture(tmp_path / "no.png", 28, 28)
+        picture(tmp_path / "no.png", 1, 28, 28)
     with pytest.raises(ArgumentError, match="cannot read"):
-        picture(tmp_path / "none.png", 28, 28)
+        picture(tmp_path / "none.png", 1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [
+        ((1, 28, 28), "digit"), ((3, 224, 224), "landscape"), ((3, 32, 32), "landscape"),
+        ((1, 96, 96), "grey landscape"), ((1, 49, 10), "waves"), ((1, 1, 16000), "waves"),
+        ((3, 512, 256), "landscape"),
+    ],
+)  # fmt: skip
+def test_only_small_grey_inputs_are_shown_a_digit(shape, drawn):
+    levels = sample(*shape)
+    colours = 3 if drawn == "landscape" else 1
+    assert colours == (levels.shape[2] if levels.ndim == 3 else 1)
+    assert shape[1] * levels.shape[1] / shape[2] == pytest.approx(levels.shape[0], abs=1)
+    dark = (levels < 20).mean()
+    assert (drawn == "digit") == (dark > 0.5)  # ink on an empty ground
+    assert len(data_address(levels)) < 8_000
 
 
 def test_footprints_are_opaque_where_they_are_strong():

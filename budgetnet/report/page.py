@@ -46,7 +46,7 @@ def render_html(
         input_shape: as for `account`; an `Account` knows its own.
         budget: limits to judge it by.
         image: a picture to show under the receptive fields, stretched to the input; a drawn
-            digit by default.
+            digit, landscape or wave by default.
         against: another network to compare with, by default on the same input.
         footprints: measured influence, by layer: an array `(H, W)` over the input of how much
             each position changes the unit in the middle of the layer's map.
@@ -214,7 +214,7 @@ def _view(
     height, width = size if len(size) == 2 else (1, size[0]) if size else (1, 1)
     return {
         "size": size and [height, width],
-        "image": picture(image, height, width) if size else "",
+        "image": picture(image, account.input_shape[0], height, width) if size else "",
         "layers": [_layer(row, footprints) for row in layers],
     }
 
