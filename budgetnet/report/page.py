@@ -27,7 +27,7 @@ from .pictures import footprint_address, picture
 from .verdict import verdict_list
 
 STYLES = ("diagram.css", "report.css")
-SCRIPTS = ("page.js", "map.js", "plan.js", "overlay.js", "listing.js", "whatif.js")
+SCRIPTS = ("page.js", "map.js", "plan.js", "regions.js", "overlay.js", "listing.js", "whatif.js")
 
 
 def render_html(
@@ -49,7 +49,8 @@ def render_html(
             digit, landscape or wave by default.
         against: another network to compare with, by default on the same input.
         footprints: measured influence, by layer: an array `(H, W)` over the input of how much
-            each position changes the unit in the middle of the layer's map.
+            each position changes the unit in the middle of the layer's map; or such arrays by
+            unit `(row, column)`.
 
     Raises:
         ArgumentError: the picture cannot be read.
@@ -177,6 +178,7 @@ def _overlay(view: Mapping[str, Any]) -> Markup:
         "overlay", title,
         tag("div", *fields, cls="tools"),
         stage,
+        tag("div", "", id="measured-units", cls="tools"),
         tag("p", "", id="readout", aria_live="polite"),
         tag("p", hint, cls="note"),
         tag("noscript", tag("p", "The overlay needs scripts.")),
@@ -243,12 +245,23 @@ def _ranges(budget: Budget | None) -> list[dict[str, Any]]:
 
 def _layer(row: Row, footprints: Mapping[str, Any]) -> dict[str, Any]:
     field = row.receptive_field if is_map(row) or row.is_global else None
-    measured = footprints.get(row.path)
     return {
         "path": row.path,
         "kind": row.kind,
         "shape": row.output_shape,
         "global": row.is_global,
         "field": field and field.to_dict(),
-        "footprint": None if measured is None else footprint_address(measured),
+        "footprints": _measured(row, footprints.get(row.path)),
     }
+
+
+def _measured(row: Row, footprints: Any) -> list[dict[str, Any]]:
+    """The footprints of a layer, each with its unit; one without is that of the middle."""
+    if footprints is None:
+        return []
+    if not isinstance(footprints, Mapping):
+        footprints = {tuple(n // 2 for n in row.output_shape[1:]): footprints}
+    return [
+        {"unit": [int(i) for i in unit], "image": footprint_address(footprint)}
+        for unit, footprint in footprints.items()
+    ]
