@@ -303,6 +303,13 @@ def test_receptive_fields_are_plotted(ending, sign, tmp_path, capsys):
         (["report", "s6", "--image", "none.png"], "cannot read none.png"),
         (["draw", "s6", "--plot", "rf.bmp"], "--plot cannot write rf.bmp. End its name in .png"),
         (["draw", "c8", "--input", "1x8+1x8", "--plot", "a.png"], "is not a valid input shape"),
+        (
+            ["report", "s6", "--footprint", "conv9"],
+            "'conv9' is no layer with a map. Layers with one",
+        ),
+        (["report", "s6", "--footprint", "conv4@9,20"], "conv4 has no unit 9,20 (its map 20x20)"),
+        (["report", "s6", "--footprint", "conv4@"], "cannot read 'conv4@'. Write LAYER@row,column"),
+        (["report", "s6", "--footprint", "head.pool"], "'head.pool' is no layer with a map"),
         (["draw", "s6", "--depth", "0"], "--depth must be at least 1 (got 0)"),
     ],
 )

@@ -21,13 +21,23 @@ from ..trace.account import account as account_of
 from .comparison import comparison
 from .curves import curves, is_map
 from .drawing import diagram, grid_of, legend, slices
+from .filmstrip import filmstrip
 from .listing import listing
 from .markup import Markup, asset, data_script, join, tag
 from .pictures import footprint_address, picture
 from .verdict import verdict_list
 
-STYLES = ("diagram.css", "report.css")
-SCRIPTS = ("page.js", "map.js", "plan.js", "regions.js", "overlay.js", "listing.js", "whatif.js")
+STYLES = ("diagram.css", "report.css", "filmstrip.css")
+SCRIPTS = (
+    "page.js",
+    "map.js",
+    "plan.js",
+    "regions.js",
+    "overlay.js",
+    "filmstrip.js",
+    "listing.js",
+    "whatif.js",
+)
 
 
 def render_html(
@@ -74,6 +84,7 @@ def render_html(
         _section("verdict", "Budget" if budget else "Figures",
                  verdict_list(account, budget.check(account) if budget else ())),
         tag("div", _graph(account, layers), _overlay(view), cls="beside"),
+        _film(view),
         _section("growth", "Growth over depth", curves(account, layers)),
         _section("table", "Layers", listing(account, layers)),
     ]  # fmt: skip
@@ -183,6 +194,12 @@ def _overlay(view: Mapping[str, Any]) -> Markup:
         tag("p", hint, cls="note"),
         tag("noscript", tag("p", "The overlay needs scripts.")),
     )  # fmt: skip
+
+
+def _film(view: Mapping[str, Any]) -> Markup:
+    if not any(layer["field"] for layer in view["layers"]):
+        return Markup()
+    return _section("film", "Receptive fields, stage by stage", filmstrip())
 
 
 def _what_if() -> Markup:
