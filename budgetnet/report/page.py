@@ -25,9 +25,10 @@ from .filmstrip import filmstrip
 from .listing import listing
 from .markup import Markup, asset, data_script, join, tag
 from .pictures import footprint_address, picture
+from .timeline import timeline
 from .verdict import verdict_list
 
-STYLES = ("diagram.css", "report.css", "filmstrip.css")
+STYLES = ("diagram.css", "report.css", "filmstrip.css", "timeline.css")
 SCRIPTS = (
     "page.js",
     "map.js",
@@ -35,6 +36,7 @@ SCRIPTS = (
     "regions.js",
     "overlay.js",
     "filmstrip.js",
+    "timeline.js",
     "listing.js",
     "whatif.js",
 )
@@ -76,6 +78,8 @@ def render_html(
     text = _editable(chain) if chain and len(account.input_size) == 2 else ""
     view["chain"] = text and {"spec": text, "input": account.input_text}
     view["limits"] = _ranges(budget)
+    memory = timeline(account, layers, budget)
+    view["memory"] = memory.data
     view["figures"] = {
         name: {"label": figure.label, "value": figure.read(account)}
         for name, figure in FIGURES.items()
@@ -86,6 +90,7 @@ def render_html(
         tag("div", _graph(account, layers), _overlay(view), cls="beside"),
         _film(view),
         _section("growth", "Growth over depth", curves(account, layers)),
+        _section("memory", "Memory on the device", memory.body),
         _section("table", "Layers", listing(account, layers)),
     ]  # fmt: skip
     if view["chain"]:
