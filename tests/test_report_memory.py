@@ -12,6 +12,7 @@ import budgetnet
 from budgetnet import Budget, deployment, plan
 from budgetnet.accounting.device.deployment import deployment_of
 from budgetnet.accounting.device.target import Target
+from budgetnet.errors import BudgetnetError
 from budgetnet.report import render_html
 from budgetnet.report.timeline import timeline
 from budgetnet.testing import specs
@@ -83,7 +84,7 @@ def placed(section, account, k):
 def test_every_buffer_is_where_the_plans_put_it(spec):
     try:
         account = plan(spec, (3, 32, 32))
-    except budgetnet.BudgetnetError:
+    except BudgetnetError:
         assume(False)
     section = told(account)
     if "is unknown" in section.body:

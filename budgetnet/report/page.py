@@ -202,7 +202,7 @@ def _overlay(view: Mapping[str, Any]) -> Markup:
 
 
 def _film(view: Mapping[str, Any]) -> Markup:
-    if not any(layer["field"] for layer in view["layers"]):
+    if not view["size"] or not any(layer["field"] for layer in view["layers"]):
         return Markup()
     return _section("film", "Receptive fields, stage by stage", filmstrip())
 

@@ -23,7 +23,7 @@ function startTimeline() {
   function draw() {
     const width = Math.max(260, Math.round(stage.clientWidth)) || 600;
     const height = top + high + between + low + foot;
-    const most = Math.max(plan.size, limit ?? 0, 1);
+    const most = Math.max(...plans.map(({ size }) => size), limit ?? 0, 1); // one scale for all plans
     const column = (width - left - right) / (steps.length + 1);
     const x = (step) => left + step * column;
     const y = (bytes) => top + high * (1 - bytes / most);
