@@ -190,7 +190,7 @@ def test_footprints_lie_over_the_unit_they_were_measured_at(show):
 
 def visible_names(tab):
     return tab.eval_on_selector_all(
-        "#layers tbody tr:not([hidden]) th", "cells => cells.map(cell => cell.textContent)"
+        "#layers tbody tr:not([hidden])", "rows => rows.map(row => row.dataset.name)"
     )
 
 
@@ -223,8 +223,14 @@ def test_folding_hides_what_lies_below(show):
     tab.click('[data-do="unfold"]')
     assert "head.conv" in visible_names(tab)
     resnet = show(render_html(torch_account("resnet50")))
-    tops = ["conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"]
-    assert tops == [name for name in visible_names(resnet) if name != "(model)"]
+    tops = ["conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "(model)", "fc"]
+    opened = visible_names(resnet)
+    assert tops == [name for name in opened if "." not in name]
+    blocks = [f"layer{stage}.{block}" for stage, count in enumerate((3, 4, 6, 3), start=1)
+              for block in range(count)]  # fmt: skip
+    assert blocks == [name for name in opened if "." in name]  # each once, and no layer inside
+    resnet.click('[data-do="fold"]')
+    assert tops == visible_names(resnet)
 
 
 READ = "navigator.clipboard.readText()"
@@ -267,6 +273,7 @@ def figures_planned(spec, shape):
 def test_what_if_equals_plan(show):
     tab = show(s6())
     assert figures_planned(S6, (1, 28, 28)) == figures_shown(tab)
+    tab.click("#spec-more")
     for stage, field, value in (
         ("conv2", "out", "24"), ("conv5", "kernel", "5x3"), ("pool1", "stride", "1"),
         ("conv4", "stride", "2"), ("head", "classes", "7"),
@@ -276,12 +283,11 @@ def test_what_if_equals_plan(show):
         assert figures_planned(spec, (1, 28, 28)) == figures_shown(tab)
         account = plan(spec, (1, 28, 28))
         layers = tab.eval_on_selector_all(
-            "#planned-layers tbody tr",
-            "rows => rows.map(r => [...r.cells].map(c => c.textContent))",
+            "#layers tbody tr",
+            "rows => rows.map(r => [r.dataset.name, r.dataset.kind,"
+            " ...[...r.cells].slice(2).map(c => c.textContent)])",
         )
-        cells = [(row[0], row[1], row[3], row[4], row[5], row[6], row[8])
-                 for row in account.to_table().rows]  # fmt: skip
-        assert cells == [tuple(layer) for layer in layers]
+        assert [list(row) for row in account.to_table().rows] == layers
     assert "c16 c24 c16 c16s2 ps1 c16k5x3 c16 c16 gap7" == spec
     tab.fill("#spec", "c8 x9")
     assert "word 2, 'x9'" in tab.inner_text("#spec-error")
@@ -292,6 +298,7 @@ def test_what_if_equals_plan(show):
 def test_what_if_judges_by_the_limits_of_the_report(show):
     budget = Budget(params="12k..15k", macs="4M", receptive_field=22, require=["Conv2d"])
     tab = show(s6(budget=budget))
+    tab.click("#spec-more")
     for width, kernel in ((16, "3"), (17, "3"), (12, "3"), (16, "1"), (16, "5x3"), (64, "5")):
         tab.fill('[data-stage="conv5"][data-field="out"]', str(width))
         tab.fill('[data-stage="conv5"][data-field="kernel"]', kernel)

@@ -64,7 +64,7 @@ def difference(one: object, two: object) -> str:
 def _figure(name: str, figure: Figure, one: Account, two: Account) -> Markup:
     values = [figure.read(account) for account in (one, two)]
     cells = [tag("td", figure_text(value), cls="num") for value in values]
-    cls, words = quality(*values, figure.more_is_better)
+    cls, words = quality(values[0], values[1], figure.more_is_better)
     apart = tag("td", words, difference(*values), cls=f"num {cls}".rstrip())
     return tag("tr", tag("th", figure.label, scope="row"), *cells, apart, data_figure=name)
 
@@ -75,12 +75,12 @@ def quality(one: object, two: object, more_is_better: bool = False) -> tuple[str
     >>> quality(3, 4), quality(3, 4, more_is_better=True), quality(4, 4), quality(None, 4)
     (('better', '✓ better '), ('worse', '✗ worse '), ('', ''), ('differs', ''))
     """
-    least = [min(v, default=0) if isinstance(v, tuple) else v for v in (one, two)]
     if one == two:
         return "", ""
-    if not all(isinstance(v, int) for v in least) or least[0] == least[1]:
+    mine, theirs = (min(v, default=0) if isinstance(v, tuple) else v for v in (one, two))
+    if not isinstance(mine, int) or not isinstance(theirs, int) or mine == theirs:
         return "differs", ""
-    is_better = (least[0] > least[1]) == more_is_better
+    is_better = (mine > theirs) == more_is_better
     return ("better", "✓ better ") if is_better else ("worse", "✗ worse ")
 
 
@@ -107,7 +107,7 @@ def _blocks(
 def _rows(one: Sequence[Row], two: Sequence[Row]) -> Iterator[Markup]:
     for mine, theirs in matched(one, two):
         mine_cells, their_cells = _cells(mine), _cells(theirs)
-        signs = ("",) * 5
+        signs: tuple[str, ...] = ("",) * 5
         if mine and theirs:
             costs = ((mine.params, theirs.params), (mine.macs, theirs.macs))
             signs = ("", "", "", *(quality(*pair)[0] for pair in costs))

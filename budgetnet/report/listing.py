@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..accounting.account import Account
 from ..accounting.rows import Row
-from ..accounting.table import shape_text
+from ..accounting.table import compact, shape_text
 from .grouping import folded_at_first, holders, parents, short_name
 from .markup import Markup, join, tag
 
@@ -79,7 +79,10 @@ def _module(
 ) -> Markup:
     share = f"{100 * total.params / account.params:.1f} %" if account.params else ""
     macs = "unknown" if total.macs is None else f"{total.macs:,}" * bool(total.macs)
-    cells = (module, f"{members} layers", "", shape_text(total.output_shape), "", "",
+    field = total.receptive_field
+    sees = "unknown" if field is None else f"{field}{' (all)' * total.is_global}"
+    jump = "" if field is None else "-" if total.is_global else compact(field.stride)
+    cells = (module, f"{members} layers", "", shape_text(total.output_shape), sees, jump,
              f"{total.params:,}" * bool(total.params), share, macs)  # fmt: skip
     toggle = tag("button", short_name(module), type="button", cls="fold",
                  aria_expanded=str(not is_folded).lower())  # fmt: skip

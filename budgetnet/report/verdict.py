@@ -98,7 +98,7 @@ def _change(advice: Advice, editable: str) -> Markup:
         return Markup()
     change, made = advice.change, advice.change.account
     words = change.text.replace(f" would ({change.spec})", "")
-    field = figure_text(made.receptive_field and made.receptive_field.size)
+    field = figure_text(FIGURES["receptive_field"].read(made))
     gives = f"{made.params:,} params, {short(made.macs or 0)} MACs, receptive field {field}"
     button = tag("button", "Try it", type="button", id="try", data_spec=editable)
     others = f" {change.alternatives - 1:,} other single changes would do as well."

@@ -94,3 +94,12 @@ function startVerdict() {
 }
 
 startVerdict();
+
+// Paper has nothing to click.
+const why = byId('why');
+let wasOpen = false;
+window.addEventListener('beforeprint', () => {
+  wasOpen = why.open;
+  why.open = true;
+});
+window.addEventListener('afterprint', () => { why.open = wasOpen; });
