@@ -17,7 +17,7 @@ from .markup import Markup, tag
 def figures_beside(one: Account, two: Account) -> Markup:
     """Figures of both networks; the difference says which is better, in words, sign and colour."""
     names = [tag("th", name, scope="col", cls="num") for name in (one.name, two.name)]
-    return tag(
+    table = tag(
         "table",
         tag("caption", f"{one.name} against {two.name}"),
         tag("thead", tag("tr", tag("th", "Figure", scope="col"), *names,
@@ -25,6 +25,7 @@ def figures_beside(one: Account, two: Account) -> Markup:
         tag("tbody", *(_figure(name, figure, one, two) for name, figure in FIGURES.items())),
         id="against",
     )  # fmt: skip
+    return tag("div", table, cls="fits")
 
 
 def layers_beside(one: Account, two: Account) -> Markup:
@@ -34,9 +35,8 @@ def layers_beside(one: Account, two: Account) -> Markup:
         tag("caption", "Matched by name and kind, and between those by position; what differs "
                        "is set bold, less of a cost with ✓ and more with ✗."),
         tag("thead",
-            tag("tr", *(tag("th", a.name, scope="colgroup", colspan=5) for a in (one, two))),
-            tag("tr", *(tag("th", h, scope="col", cls=f"k{i}{' num' * bool(i)}")
-                        for _ in range(2) for i, h in enumerate(_HEADS)))),
+            tag("tr", *(tag("th", head or a.name, scope="col", cls=f"k{i}{' num' * bool(i)}")
+                        for a in (one, two) for i, head in enumerate(_HEADS)))),
         tag("tbody", *_rows(one.layers(), two.layers())),
         id="side-by-side",
     )  # fmt: skip
@@ -139,4 +139,4 @@ def _half(cells: Sequence[str], others: Sequence[str], signs: Sequence[str]) -> 
 
 
 _SIGNS = {"better": "✓", "worse": "✗"}
-_HEADS = ("Layer", "Output", "RF", "Params", "MACs")
+_HEADS = ("", "Output", "RF", "Params", "MACs")

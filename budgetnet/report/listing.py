@@ -35,6 +35,7 @@ def listing(account: Account, layers: Sequence[Row]) -> Markup:
         tag("tbody", *lines),
         tag("tfoot", tag("tr", *foot)),
         id="layers",
+        cls="large" if (account.macs or 0) >= 10**8 else None,
     )
     notes = [tag("p", note, cls="note") for note in table.notes]
     return join((
