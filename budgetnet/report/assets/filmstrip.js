@@ -116,7 +116,7 @@ function startFilmstrip() {
       shape('image', { ...whole, href: view.image, 'image-rendering': rendering }),
       shape('path', { d: `M0 0H${size[1]}V${size[0]}H0z${cellsOf(runs)}`, 'fill-rule': 'evenodd', fill: '#05080d', 'fill-opacity': '.68' }));
     const middle = String(middleOf(layer));
-    const measured = layer.footprints.find(({ unit }) => String(unit) === middle);
+    const measured = footprintsOf(layer).find(({ unit }) => String(unit) === middle);
     if (measured) made.append(shape('image', { ...whole, href: measured.image }));
     const line = { fill: 'none', 'stroke-width': '2', 'vector-effect': 'non-scaling-stroke' };
     const box = ([[top, bottom], [left, right]]) => `M${left} ${top}H${right + 1}V${bottom + 1}H${left}z`;
@@ -181,6 +181,8 @@ function startFilmstrip() {
 
   // ---- all frames as one picture: an SVG, drawn on a canvas; nothing leaves the page
 
+  const title = document.querySelector('h1').textContent;
+
   function sheet() {
     const [wide, gap, line, top] = [200, 24, 18, 58];
     const high = Math.round(wide / stages[0].ratio);
@@ -191,7 +193,7 @@ function startFilmstrip() {
     const write = (text, x, y, more = {}) => shape('text', { x, y, 'font-size': 13, fill: '#556070', ...more }, fitted(text, more['font-size'] ? width - 2 * gap : wide));
     const all = shape('svg', { width, height, viewBox: `0 0 ${width} ${height}`, 'font-family': 'system-ui, sans-serif' },
       shape('rect', { width, height, fill: '#fff' }),
-      write(`${account.name}: receptive fields`, gap, 36, { 'font-size': 18, 'font-weight': 650, fill: '#1b2330' }));
+      write(`${title}: receptive fields`, gap, 36, { 'font-size': 18, 'font-weight': 650, fill: '#1b2330' }));
     stages.forEach((stage, k) => {
       const [x, y] = [gap + (k % columns) * (wide + gap), top + Math.floor(k / columns) * cell];
       const frame = stage.button.querySelector('svg').cloneNode(true);
@@ -221,7 +223,7 @@ function startFilmstrip() {
     const canvas = element('canvas', { width: 2 * width, height: 2 * height });
     canvas.getContext('2d').drawImage(picture, 0, 0, canvas.width, canvas.height);
     const blob = await new Promise((done) => canvas.toBlob(done, 'image/png'));
-    const name = account.name.replace(/[^\p{L}\p{N}._-]+/gu, '-').slice(0, 60) || 'network';
+    const name = title.replace(/[^\p{L}\p{N}._-]+/gu, '-').slice(0, 60) || 'network';
     const link = element('a', { href: URL.createObjectURL(blob), download: `${name}-fields.png` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -117,15 +117,15 @@ function startOverlay() {
       sliders[axis].max = count - 1;
       sliders[axis].disabled = count < 2;
     });
-    byId('measured-units').append(...layer.footprints.map(({ unit: [row, column] }) => {
+    byId('measured-units').append(...footprintsOf(layer).map(({ unit: [row, column] }) => {
       const button = element('button', { type: 'button' }, `measured at ${row}, ${column}`);
       button.addEventListener('click', () => showUnit([row, column]));
       return button;
     }));
     drawDots();
     const middle = middleOf(layer);
-    const isMeasured = layer.footprints.some(({ unit: at }) => String(at) === String(middle));
-    showUnit(isMeasured ? middle : layer.footprints[0]?.unit ?? middle);
+    const isMeasured = footprintsOf(layer).some(({ unit: at }) => String(at) === String(middle));
+    showUnit(isMeasured ? middle : footprintsOf(layer)[0]?.unit ?? middle);
   }
 
   function setFrame(ends) {
@@ -187,9 +187,9 @@ function startOverlay() {
     part.onpad.setAttribute('d', cells.join(''));
     part.hull.setAttribute('d', outline(hulls));
     part.centre.setAttribute('d', hulls[0] && hulls[1] ? cross(hulls) : '');
-    const measured = layer.footprints.find(({ unit: at }) => String(at) === String(unit));
+    const measured = footprintsOf(layer).find(({ unit: at }) => String(at) === String(unit));
     const isShown = measured && byId('footprint').checked;
-    byId('footprint-label').hidden = !layer.footprints.length;
+    byId('footprint-label').hidden = !footprintsOf(layer).length;
     stage.classList.toggle('measured', !!isShown);
     if (isShown) part.measured.setAttribute('href', measured.image);
     else part.measured.removeAttribute('href');

@@ -20,7 +20,7 @@ function inside(runs, size) {
   return runs.map(([lo, hi]) => Math.max(0, Math.min(hi, size - 1) - Math.max(lo, 0) + 1));
 }
 
-const nameOf = (layer) => layer.path || layer.kind;
+const footprintsOf = (layer) => layer.footprints ?? [];
 const windowsOf = (layer) =>
   layer.field.windows.length === 1 ? [IDENTITY, layer.field.windows[0]] : layer.field.windows;
 const placeOf = (layer, axis) => layer.field.places?.[axis] ?? axis;
@@ -60,6 +60,6 @@ function layersOf({ rows, input_shape: [, ...size] }) {
     counts = row.global ? counts.map(() => 1) : row.shape.slice(1);
     const windows = axes.map(({ runs, jump }) => ({ runs: [runs], advance: jump }));
     const field = { windows, stride: axes.map(({ jump }) => String(jump)) };
-    return { path: row.path, kind: row.kind, shape: row.shape, global: row.global, field, footprints: [] };
+    return { path: row.path, kind: row.kind, shape: row.shape, global: row.global, field };
   });
 }
