@@ -17,7 +17,7 @@ function startOverlay() {
     dots: shape('path', { class: 'dots' }),
     seen: shape('path', { class: 'seen', 'clip-path': 'url(#on-input)' }),
     onpad: shape('path', { class: 'onpad', 'clip-path': 'url(#off-input)' }),
-    ghost: shape('path', { class: 'ghost', id: 'ghost' }),
+    ghost: shape('path', { class: 'was', id: 'ghost' }),
     hull: shape('path', { class: 'hull', id: 'region' }),
     centre: shape('path', { class: 'centre' }),
     measured: shape('image', { preserveAspectRatio: 'none' }),
