@@ -58,6 +58,7 @@ def test_figures_are_those_of_the_deployment():
         ({"params": "20k"}, Target()),
         ({"ram": 1, "runtime": "executorch", "dtype": "float32"}, Target("executorch", "float32")),
         ({"flash": 1, "dtype": "int16"}, Target("tflm", "int16")),
+        ({"ram": 1, "plan": "least"}, Target(plan="least")),
         ({"board": "stm32f446"}, Target("tflm", "int8", "cmsis-nn")),
     ],
 )

@@ -16,7 +16,6 @@ from ..budget.limits import Range
 from ..errors import UnsupportedOp
 from .markup import Markup, join, tag
 
-_SCRATCH = "scratch of "  # as a deployment names such buffers
 _LISTED = 4  # buffers at the peak, the largest first
 _SECONDS = 1.0  # of the search for a better plan: a report is to be there at once
 
@@ -105,30 +104,33 @@ def _told(found: Deployment, least: LeastMemory) -> list[object]:
     held = ", ".join(f"{found.buffers[i]} {sizes[i]:,}" for i in largest[:_LISTED])
     held += f" and {len(largest) - _LISTED} more" if len(largest) > _LISTED else ""
     saved = found.ram_bytes - least.plan.size
-    runtime = found.target.runtime
+    who = (
+        "the least plan takes" if found.target.plan == "least" else f"{found.target.runtime} plans"
+    )
     return [
         tag("b", f"The peak is {peak.layer}"),
         f", step {at} of {len(found.steps)}: {peak.bytes:,} bytes are in memory ({held}). ",
-        _saving(runtime, found.ram_bytes, saved, least),
+        _saving(who, found.ram_bytes, saved, least),
         " Some of it is assumed, see below." if found.assumed else "",
     ]
 
 
-def _saving(runtime: str, planned: int, saved: int, least: LeastMemory) -> str:
-    proven = "and no plan needs less" if least.proven else "the best that was found"
+def _saving(who: str, planned: int, saved: int, least: LeastMemory) -> str:
+    is_proven = least.bound == min(planned, least.plan.size)
+    proven = "and no plan needs less" if is_proven else "the best that was found"
     if saved <= 0:
-        return f"{runtime} plans {planned:,} bytes for maps, {proven}."
+        return f"{who} {planned:,} bytes for maps, {proven}."
     order = "" if least.order == tuple(range(len(least.order))) else " in another order of steps"
     share = f"{saved / planned:.1%}".replace("%", " %")
     return (
-        f"{runtime} plans {planned:,} bytes for maps; a better plan{order} takes "
+        f"{who} {planned:,} bytes for maps; a better plan{order} takes "
         f"{least.plan.size:,}, {saved:,} less ({share}), {proven}."
     )
 
 
 def _figures(found: Deployment, least: LeastMemory, limit: int | None) -> Markup:
     shown = [
-        ("RAM", found.ram_bytes, f"bytes as {found.target.runtime} plans it", "ram"),
+        ("RAM", found.ram_bytes, "bytes of maps, as planned", "ram"),
         ("Least plan", least.plan.size, "proven" if least.proven else "found so far", "least"),
         ("Flash", found.flash_bytes, "bytes of weights and biases", "flash"),
     ]
@@ -173,21 +175,20 @@ def _data(
     """For the script: names are numbers of layers where they are a layer's."""
     number = {row.path or row.kind: i for i, row in reversed([*enumerate(layers)])}
     assert found.plan is not None  # there are steps
-    plans = [_placed(found, found.plan, range(len(found.steps)), number)]
-    if least.plan.size < found.ram_bytes:
-        plans.append(_placed(found, least.plan, least.order, number))
+    plans = [_placed(found.plan, range(len(found.steps)), found.buffers, number)]
+    if least.plan.size < found.ram_bytes:  # steps are in the order of operators, if not planned so
+        asked = found.graph.scratch if found.graph else ()
+        own = [f"scratch of {found.steps[k].layer}" for k in least.order if asked for _ in asked[k]]
+        names = (*found.buffers[: len(found.buffers) - len(own)], *own)
+        plans.append(_placed(least.plan, least.order, names, number))
     steps = [[number.get(step.layer, step.layer), step.operator] for step in found.steps]
     return {"steps": steps, "plans": plans, "limit": limit}
 
 
 def _placed(
-    found: Deployment, plan: Plan, order: Sequence[int], number: dict[str, int]
+    plan: Plan, order: Sequence[int], names: Sequence[str], number: dict[str, int]
 ) -> dict[str, Any]:
-    """A plan: of every buffer its steps, offset, bytes and name; scratch is as operators run."""
-    assert found.graph is not None  # there is a plan
-    asked = found.graph.scratch
-    scratch = [f"{_SCRATCH}{found.steps[k].layer}" for k in order if asked for _ in asked[k]]
-    names = (*found.buffers[: len(found.graph.sizes)], *scratch)
+    """A plan: of every buffer its steps, offset, bytes and name."""
     at = [
         [buffer.first, buffer.last, offset, buffer.bytes, number.get(name, name)]
         for buffer, offset, name in zip(plan.buffers, plan.offsets, names, strict=True)
