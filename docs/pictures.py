@@ -32,13 +32,13 @@ COMMANDS = (
 REPORT = "report s6 --footprints --weights mnist --params 20k --rf 22 --macs 3M -o"
 
 
-def screenshot(page: Path, picture: Path) -> None:
+def screenshot(page: Path, picture: Path, height: int) -> None:
     """The upper part of a report, as Chromium shows it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        tab = browser.new_page(viewport={"width": 1280, "height": 1200}, device_scale_factor=1.25)
+        tab = browser.new_page(viewport={"width": 1280, "height": height}, device_scale_factor=1.25)
         tab.goto(page.as_uri())
         tab.screenshot(path=picture)
         browser.close()
@@ -65,7 +65,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "s6.html")
         assert budgetnet([*REPORT.split(), str(page)]) == 0
-        screenshot(page, IMAGES / "report.png")
+        screenshot(page, IMAGES / "report.png", 1200)
+        screenshot(page, IMAGES / "verdict.png", 560)
 
 
 if __name__ == "__main__":

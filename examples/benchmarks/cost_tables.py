@@ -212,6 +212,11 @@ def modules() -> str:
     return markdown(["modules, built and changed", *before], rows)
 
 
+def zoo(outcome: str) -> int:
+    """How many networks of the model zoos have an outcome."""
+    return sum(network["outcome"] == outcome for network in read("models")["networks"])
+
+
 def networks() -> str:
     """What came of every network of four libraries, before and now."""
     before, now = read("before")["networks"], read("models")

@@ -58,8 +58,8 @@ def assumed(runtime: str) -> int:
 def agreement() -> str:
     tflm, int8, float32 = (f"{equal(each)} of {len(known(each))}" for each in RUNTIMES)
     return (
-        f"To the byte equal are {tflm} predictions for TFLM, {int8} for ExecuTorch in int8, and "
-        f"{float32} in float32."
+        f"RAM as predicted, to the byte: TensorFlow Lite Micro {tflm}, ExecuTorch {int8} in int8 "
+        f"and {float32} in float32"
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import deployment_tables
 from accuracy_tables import OURS
+from cost_tables import zoo
 from raw_results import between, read
 
 from budgetnet.accounting.table import Column, Table
@@ -45,7 +44,6 @@ def accuracies() -> str:
 def checks() -> str:
     """What was compared with an independent count, and what came of it."""
     operators, modules = read("operators")["totals"]["cases"], read("operators")["module_totals"]
-    outcomes = Counter(network["outcome"] for network in read("models")["networks"])
     right, total = _constructs()
     rows = [
         ("cases of PyTorch's operators", operators["right"], operators["loose"],
@@ -54,8 +52,8 @@ def checks() -> str:
         ("cases of PyTorch's modules", modules["right"], modules["accepted"], modules["refused"],
          modules["wrong"] + modules["crashed"] + modules["differs"],
          linked("`operators.py`", "checked-against-pytorch-s-own-databases")),
-        ("networks of four model zoos", outcomes["accounted"], 0, outcomes["refused"],
-         outcomes["wrong"] + outcomes["crashed"],
+        ("networks of four model zoos", zoo("accounted"), 0, zoo("refused"),
+         zoo("wrong") + zoo("crashed"),
          linked("`sweep_models.py`", "checked-against-model-zoos")),
         ("figures that are easy to miscount", right, 0, 0, total - right,
          linked("`constructs.py`", "hard-constructs")),

@@ -1,4 +1,4 @@
-"""Render docs/results.md and docs/audit.md from the raw results under docs/results.
+"""Render docs/results.md, docs/audit.md and a part of README.md from the files in docs/results.
 
 python examples/benchmarks/write_results.py
 
@@ -17,7 +17,7 @@ import raw_results
 import summary_tables
 from raw_results import DOCS
 
-PAGES = ("results.md", "audit.md")
+README = DOCS.parent / "README.md"
 NAMES = {
     name: part
     for module in (raw_results, accuracy_tables, cost_tables, deployment_tables, summary_tables)
@@ -31,6 +31,14 @@ def render(page: str) -> str:
     return re.sub(r"\{\{ (.+?) \}\}", lambda found: str(eval(found[1], dict(NAMES))), template)
 
 
+def pages() -> dict[Path, str]:
+    """Every file that has results, and what it should say."""
+    found = {DOCS / name: render(name) for name in ("results.md", "audit.md")}
+    before, rest = README.read_text(encoding="utf-8").split("<!-- measured -->\n")
+    after = rest[rest.index("<!-- end -->") :]
+    return found | {README: f"{before}<!-- measured -->\n{render('measured.md')}{after}"}
+
+
 if __name__ == "__main__":
-    for page in PAGES:
-        (DOCS / page).write_text(render(page), encoding="utf-8")
+    for path, page in pages().items():
+        path.write_text(page, encoding="utf-8")
