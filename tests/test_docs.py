@@ -219,7 +219,7 @@ def test_every_stage_says_its_word_shapes_source_and_an_example(stage):
 
 
 def test_the_reference_has_every_command_once():
-    page = (ROOT / "docs" / "api" / "command_line.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "api" / "commands.md").read_text(encoding="utf-8")
     shown = re.findall(r"^:::\{command-help\} (\S+)$", page, re.MULTILINE)
     (commands,) = (a.choices for a in cli.build_parser()._actions if isinstance(a.choices, dict))
     assert sorted(commands) == sorted(shown)
