@@ -83,7 +83,7 @@ def experiments(name: str, *picked: str) -> str:
         for key, row in ((key, found[key]) for key in names)
     ]  # fmt: skip
     mean = "held-out %, mean" if held_out else "mean of last epochs, %"
-    columns = ["", "parameters", "seeds", mean, "sd", "least"]
+    columns = ["experiment", "parameters", "seeds", mean, "sd", "least"]
     return f"{markdown(columns, rows)}\n\n{sweep_source(name, result)}"
 
 
@@ -156,7 +156,7 @@ def training(name: str) -> str:
         for side, rate in found["median"].items()
     ]
     reference = next(iter(found["median"]))
-    table = markdown(["", "images/s", f'"{reference}" is faster by'], rows)
+    table = markdown(["way of training", "images/s", f'"{reference}" is faster by'], rows)
     note = f"\n\n{result['note']}" if "note" in result else ""
     return f"{table}{note}\n\n{source(name, result)}"
 
@@ -168,7 +168,13 @@ def to_target() -> str:
          str(found["mean"]["seconds"] or ""), numbers([run["seconds"] for run in found["runs"]]))
         for name, found in result["to_target"].items()
     ]  # fmt: skip
-    columns = ["", "seeds at 99.4 %", "epochs, mean", "seconds, mean", "seconds of every run"]
+    columns = [
+        "way of training",
+        "seeds at 99.4 %",
+        "epochs, mean",
+        "seconds, mean",
+        "seconds of every run",
+    ]
     return f"{markdown(columns, rows)}\n\n{source('training_cpu', result)}"
 
 
@@ -238,4 +244,4 @@ def gpu_run() -> str:
 def where_time_goes() -> str:
     result = read("training_cpu")
     rows = [(part, f"{100 * share:.0f} %") for part, share in result["shares"].items()]
-    return markdown(["share of a training step", ""], rows)
+    return markdown(["part of a training step", "share"], rows)

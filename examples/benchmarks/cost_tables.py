@@ -97,7 +97,7 @@ def designing() -> str:
         )  # fmt: skip
         rows.append((name, *cells))
     columns = [
-        "", f"median of {result['rounds']}, s", "least to most", "objective", "best",
+        "search", f"median of {result['rounds']}, s", "least to most", "objective", "best",
         "networks covered", "beginnings looked at", "times brute force", "sampling finds",
     ]  # fmt: skip
     return f"{markdown(columns, rows)}\n\n{source('designing', result)}"

@@ -107,7 +107,7 @@ def speeds() -> str:
          f"{course['mean']['seconds']:.0f} s, course set-up",
          linked("`training.py`", "training-speed"))
     )  # fmt: skip
-    columns = ["", "time", "range", "runs", "next best", "measured by"]
+    columns = ["task", "time", "range", "runs", "next best", "measured by"]
     return headlines(columns, rows)
 
 
