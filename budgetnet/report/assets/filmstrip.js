@@ -156,7 +156,7 @@ function startFilmstrip() {
     const share = Math.floor((1000 * seen) / product(size)) / 10;
     const own = covers && covers !== layer ? nameOf(covers).slice(covers.path.startsWith(`${name}.`) ? name.length + 1 : 0) : '';
     const words = [
-      layer.global ? 'reads the whole map' : `field ${[...new Set(sizeOf(layer))].join('x')}`,
+      layer.global ? 'whole map' : `field ${[...new Set(sizeOf(layer))].join('x')}`,
       `${share || '< 0.1'} % of the input`,
       ...(covers ? ['covers the input first'] : []),
       ...(own ? [`from ${own} on`] : []),
