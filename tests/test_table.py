@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgetnet import account, models, plan
-from budgetnet.accounting.table import Column, Table, show
+from budgetnet.accounting.table import Column, Table
+from budgetnet.accounting.terminal import show
 
 S6_TEXT = """\
 s6  (input 1x28x28)

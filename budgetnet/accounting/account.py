@@ -138,14 +138,14 @@ class Account:
         """The account as a `Table`: one line per layer, or folded to `depth`."""
         columns = (
             Column("Layer"),
-            Column("Kind", spared=2),
-            Column("Kernel / stride / pad", spared=3),
-            Column("Output", numeric=True),
-            Column("RF", numeric=True),
-            Column("Jump", numeric=True, spared=1),
-            Column("Params", numeric=True),
-            Column("Share", numeric=True, spared=4),
-            Column("MACs", numeric=True),
+            Column("Kind", spared=5, joint="+"),
+            Column("Kernel / stride / pad", spared=7, short="Kernel", joint="/"),
+            Column("Output", numeric=True, spared=4),
+            Column("RF", numeric=True, spared=3),
+            Column("Jump", numeric=True, spared=6),
+            Column("Params", numeric=True, spared=1),
+            Column("Share", numeric=True, bar=True),
+            Column("MACs", numeric=True, spared=2, bar=True),
         )
         layers = self.layers() if depth is None else self.fold(depth)
         window = self.receptive_field

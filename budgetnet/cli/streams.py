@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from ..accounting.table import Table, show, visible, visible_lines
+from ..accounting.table import Table, visible, visible_lines
+from ..accounting.terminal import show
 from ..errors import ArgumentError, explain
 
 LONGEST = 2_000  # characters of an error: a line that one can read

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..accounting.rows import layer_paths
-from ..accounting.table import Column, Table, visible
+from ..accounting.table import Column, Table, Toned, visible
 from ..budget.figures import FIGURES, figure_text
 from ..budget.findings import findings_table
 from ..budget.limits import Finding
@@ -17,6 +17,7 @@ from .checks import Outcome
 
 FORMAT, VERSION = "budgetnet.check", 1
 _WORDS = {0: "within", 1: "over budget", 2: "error", 3: "unknown"}
+_TONES = {0: "ok", 1: "over", 2: "over", 3: "unknown"}
 
 
 def to_parts(outcomes: Sequence[Outcome], *, why: bool = False) -> list[Table | str]:
@@ -76,7 +77,8 @@ def _one(outcome: Outcome, *, why: bool) -> list[Table | str]:
     check, account = outcome.check, outcome.account
     if account is None:
         message = one_line(outcome.error) if outcome.error else ""
-        return [message if check.name in message else f"{check.name}: {message}"]
+        text = message if check.name in message else f"{check.name}: {message}"
+        return [Toned(text, _TONES[outcome.code])]
     title = _title(outcome, account)
     findings, budget = outcome.findings, outcome.budget
     table = findings_table(title, findings) if findings else _figures(title, account)
@@ -138,7 +140,8 @@ def _tally(outcomes: Sequence[Outcome]) -> str:
         return "no checks"
     codes = [outcome.code for outcome in outcomes]
     counts = [f"{codes.count(code)} {word}" for code, word in _WORDS.items() if code in codes]
-    return f"{len(codes)} check{'s' * (len(codes) > 1)}: {', '.join(counts)}"
+    text = f"{len(codes)} check{'s' * (len(codes) > 1)}: {', '.join(counts)}"
+    return Toned(text, _TONES[exit_code(outcomes)])
 
 
 def _to_dict(outcome: Outcome) -> dict[str, Any]:
