@@ -11,18 +11,36 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from .table import Column, Table, Toned, tone_of
+if TYPE_CHECKING:
+    from .table import Column, Table
 
 Line: TypeAlias = list[tuple[str, str]]  # pieces of text, each with what it means, or ""
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LEAST_BAR, _MOST_BAR = 4, 16
-_PIECE = re.compile(r"\S+(?: %\S*)?")  # a number keeps its percent sign
+_PIECE = re.compile(r"(?:━+ )?\S+(?: %\S*)?")  # a number keeps its percent sign, a bar its label
 _BREAK = re.compile(r"(?<=[._/-])(?=.)")  # where the name of a layer breaks, if nothing else helps
 _TOLD = "no room for: "
 _WIDE, _NEAR, _TIGHT, _SHORT, _BROKEN = range(5)  # forms of a table, ever narrower
+
+
+class Toned(str):
+    """Text with a meaning that a terminal colours: "over", "near", "ok" or "unknown"."""
+
+    tone: str
+
+    def __new__(cls, text: str, tone: str = "") -> Toned:
+        """The text with its tone."""
+        made = super().__new__(cls, text)
+        made.tone = tone
+        return made
+
+
+def tone_of(text: str) -> str:
+    """The tone of a text; "" if it has none."""
+    return getattr(text, "tone", "")
 
 
 class Shown(NamedTuple):
@@ -49,9 +67,9 @@ class Fitted(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Characters of its longest line; a wide one has a margin at both sides."""
+        """Characters of its longest line; a wide one has a margin."""
         widths = sum(s.width + len(s.bars[0]) + 1 if s.bars else s.width for s in self.shown)
-        return widths + self.gap * max(0, len(self.shown) - 1) + 2 * (self.form == _WIDE)
+        return widths + self.gap * max(0, len(self.shown) - 1) + (self.form == _WIDE)
 
 
 def fit(table: Table, room: int, bars: bool = False) -> Fitted:
@@ -94,7 +112,8 @@ def wrap(text: str, width: int, indent: str = "", names: bool = False) -> list[s
         return [text]
     made, line = [], ""
     for piece in _PIECE.findall(text):
-        parts = _BREAK.split(piece) if names and _length(piece) > width else [piece]
+        is_long = names and _length(indent + piece) > width
+        parts = _BREAK.split(piece) if is_long else [piece]
         for i, part in enumerate(parts):
             more = f"{line}{'' if i or not line.strip() else ' '}{part}"
             if line.strip() and _length(more) > width:
@@ -247,7 +266,7 @@ def _without(table: Table, spared: int) -> Table:
     def cut(cells: tuple[Any, ...]) -> tuple[Any, ...]:
         return cells[:spared] + cells[spared + 1 :]
 
-    name = table.columns[spared].name
+    name = table.columns[spared].name or table.columns[spared].short
     *notes, last = ("", *table.notes)
     notes = [*notes, f"{last}, {name}"] if last.startswith(_TOLD) else [*notes, last, _TOLD + name]
     return replace(

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-__all__ = ["Column", "Table"]
+from .layout import Toned, plain_lines, tone_of
+
+__all__ = ["Column", "Table", "Toned"]
 
 # What a terminal obeys instead of showing it: control characters, and marks that turn the direction
 # of writing; line separators; halves of characters, which no encoding has.
@@ -55,23 +57,6 @@ def visible_lines(text: str) -> str:
     return "\n".join(map(visible, text.split("\n")))
 
 
-class Toned(str):
-    """Text with a meaning that a terminal colours: "over", "near", "ok" or "unknown"."""
-
-    tone: str
-
-    def __new__(cls, text: str, tone: str = "") -> Toned:
-        """The text with its tone."""
-        made = super().__new__(cls, text)
-        made.tone = tone
-        return made
-
-
-def tone_of(text: str) -> str:
-    """The tone of a text; "" if it has none."""
-    return getattr(text, "tone", "")
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A named column; numbers are right-aligned, words left-aligned.
@@ -106,8 +91,6 @@ class Table:
 
     def to_text(self) -> str:
         """Plain text, for a terminal or a code block."""
-        from .terminal import plain_lines  # on use: it measures text with rich
-
         return "\n".join(plain_lines(self))
 
     def visible(self) -> Table:
@@ -187,4 +170,3 @@ class Table:
 
 def _escape(cell: str) -> str:
     return cell.replace("\\", "\\\\").replace("|", "\\|")
-

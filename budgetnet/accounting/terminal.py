@@ -1,12 +1,12 @@
-"""Tables and lines on a stream: what fits a terminal's width, coloured by meaning; plain elsewhere."""
+"""Tables and lines on a stream: on a terminal what fits, coloured by meaning; plain elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TextIO
 
-from .layout import Line, fit, lines, wrap
-from .table import Table, tone_of, visible_lines
+from .layout import Line, fit, lines, tone_of, wrap
+from .table import Table, visible_lines
 
 _STYLES = {
     "over": "bold red", "near": "yellow", "ok": "green", "unknown": "magenta",
@@ -55,4 +55,4 @@ def _lines_of(part: Table | str, width: int, bars: bool) -> Iterator[Line]:
 
 def _folded(text: str, width: int, tone: str) -> Iterator[Line]:
     for line in text.split("\n"):
-        yield from ([(folded, tone)] for folded in wrap(line, width, indent="  "))
+        yield from ([(folded, tone)] for folded in wrap(line, width, "  ", names=True))
