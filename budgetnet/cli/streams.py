@@ -143,6 +143,12 @@ def print_error(text: str) -> None:
     print_note(f"budgetnet: {line}")
 
 
+def print_mark(mark: str) -> None:
+    """Print where in a text an error is, for someone who reads it on a terminal."""
+    if mark and sys.stderr is not None and sys.stderr.isatty():
+        print_note(mark)
+
+
 def final_status(code: int) -> int:
     """The status, once all is written: 2 where stdout did not take what it was to hold."""
     try:

@@ -106,7 +106,7 @@ class Designs(Sequence[Design]):
         figures = [figure for name, figure in FIGURES.items() if name in COUNTED]
         columns = (
             Column("#", numeric=True), Column("Network"),
-            *(Column(figure.heading, numeric=True) for figure in figures),
+            *(Column(f.heading, numeric=True, spared=i) for i, f in enumerate(figures)),
         )  # fmt: skip
         rows = tuple(
             (str(i), str(one.spec), *(figure_text(f.read(one.account)) for f in figures))
