@@ -4,12 +4,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("matplotlib", reason="it draws the pictures")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "benchmarks"))
 
+import frontier_figure
 from matplotlib.transforms import Bbox
 
 import figures
@@ -209,3 +212,17 @@ def test_every_named_layer_has_a_point(spec):
     assert [*places[:: -(-len(places) // plotting.MOST_NAMED)]] == ticks
     assert "head.pool" not in {label.get_text() for label in growth.get_xticklabels()}
     assert places.max() == pytest.approx(growth.dataLim.x1)
+
+
+def test_labels_of_the_frontier_stand_at_their_points():
+    figure = frontier_figure.draw()
+    assert_whole(figure)
+    (axes,) = figure.axes
+    marked = [line for line in axes.lines if line.get_marker() in "Dso"]
+    places = [place for line in marked for place in zip(*line.get_data(), strict=True)]
+    marks = axes.transData.transform(places)
+    for label in axes.texts:
+        box = label.get_window_extent()
+        assert not any(box.contains(*mark) for mark in marks), label.get_text()
+        own = axes.transData.transform(label.xy)
+        assert 60 * figure.dpi / 72 > abs(np.clip(own, box.min, box.max) - own).max()
