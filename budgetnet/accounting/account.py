@@ -14,7 +14,7 @@ from .files import parse_json
 from .geometry import shapes_of
 from .receptive_field import ReceptiveField
 from .rows import Row
-from .table import Column, Table, compact, shape_text
+from .table import Column, Table, Toned, compact, shape_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +280,13 @@ class Account:
             )
         if self.unused:
             notes.append(f"parameters that no operation read: {', '.join(self.unused)}")
-        notes.extend(f"unknown: {reason}" for reason in self.unknown)
+        notes.extend(Toned(f"unknown: {reason}", "unknown") for reason in self.unknown)
         return tuple(notes)
 
 
 def _known(value: object) -> str:
-    return "unknown" if value is None else str(value)
+    return Toned("unknown", "unknown") if value is None else str(value)
 
 
 def _count(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,}"
+    return Toned("unknown", "unknown") if value is None else f"{value:,}"

@@ -50,7 +50,7 @@ def _lines_of(part: Table | str, width: int, bars: bool) -> Iterator[Line]:
         yield from _folded(made.table.title, width, "heading")
     yield from lines(made)
     for note in made.table.notes:
-        yield from _folded(note, width, "note")
+        yield from _folded(note, width, tone_of(note) or "note")
 
 
 def _folded(text: str, width: int, tone: str) -> Iterator[Line]:

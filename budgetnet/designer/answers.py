@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from ..accounting.account import Account
-from ..accounting.table import Column, Table
+from ..accounting.table import Column, Table, Toned
 from ..budget.budget import Budget
 from ..budget.figures import FIGURES, figure_text
 from ..spec.plan import Spec
@@ -119,7 +119,8 @@ class Designs(Sequence[Design]):
             title = f"{self.goal} with {limits}"
             columns = (*columns[:2], Column("Input"), *columns[2:])
             rows = tuple((*row[:2], text, *row[2:]) for row, text in zip(rows, inputs, strict=True))
-        return Table(columns, rows, title, notes=(self.claim(),))
+        claim = Toned(self.claim(), "" if self.proven else "near")
+        return Table(columns, rows, title, notes=(claim,))
 
     def claim(self) -> str:
         """How certain the answer is, as a sentence."""
