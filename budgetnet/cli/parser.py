@@ -231,7 +231,7 @@ def _add_check(commands: Any) -> None:
     add_checks(check)
     check.add_argument("--why", action="store_true", help="say what costs most, and give hints")
     add_format(
-        check, "github", action="append", default=None,
+        check, "github", "sarif", "junit", "badge", action="append", default=None,
         help="github annotates pull requests and writes the job summary, beside the table or, "
         "given twice, beside another format",
     )  # fmt: skip

@@ -1,10 +1,13 @@
-"""Outcomes of checks for people and for CI: terminal text, Markdown, JSON, GitHub annotations."""
+"""Outcomes of checks for people and for CI: terminal text, Markdown, JSON, GitHub annotations.
+
+The formats of other programs are in `ci_formats`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..accounting.account import Account
 from ..accounting.rows import layer_paths
@@ -18,6 +21,15 @@ from .checks import Outcome
 FORMAT, VERSION = "budgetnet.check", 1
 _WORDS = {0: "within", 1: "over budget", 2: "error", 3: "unknown"}
 _TONES = {0: "ok", 1: "over", 2: "over", 3: "unknown"}
+
+
+class Violation(NamedTuple):
+    """What fails a check: the limit, its key in a configuration, its verdict, and all in words."""
+
+    name: str
+    key: str
+    verdict: str
+    message: str
 
 
 def to_parts(outcomes: Sequence[Outcome], *, why: bool = False) -> list[Table | str]:
@@ -57,12 +69,13 @@ def to_annotations(outcomes: Sequence[Outcome]) -> str:
     lines = []
     for outcome in outcomes:
         check = outcome.check
-        for key, message in _violations(outcome):
+        for violation in violations(outcome):
             options = {"title": f"budgetnet: {check.name}"}
             if check.file:
-                options = {"file": str(check.file), "line": str(check.line(key)), **options}
+                line = str(check.line(violation.key))
+                options = {"file": str(check.file), "line": line, **options}
             told = ",".join(f"{name}={_property(value)}" for name, value in options.items())
-            lines.append(f"::error {told}::{_data(message)}")
+            lines.append(f"::error {told}::{_data(violation.message)}")
     return "\n".join(lines)
 
 
@@ -122,17 +135,25 @@ def _figures(title: str, account: Account) -> Table:
     return Table(columns, tuple(rows), title)
 
 
-def _violations(outcome: Outcome) -> list[tuple[str, str]]:
-    """Key and message of everything that fails a check."""
+def violations(outcome: Outcome) -> list[Violation]:
+    """Everything that fails a check."""
     if outcome.error is not None:
-        return [("", one_line(outcome.error))]
+        verdict = "unknown" if outcome.code == 3 else "error"
+        return [Violation("account", "", verdict, one_line(outcome.error))]
     found = []
     for finding in outcome.findings:
         if not finding.ok:
             text = f"{finding.name} is {finding.measured_text}, allowed {finding.limit}"
             more = [part for part in (finding.headroom_text, outcome.check.message) if part]
-            found.append((finding.key, ". ".join([text, *more])))
+            message = ". ".join([text, *more])
+            found.append(Violation(finding.name, finding.key, finding.verdict, message))
     return found
+
+
+def within_text(outcomes: Sequence[Outcome]) -> str:
+    """How many checks are within."""
+    within = sum(outcome.code == 0 for outcome in outcomes)
+    return f"{within} of {len(outcomes)} within"
 
 
 def _tally(outcomes: Sequence[Outcome]) -> str:
