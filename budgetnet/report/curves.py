@@ -76,7 +76,8 @@ def _covering(account: Account, layers: Sequence[Row]) -> tuple[int | None, str]
     if first is not None:
         place = next(i for i, row in enumerate(layers) if row == first)
         return place, f"first to cover the input: {name_of(first)}"
-    reader = next((i for i, row in enumerate(layers) if row.is_global), None)
+    readers = (i for i, row in enumerate(layers) if row.is_global or row.context == "+all")
+    reader = next(readers, None)
     if reader is None:
         return None, "no layer covers the input"
     return reader, f"no window covers the input; {name_of(layers[reader])} reads the whole map"
