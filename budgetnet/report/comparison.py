@@ -131,7 +131,7 @@ def _half(cells: Sequence[str], others: Sequence[str], signs: Sequence[str]) -> 
     """Five cells of one network; those that differ are set bold, which print shows as well."""
     is_alone, out = not (cells[0] and others[0]), []
     for i, (cell, other, sign) in enumerate(zip(cells, others, signs, strict=True)):
-        apart = "" if is_alone or cell == other else sign or "differs"
+        apart = "" if is_alone or not i or cell == other else sign or "differs"
         words = f"{_SIGNS[sign]} {cell}" if sign in _SIGNS else cell
         cls = " ".join(filter(None, (f"k{i}", "num" * bool(i), apart)))
         out.append(tag("td", words, cls=cls))

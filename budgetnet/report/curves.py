@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import accumulate
 from math import prod
 from typing import NamedTuple
@@ -58,7 +59,7 @@ def curves_of(account: Account, layers: Sequence[Row]) -> tuple[Curve, ...]:
             whole=_of(layers, _whole),
         ),
         Curve("Jump (effective stride)", _of(layers, _jump), "field"),
-        Curve("Map size", _of(layers, _map_size), "plain", line),
+        Curve("Map size", _of(layers, partial(_map_size, len(size))), "plain", line),
         Curve("Elements of the output", _of(layers, lambda row: prod(row.output_shape)), "plain"),
         Curve("Parameters by layer", _of(layers, lambda row: row.params), "params", bars=True),
         Curve("Parameters so far", tuple(accumulate(row.params for row in layers)), "params"),
@@ -75,7 +76,8 @@ def _covering(account: Account, layers: Sequence[Row]) -> tuple[int | None, str]
     if first is not None:
         place = next(i for i, row in enumerate(layers) if row == first)
         return place, f"first to cover the input: {name_of(first)}"
-    reader = next((i for i, row in enumerate(layers) if row.is_global), None)
+    readers = (i for i, row in enumerate(layers) if row.is_global or row.context == "+all")
+    reader = next(readers, None)
     if reader is None:
         return None, "no layer covers the input"
     return reader, f"no window covers the input; {name_of(layers[reader])} reads the whole map"
@@ -111,9 +113,10 @@ def _jump(row: Row) -> Value:
     return min(row.receptive_field.stride, default=None)
 
 
-def _map_size(row: Row) -> Value:
+def _map_size(axes: int, row: Row) -> Value:
     """The shorter axis of a map; tokens and vectors are no map, and have channels there."""
-    return min(row.output_shape[1:], default=None) if is_map(row) else None
+    is_flat = axes and len(row.output_shape) != 1 + axes
+    return min(row.output_shape[1:], default=None) if is_map(row) and not is_flat else None
 
 
 def _running(counts: Sequence[int | None]) -> tuple[Value, ...]:

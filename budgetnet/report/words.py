@@ -45,8 +45,8 @@ def listed(names: Sequence[str]) -> str:
 def holding(names: Sequence[str], costs: Sequence[int | None]) -> str:
     """Which few hold most of a cost, in words; "" if any cost is unknown or all are nothing.
 
-    >>> holding(["a", "b", "c", "d"], [1, 5, 5, 5])
-    'b to d hold 94 %'
+    >>> holding(["a", "b", "c", "d", "e"], [3, 5, 5, 5, 3])
+    'b to d hold 71 %'
     """
     known = [cost for cost in costs if cost is not None]
     total = sum(known)

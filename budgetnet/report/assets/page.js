@@ -4,8 +4,6 @@ const byId = (id) => document.getElementById(id);
 const view = JSON.parse(byId('view').textContent);
 const grouped = new Intl.NumberFormat('en-US');
 const number = (value) => (value === null ? 'unknown' : grouped.format(value));
-const sum = (values) => values.reduce((total, value) => total + value, 0);
-const product = (values) => values.reduce((total, value) => total * value, 1);
 const nameOf = (row) => row.path || row.kind;
 
 // As words.py has it: three digits and a unit.

@@ -12,6 +12,8 @@ const TAKES = {
   gap: ['classes', 'norm'],
 };
 const NAMES = { c: 'conv', ds: 'separable', t: 'transition', p: 'pool', gap: 'head' };
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const product = (values) => values.reduce((total, value) => total * value, 1);
 
 class SpecProblem extends Error {}
 
