@@ -151,7 +151,7 @@ def _figures(found: Deployment, least: LeastMemory, limit: int | None) -> Markup
     )  # fmt: skip
     return join((
         tag("p", f"For {found.target}, with {found.target.kernels} kernels.", cls="note"),
-        tag("dl", *boxes, cls="figures"),
+        tag("dl", *boxes, cls="memory-figures"),
     ))  # fmt: skip
 
 
