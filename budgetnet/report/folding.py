@@ -197,9 +197,10 @@ def _levels(leaves: Sequence[Fold], layers: Sequence[Row]) -> Iterator[Fold]:
         for source in row.reads:
             if 0 <= source < i - 1:
                 ends |= {source + 1, i}
-    for first, end in itertools.pairwise(sorted(ends)):
-        inside = layers[first:end]
-        row = summed(_range(inside[0].path, inside[-1].path), [*inside])
-        yield leaves[first] if len(inside) == 1 else Fold(
-            first, end, row, tuple(leaves[first:end])
+    skips = len(ends) // 2 - 1
+    for place, (first, end) in enumerate(itertools.pairwise(sorted(ends))):
+        name = "floor" if place == skips else f"down {place + 1}"
+        name = f"up {2 * skips + 1 - place}" if place > skips else name
+        yield leaves[first] if end - first == 1 else Fold(
+            first, end, summed(name, [*layers[first:end]]), tuple(leaves[first:end])
         )

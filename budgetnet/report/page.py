@@ -20,9 +20,9 @@ from ..spec.stages import Conv, Head, Pool, Separable, Transition
 from ..trace.account import account as account_of
 from .comparison import comparison
 from .curves import curves, is_map
-from .drawing import diagram, grid_of, legend, slices
 from .listing import listing
 from .markup import Markup, asset, data_script, join, tag
+from .network_map import map_data, network_map
 from .pictures import footprint_address, picture
 from .verdict import verdict_list
 
@@ -72,7 +72,8 @@ def render_html(
     parts = [
         _section("verdict", "Budget" if budget else "Figures",
                  verdict_list(account, budget.check(account) if budget else ())),
-        tag("div", _graph(account, layers), _overlay(view), cls="beside"),
+        tag("div", _section("graph", "Network", network_map(account, layers)), _overlay(view),
+            cls="beside"),
         _section("growth", "Growth over depth", curves(account, layers)),
         _section("table", "Layers", listing(account, layers)),
     ]  # fmt: skip
@@ -143,19 +144,6 @@ def _section(name: str, title: str, *body: object) -> Markup:
     return tag("section", heading, *body, id=name, aria_labelledby=f"{name}-title")
 
 
-def _graph(account: Account, layers: Sequence[Row]) -> Markup:
-    known = not layers or any(row.reads for row in layers)
-    note = (
-        ""
-        if known
-        else tag("p", "This account was saved by an earlier release and has no edges.", cls="note")
-    )
-    grid = grid_of(account, layers)
-    drawn = tag("div", diagram(account, layers, grid), cls="scroll tall", tabindex=0, role="region",
-                aria_label="Network diagram")  # fmt: skip
-    return _section("graph", "Network", legend(), note, drawn, slices(grid))
-
-
 def _overlay(view: Mapping[str, Any]) -> Markup:
     title = "Receptive field"
     if not view["size"]:
@@ -216,6 +204,7 @@ def _view(
         "size": size and [height, width],
         "image": picture(image, height, width) if size else "",
         "layers": [_layer(row, footprints) for row in layers],
+        "map": map_data(account, layers),
     }
 
 
