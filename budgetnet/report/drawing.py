@@ -81,39 +81,31 @@ class Drawing:
         if grid is None or inside is None:
             return []
         edges = [_edge(edge, grid.path_of(edge), edge.reader == inside.exit) for edge in grid.edges]
-        sockets = []
-        for box in grid.places:
-            if box < 0:
-                sockets.append(self.port(*grid.corner(box), -1 - box, scene))
+        is_root = scene.fold.key == (0, len(self.layers))
+        words = self.ports(inside.ports, is_root)
+        sockets = [
+            (_input if is_root else _socket)(*grid.corner(box), words[-1 - box])
+            for box in grid.places if box < 0
+        ]  # fmt: skip
         if inside.exit is not None:
             sockets.append(_socket(*grid.corner(inside.exit)))
         path = scene.fold.row.path
-        boxes = [
-            self.box(child, *grid.corner(i), path) for i, child in enumerate(scene.children)
-        ]
+        boxes = [self.box(child, *grid.corner(i), path) for i, child in enumerate(scene.children)]
         return [*sockets, tag("g", *edges, cls="edges"), *boxes]
 
-    def port(self, x: int, y: int, place: int, scene: Placed) -> Markup:
-        """An input of the network, or where a fold reads what lies outside."""
-        assert scene.inside is not None
-        ports = scene.inside.ports
-        if scene.fold.key == (0, len(self.layers)):
-            words = f"input {shape_text(self.account.input_shapes[place])}"
-            return tag(
-                "g",
-                tag("rect", x=x, y=y, width=WIDTH, height=INPUT, rx=15),
-                tag("text", cut(words, (WIDTH - 32) / BOLD, NAME), x=x + 16, y=y + 20, cls="name"),
-                cls="source",
-            )
-        words = f"from {self.named(ports[place])}" if len(ports) > 1 else ""
-        return _socket(x, y, words)
+    def ports(self, ports: Sequence[int], is_root: bool) -> list[str]:
+        """What stands at the inputs of the network, or where a fold reads what lies outside."""
+        if is_root:
+            shapes = self.account.input_shapes
+            return [cut(f"input {shape_text(s)}", (WIDTH - 32) / BOLD, NAME) for s in shapes]
+        return [f"from {self.named(port)}" for port in ports] if len(ports) > 1 else [""]
 
     def named(self, layer: int) -> str:
         """How a fold calls a layer outside of it."""
         if layer < 0:
             return "the input" if len(self.account.input_shapes) == 1 else f"input {-layer}"
         row = self.layers[layer]
-        return local(row.path or row.kind, WIDTH - 100, TEXT)
+        return local(row.path or row.kind, WIDTH - 110, TEXT)
 
     def box(self, scene: Placed, x: int, y: int, parent: str) -> Markup:
         """A layer, a fold that is shut, or one that is open, with its corner there."""
@@ -227,25 +219,27 @@ def _contents(
     ]  # fmt: skip
 
 
+def heading_of(fold: Fold, texts: dict[str, str]) -> tuple[str, int]:
+    """The title of a fold that is open, and how wide it must be for its costs to stand there."""
+    words = f"×{fold.repeats}  {texts['name']}" if fold.repeats else texts["name"]
+    costs = f"{texts['params']}   {texts['macs']}"
+    return words, round(2 * PAD + 28 + BOLD * width(words, NAME) + width(costs, TEXT))
+
+
 def _header(fold: Fold, texts: dict[str, str], wide: int) -> list[Markup]:
     """The title of a fold that is open; what it costs stands there where there is room."""
-    row = fold.row
-    name = local(row.path or row.kind, (WIDTH - 60) / BOLD, NAME)
-    if fold.repeats:
-        name = f"×{fold.repeats}  {name}"
-    costs = f"{texts['params'] or '0'} | {texts['macs'] or '0'}"
-    free = wide - 2 * PAD - 24 - BOLD * width(name, NAME)
+    words, needs = heading_of(fold, texts)
+    costs = tag(
+        "text",
+        tag("tspan", texts["params"], cls="params"), "   ", tag("tspan", texts["macs"], cls="macs"),
+        x=wide - PAD, y=17, text_anchor="end",
+    )  # fmt: skip
     return [
         tag("rect", width=wide, height=HEADER, rx=7, cls="title"),
         _mark(PAD, 9, is_open=True),
-        _line(PAD + 16, 17, name, "name"),
-        tag(
-            "text",
-            tag("tspan", texts["params"], cls="params"), "   ",
-            tag("tspan", texts["macs"], cls="macs"),
-            x=wide - PAD, y=17, text_anchor="end",
-        ) if width(costs, TEXT) < free and not is_free(row) else Markup(),
-    ]  # fmt: skip
+        _line(PAD + 16, 17, words, "name"),
+        costs if needs < wide and not is_free(fold.row) else Markup(),
+    ]
 
 
 def _mark(x: int, y: int, is_open: bool) -> Markup:
@@ -275,6 +269,15 @@ def _towards(corner: tuple[float, float], other: tuple[float, float]) -> tuple[f
     length = abs(a - x) + abs(b - y)  # edges run along the axes
     part = min(CORNER, length / 2) / length
     return x + part * (a - x), y + part * (b - y)
+
+
+def _input(x: int, y: int, words: str) -> Markup:
+    return tag(
+        "g",
+        tag("rect", x=x, y=y, width=WIDTH, height=INPUT, rx=15),
+        tag("text", words, x=x + 16, y=y + 20, cls="name"),
+        cls="source",
+    )
 
 
 def _socket(x: int, y: int, words: str = "") -> Markup:

@@ -201,6 +201,8 @@ def _levels(leaves: Sequence[Fold], layers: Sequence[Row]) -> Iterator[Fold]:
     for place, (first, end) in enumerate(itertools.pairwise(sorted(ends))):
         name = "floor" if place == skips else f"down {place + 1}"
         name = f"up {2 * skips + 1 - place}" if place > skips else name
-        yield leaves[first] if end - first == 1 else Fold(
-            first, end, summed(name, [*layers[first:end]]), tuple(leaves[first:end])
+        yield (
+            leaves[first]
+            if end - first == 1
+            else Fold(first, end, summed(name, [*layers[first:end]]), tuple(leaves[first:end]))
         )

@@ -140,12 +140,13 @@ class Grid:
             down = lefts[0] - 16 + self.step * (edge.column + 1)
         else:
             down = lefts[edge.column] + (STRAIGHT if edge.leave is None else ENTER)
+        begin: list[tuple[float, float]] = [(down, y)]
         if edge.leave is not None:
             track = self.tops[rank] + self.heights[rank] + ROOM * (edge.leave + 1)
             begin = [(x + LEAVE, y), (x + LEAVE, track), (down, track)]
-        else:
+        elif is_lane:
             side = y - (SIDE if high > 2 * SIDE + 2 else high) / 2
-            begin = [(x, side), (down, side)] if is_lane else [(down, y)]
+            begin = [(x, side), (down, side)]
         if edge.enter is not None:
             track = self.tops[above] + self.heights[above] + ROOM * (edge.enter + 1)
             return [*begin, (down, track), (a + ENTER, track), (a + ENTER, b - 1)]

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..accounting.rows import Row
-from .drawing import diagram, legend, shares_of, texts_of
+from .drawing import Drawing, diagram, heading_of, legend, texts_of
 from .folding import Fold, open_at_first, tree_of
 from .markup import Markup, join, tag
-from .scene import inside_of, is_free, placed
+from .scene import inside_of, placed
 
 _BUTTONS = {
     "out": ("−", "Zoom out"), "in": ("+", "Zoom in"), "fit": ("Fit", "Show all of it"),
@@ -25,9 +25,10 @@ def network_map(account: Account, layers: Sequence[Row]) -> Markup:
     known = not layers or any(row.reads for row in layers)
     note = "This account was saved by an earlier release and has no edges."
     buttons = [
-        tag("button", sign, type="button", data_map=do, title=words, aria_label=words)
+        tag("button", sign, type="button", data_map=do, title=words,
+            aria_label=words if len(sign) == 1 else None)
         for do, (sign, words) in _BUTTONS.items()
-    ]
+    ]  # fmt: skip
     search = tag(
         "label", "Find ",
         tag("input", type="search", id="find", placeholder="layer or kind", autocomplete="off",
@@ -57,36 +58,39 @@ def map_data(account: Account, layers: Sequence[Row]) -> dict[str, Any]:
     """The tree of folds with the texts and the wiring of each."""
     root = tree_of(layers)
     return {
-        "inputs": len(account.input_shapes),
+        "totals": [account.params, account.macs],
         "open": sorted(f"{first}-{end}" for first, end in open_at_first(root)),
         "root": _data(account, layers, root, len(account.input_shapes)),
     }
 
 
-def _data(account: Account, layers: Sequence[Row], fold: Fold, inputs: int = 0,
-          parent: str = "") -> dict[str, Any]:
-    """One fold; short names, since a network has hundreds."""
+def _data(
+    account: Account, layers: Sequence[Row], fold: Fold, inputs: int = 0, parent: str = ""
+) -> dict[str, Any]:
+    """One fold; what follows from its layers is left to the script, a network has hundreds."""
     texts = texts_of(account, fold, parent)
     data: dict[str, Any] = {
         "at": [fold.first, fold.end],
-        "texts": [texts[name] for name in ("name", "shape", "kind", "field", "params", "macs")],
-        "title": texts["title"],
-        "shares": [round(share, 4) for share in shares_of(account, fold)],
+        "texts": [texts[name] for name in ("name", "kind", "field")],
+        "costs": [fold.row.params, fold.row.macs],
     }
-    if is_free(fold.row):
-        data["free"] = 1
-    if fold.children:
+    if fold.row.sliding:
+        data["sliding"] = str(fold.row.sliding)
+    if fold.children or inputs:
         inside = inside_of(fold, layers, inputs)
         found = inside.found
         data |= {
+            "path": fold.row.path,
             "repeats": fold.repeats,
-            "folds": [_data(account, layers, child, parent=fold.row.path) for child in fold.children],
-            "ports": inside.ports,
+            "folds": [_data(account, layers, child, parent=fold.row.path)
+                      for child in fold.children],
+            "needs": heading_of(fold, texts)[1],
+            "ports": Drawing(account, layers).ports(inside.ports, inputs > 0),
             "exit": inside.exit,
             "places": [[box, *place] for box, place in found.places.items()],
-            "edges": found.edges,
+            "edges": [edge[: 3 if edge[3:] == (None, None) else 5] for edge in found.edges],
             "tracks": found.tracks,
             "lanes": found.lanes,
             "u": found.is_u,
-        }
+        }  # fmt: skip
     return data

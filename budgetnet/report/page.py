@@ -26,8 +26,11 @@ from .network_map import map_data, network_map
 from .pictures import footprint_address, picture
 from .verdict import verdict_list
 
-STYLES = ("diagram.css", "report.css")
-SCRIPTS = ("page.js", "map.js", "plan.js", "overlay.js", "listing.js", "whatif.js")
+STYLES = ("diagram.css", "report.css", "map.css")
+SCRIPTS = (
+    "page.js", "plan.js", "grid.js", "drawing.js", "ghost.js", "map.js", "overlay.js",
+    "listing.js", "whatif.js",
+)  # fmt: skip
 
 
 def render_html(

@@ -71,9 +71,7 @@ def arms_of(
             return None
         skips += [(source, i) for source in box.reads if source != i - 1]
     skips.sort()
-    nested = all(
-        one[0] < two[0] and two[1] < one[1] for one, two in pairwise(skips)
-    )
+    nested = all(one[0] < two[0] and two[1] < one[1] for one, two in pairwise(skips))
     if len(skips) < 2 or not nested or skips[0][0] < 0:
         return None
     low, high = skips[-1]
