@@ -239,11 +239,13 @@ function startMap() {
 
   // ---- searching
 
-  const matches = () => {
+  // Layers by name; by kind if no name is like it.
+  function matches() {
     const words = find.value.trim().toLowerCase();
-    const text = ({ path, kind }) => `${path} ${kind}`.toLowerCase();
-    return words ? view.layers.map((layer, i) => (text(layer).includes(words) ? i : -1)).filter((i) => i >= 0) : [];
-  };
+    const by = (name) => [...view.layers.keys()].filter((i) => view.layers[i][name].toLowerCase().includes(words));
+    const named = words ? by('path') : [];
+    return named.length || !words ? named : by('kind');
+  }
   function markFound() {
     const all = matches();
     for (const box of drawn.querySelectorAll('.node')) {
