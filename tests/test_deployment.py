@@ -567,8 +567,6 @@ def test_budgets_limit_flash_and_ram():
     assert deployment("s6", runtime="executorch").ram_bytes == other.measured
     with pytest.raises(ArgumentError, match=r"'stm32' is not a board .* give flash and ram"):
         Budget(board="stm32")
-    with pytest.raises(ArgumentError, match=r"design cannot limit .* ram .* against a Budget"):
-        budgetnet.design((1, 9, 9), 2, ram="16 kB")
 
 
 def test_a_check_has_the_line_of_a_board_or_a_runtime(tmp_path, capsys):
@@ -601,6 +599,13 @@ def test_the_commands_print_and_write_what_python_gives(tmp_path, capsys, tflm):
     assert 0 == main(["plan-memory", str(TINY / "vww_96_int8.tflite"), "-o", str(planned)])
     assert "allocates 55,296 bytes for activations, 18,432 less" in capsys.readouterr().out
     assert 55_296 == deployment(planned).ram_bytes == tflm(planned.read_bytes()).head
+    command = ["plan-memory", str(TINY / "vww_96_int8.tflite"), "--board", "stm32f446"]
+    assert 0 == main([*command, "-o", str(planned)])
+    needs = deployment(planned, kernels="cmsis-nn").ram_bytes
+    assert f"with cmsis-nn kernels the interpreter allocates {needs:,}" in capsys.readouterr().out
+    assert (
+        needs == deployment(TINY / "vww_96_int8.tflite", kernels="cmsis-nn", plan="least").ram_bytes
+    )
 
 
 @pytest.mark.parametrize(

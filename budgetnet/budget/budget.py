@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..accounting.account import Account
@@ -55,6 +55,8 @@ class Budget:
         runtime: for the limits on flash and RAM: "tflm", "executorch" or "eager", as for
             `deployment`.
         dtype: likewise "int8", "int16" or "float32".
+        plan: of RAM: "own" for what the runtime's planner takes, or "least" for the least plan,
+            which `budgetnet plan-memory` writes.
         require: kinds of layers or operations that must be there, such as `"BatchNorm*"`.
         forbid: kinds that must not be there, such as `"Dropout*"`.
 
@@ -84,12 +86,13 @@ class Budget:
         board: str | None = None,
         runtime: str | None = None,
         dtype: str | None = None,
+        plan: str | None = None,
         require: Iterable[str] = (),
         forbid: Iterable[str] = (),
     ) -> None:
         """Read what the user wrote into limits."""
         given = locals()  # the keywords are the figures, which a test holds against the table
-        target = _target(board, runtime, dtype)
+        target = _target(board, runtime, dtype, plan)
         made: list[Limit] = [
             parse_limit(name, given[name], target if FIGURES[name].on_device else None)
             for name in FIGURES
@@ -129,15 +132,15 @@ class Budget:
 
 
 LIMITS = (*FIGURES, "board", "require", "forbid")
-SETTINGS = ("runtime", "dtype")  # which are no limits: they say what some limits are for
+SETTINGS = ("runtime", "dtype", "plan")  # which are no limits: they say what some limits are for
 
 
-def _target(board: object, runtime: str | None, dtype: str | None) -> Target:
+def _target(board: object, runtime: str | None, dtype: str | None, plan: str | None) -> Target:
     """What limits on flash and RAM are for; a board's core decides between kernels."""
-    plain = Target(runtime or "tflm", dtype or "")
+    plain = Target(runtime or "tflm", dtype or "", plan=plan or "own")
     kernels = board_named(board).kernels if board is not None else ""
     has = RUNTIMES[plain.runtime][plain.dtype]
-    return Target(plain.runtime, plain.dtype, kernels) if kernels in has else plain
+    return replace(plain, kernels=kernels) if kernels in has else plain
 
 
 def _of_board(name: str | None, target: Target) -> Iterator[Range]:

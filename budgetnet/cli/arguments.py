@@ -41,12 +41,17 @@ def add_checks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="instead of pyproject.toml")
     parser.add_argument("--only", metavar="NAME", action="append", help="only checks of this name")
     limits = add_limits(parser)
-    limits.add_argument("--board", metavar="NAME", help="its flash and RAM, such as stm32f446")
-    add_runtime(limits)
+    add_device(limits)
     for name in ("require", "forbid"):
         limits.add_argument(
             f"--{name}", metavar="KIND", action="append", help="a kind of layer, such as BatchNorm*"
         )
+
+
+def add_device(limits: Any) -> None:
+    """A board whose flash and RAM are limits, and what limits on them are of."""
+    limits.add_argument("--board", metavar="NAME", help="its flash and RAM, such as stm32f446")
+    add_runtime(limits)
 
 
 def add_runtime(parser: Any) -> None:
@@ -55,6 +60,9 @@ def add_runtime(parser: Any) -> None:
         "--runtime", metavar="NAME", help="of flash and RAM: tflm, executorch, eager"
     )
     parser.add_argument("--dtype", metavar="TYPE", help="of flash and RAM: int8, int16, float32")
+    parser.add_argument(
+        "--plan", metavar="NAME", help="of RAM: own, the runtime's, or least, as plan-memory writes"
+    )
 
 
 def add_limits(parser: argparse.ArgumentParser) -> Any:

@@ -21,6 +21,7 @@ from .arguments import (
     TARGET,
     add_checks,
     add_debug,
+    add_device,
     add_format,
     add_limits,
     add_output,
@@ -159,7 +160,7 @@ def _add_design(commands: Any) -> None:
     add = design.add_argument
     add("--input", metavar="CxHxW", required=True, help="such as 1x28x28")
     add("--classes", metavar="N", type=int, required=True, help="outputs of the network")
-    add_limits(design)
+    add_device(add_limits(design))
     add("--objective", metavar="'max FIGURE'", help="or 'min FIGURE', or macs=1,params=-20")
     add("--pareto", metavar="FIGURE,FIGURE", help="all trade-offs between these, such as params,rf")
     add(
@@ -315,11 +316,16 @@ def _add_plan_memory(commands: Any) -> None:
         run.plan_memory,
         help="write the least plan of memory into a copy of a .tflite file",
         description="""Write a copy of a .tflite file that brings the least plan of memory, in the
-            order of operators that needs least, for TensorFlow Lite Micro with its reference
-            kernels. It computes the same.""",
-        epilog="example: budgetnet plan-memory person_detect.tflite -o planned.tflite",
+            order of operators that needs least, for TensorFlow Lite Micro with the kernels of a
+            board, or with its reference kernels. It computes the same.""",
+        epilog="""examples: budgetnet plan-memory person_detect.tflite -o planned.tflite;
+            budgetnet plan-memory person_detect.tflite --board stm32f446 -o planned.tflite""",
     )
     plan.add_argument("file", metavar="FILE", help="a .tflite file")
+    plan.add_argument(
+        "--kernels", metavar="NAME", help="reference, cmsis-nn or 'cmsis-nn without dsp'"
+    )
+    plan.add_argument("--board", metavar="NAME", help="whose kernels run it, such as stm32f446")
     plan.add_argument(
         "--time-limit", metavar="SECONDS", type=float, default=20.0,
         help="then write the best so far",

@@ -23,6 +23,7 @@ def deployment(
     dtype: str = "",
     *,
     kernels: str = "",
+    plan: str = "own",
 ) -> Deployment:
     """Say what a runtime needs for a network: flash and RAM to the byte, step by step.
 
@@ -42,6 +43,8 @@ def deployment(
         dtype: of maps: "int8", the default but for eager; "int16", with weights of int8; "float32".
         kernels: whose scratch buffers count: "reference", "cmsis-nn", or "cmsis-nn without dsp" for
             Cortex-M0 and M3. By default the first, with ExecuTorch in int8 the second.
+        plan: "own" for the runtime's own planner; "least" for the order of operators and the plan
+            that need least, which `budgetnet plan-memory` writes into a file for tflm.
 
     Raises:
         ArgumentError: a name is not known, the runtime has no such type, or a file cannot be read.
@@ -52,7 +55,7 @@ def deployment(
     >>> found.flash_bytes, found.ram_bytes, found.ram_bound, found.peak.layer
     (14616, 20032, 20032, 'conv2')
     """
-    target = Target(runtime, dtype, kernels)
+    target = Target(runtime, dtype, kernels, plan)
     if is_tflite(model):
         return _of_file(Path(model), input_shape, target, dtype)
     from ..trace.account import account  # on use: a saved account and a file need no specs
@@ -85,7 +88,7 @@ def _of_file(path: Path, input_shape: Any, target: Target, dtype: str) -> Deploy
     )
     places = tuple(_place(model, operator) for operator in model.operators)
     lowered = Lowered(model, places, kinds, figures_of(model).weight_bytes)
-    return deployment_of_model(lowered, Target("tflm", has, target.kernels))
+    return deployment_of_model(lowered, Target("tflm", has, target.kernels, target.plan))
 
 
 def _place(model: TfliteModel, operator: TfliteOperator) -> str:

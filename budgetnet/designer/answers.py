@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from ..accounting.account import Account
+from ..accounting.device.target import Target
 from ..accounting.table import Column, Table
 from ..budget.budget import Budget
-from ..budget.figures import FIGURES, figure_text
+from ..budget.figures import FIGURES, figure_text, read_on
+from ..budget.limits import Range
 from ..spec.plan import Spec
 from ..spec.source import to_python
-from .costs import COUNTED
+from .costs import COUNTED, ON_DEVICE, RAM
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,10 +31,12 @@ class Design:
     Attributes:
         spec: its stages.
         account: its plan.
+        proven: whether it is proven that no other of those searched is better.
     """
 
     spec: Spec
     account: Account
+    proven: bool = True
 
     def build(self, **kwargs: Any) -> nn.Sequential:
         """Build the network with fresh weights; `kwargs` as in `models.build`."""
@@ -54,7 +59,8 @@ class Design:
 
     def __str__(self) -> str:
         """The account as a table, titled by the spec."""
-        return str(self.account)
+        note = "" if self.proven else "\nnot proven best: the search ended early"
+        return f"{self.account}{note}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +109,19 @@ class Designs(Sequence[Design]):
 
     def to_table(self) -> Table:
         """One line per network."""
-        figures = [figure for name, figure in FIGURES.items() if name in COUNTED]
+        asked = [limit.name for limit in self.budget.limits if isinstance(limit, Range)]
+        asked += re.findall(r"\w+", self.goal)
+        figures = {
+            name: figure
+            for name, figure in FIGURES.items()
+            if name in COUNTED or (name in ON_DEVICE and name in asked)
+        }
         columns = (
             Column("#", numeric=True), Column("Network"),
-            *(Column(figure.heading, numeric=True) for figure in figures),
+            *(Column(figure.heading, numeric=True) for figure in figures.values()),
         )  # fmt: skip
         rows = tuple(
-            (str(i), str(one.spec), *(figure_text(f.read(one.account)) for f in figures))
+            (str(i), str(one.spec), *(figure_text(self._read(name, one)) for name in figures))
             for i, one in enumerate(self.designs, start=1)
         )
         limits = ", ".join(_limit_text(limit) for limit in self.budget.limits) or "no limits"
@@ -121,20 +133,35 @@ class Designs(Sequence[Design]):
             rows = tuple((*row[:2], text, *row[2:]) for row, text in zip(rows, inputs, strict=True))
         return Table(columns, rows, title, notes=(self.claim(),))
 
+    def _read(self, name: str, one: Design) -> int | tuple[int, ...] | None:
+        """A figure of a network, on the runtime that the budget names."""
+        if name not in ON_DEVICE:
+            return FIGURES[name].read(one.account)
+        ranges = [limit for limit in self.budget.limits if isinstance(limit, Range)]
+        targets = [limit.target for limit in ranges if limit.target] or [Target(plan="least")]
+        return read_on(name, one.account, targets[0])[0]
+
+    def _with_another_plan(self) -> str:
+        """What the runtime's own plan of memory may have to do with it."""
+        ranges = [limit for limit in self.budget.limits if isinstance(limit, Range)]
+        targets = [limit.target for limit in ranges if limit.name == RAM and limit.target]
+        own = any((target.runtime, target.plan) == ("tflm", "own") for target in targets)
+        return ', which plan="least" may reach' if own else ""
+
     def claim(self) -> str:
         """How certain the answer is, as a sentence."""
         space = f"the {self.covered:,} networks of the space"
         if "," in self.goal and self.proven:
             return f"proven complete: all others of {space} are matched or beaten by one of these"
         if "," in self.goal:
-            return f"not proven complete: the search of {space} was stopped"
+            return f"not proven complete: the search of {space} ended early"
         if self.proven:
             each = ", each of a different skeleton" if len(self) > 1 else ""
             return f"proven best within the budget, of {space}{each}"
         if self.at_most is None:
-            return f"not proven best: the search of {space} was stopped before it saw all of them"
-        most = f"{abs(self.at_most):,.12g}"
-        return f"not proven best: the search of {space} was stopped; none is better than {most}"
+            return f"not proven best: the search of {space} ended before it saw all of them"
+        most = f"{abs(self.at_most):,.12g}{self._with_another_plan()}"
+        return f"not proven best: the search of {space} ended early; none is better than {most}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with format name and version."""

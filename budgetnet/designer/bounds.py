@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .costs import PEAK, Ints
+from .costs import LARGEST_OF, Ints
 from .graph import Box, Graph
 from .priorities import RANGE
 
@@ -53,7 +53,7 @@ def one_sided_limits(graph: Graph, box: Box) -> list[Limit]:
     found = []
     for name, (low, high) in box.items():
         for sign, bound in ((1, high), (-1, low)):
-            if name != PEAK and bound is not None:
+            if name not in LARGEST_OF and bound is not None:
                 costs = [sign * level.costs[name] for level in graph.levels]
                 least = [-value for value in graph.suffixes([-cost for cost in costs])]
                 most = max(1, abs(bound), abs(int(least[0][0])))

@@ -2,54 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..accounting.device.target import Target
 from ..accounting.geometry import Count
-from ..budget.figures import FIGURES
-from ..errors import ArgumentError, SpecError, explain
+from ..errors import ArgumentError, SpecError, UnsupportedOp, explain
 from ..spec.branches import Branching
 from ..spec.parts import channels_of, steps_of
 from ..spec.plan import bytes_by_type
 from ..spec.run import Run
 from ..spec.stages import Stage, with_width
 from ..spec.text import write
+from .deploying import deployed
+from .each import Mixed
 
 Ints: TypeAlias = NDArray[np.int64]
 Caps: TypeAlias = tuple[tuple[str, int], ...]  # highest values of figures
 
-# The figures that a graph counts; of the peak, which does not add up, the largest along a chain.
+# The figures that a graph counts. Some do not add up: of them the largest along a chain counts.
 FIXED = ("receptive_field", "depth")  # no width changes them
-PEAK = "peak_activation_bytes"
+PEAK, RAM, FLASH = "peak_activation_bytes", "ram", "flash"
 COUNTED = ("params", "macs", "weight_bytes", *FIXED, PEAK)
-ADDED = tuple(name for name in COUNTED if FIGURES[name].adds_up)
+ON_DEVICE = (FLASH, RAM)  # counted for one target, and only where they are asked for
+LARGEST_OF = (PEAK, RAM)
 LARGEST = 1 << 52  # cost of one stage, so that those of hundreds add up within 64 bits
 LARGEST_WIDTH = 1 << 31
 FEW = 4096
 
 
+class Spot(NamedTuple):
+    """Where in a network a stage stands.
+
+    Attributes:
+        size: of the map that it reads.
+        outside: bytes that live beside it.
+        target: what flash and RAM are for; `None` if they are not counted.
+    """
+
+    size: tuple[int, ...]
+    outside: int
+    target: Target | None
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What a stage costs here, but for the receptive field."""
+        counted = [name for name in COUNTED if name != "receptive_field"]
+        return (*counted, *(ON_DEVICE if self.target else ()))
+
+
 def count_pairs(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
+    spot: Spot, wider: int, caps: Caps,
 ) -> int:  # fmt: skip
     """How many pairs of widths `costs_of` gives, or a few more if the stage does not take some."""
     if chosen is None:
         return len(widths)
-    low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
+    low, high = _reach(stage, widths, chosen, spot, wider, caps)
     return int((high - low).sum())
 
 
 @lru_cache(maxsize=512)
 def _reach(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...],
-    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
+    spot: Spot, wider: int, caps: Caps,
 ) -> tuple[Ints, Ints]:  # fmt: skip
     """For every width the range of the chosen ones, by index, that may follow it."""
-    _check_range(stage, max(widths), max(chosen), size, outside)
+    _check_range(stage, max(widths), max(chosen), spot)
     narrow, wide = np.array(widths, np.int64), np.array(chosen, np.int64)
     low = np.zeros(len(narrow), np.int64)
     if wider:
@@ -60,7 +84,7 @@ def _reach(
     below = low.copy()  # a wider stage costs no less, so that those within the caps come first
     while np.any(open_ := below < high):
         middle = np.minimum((below + high) // 2, len(wide) - 1)
-        costs = _figures(stage, narrow, wide[middle], size, outside)
+        costs = _figures(stage, narrow, wide[middle], spot)
         fits = np.logical_and.reduce([costs[name] <= cap for name, cap in caps])
         below = np.where(open_ & fits, middle + 1, below)
         high = np.where(open_ & ~fits, middle, high)
@@ -69,37 +93,39 @@ def _reach(
 
 def costs_of(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
+    spot: Spot, wider: int, caps: Caps,
 ) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
     """Every admissible pair of widths by index, the width given, and what the stage costs."""
     few = len(widths) * len(chosen or (0,)) <= FEW  # all that is worth keeping; many fill memory
     made = _made if few else _made.__wrapped__
-    return made(stage, widths, chosen, size, outside, wider, caps)
+    return made(stage, widths, chosen, spot, wider, caps)
 
 
 @lru_cache(maxsize=1024)
 def _made(
     stage: Stage, widths: tuple[int, ...], chosen: tuple[int, ...] | None,
-    size: tuple[int, ...], outside: int, wider: int, caps: Caps,
+    spot: Spot, wider: int, caps: Caps,
 ) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
     if chosen is None:
-        _check_range(stage, max(widths), max(widths), size, outside)
+        _check_range(stage, max(widths), max(widths), spot)
         a = b = np.arange(len(widths))
         narrow = np.array(widths, np.int64)
-        wide = np.array([width_given(stage, width, size) or width for width in widths], np.int64)
+        wide = np.array(
+            [width_given(stage, width, spot.size) or width for width in widths], np.int64
+        )
     else:
-        low, high = _reach(stage, widths, chosen, size, outside, wider, caps)
+        low, high = _reach(stage, widths, chosen, spot, wider, caps)
         count = high - low
         a = np.repeat(np.arange(len(widths)), count)
         b = np.arange(len(a)) + np.repeat(low - (np.cumsum(count) - count), count)
         narrow, wide = np.array(widths, np.int64)[a], np.array(chosen, np.int64)[b]
-    fine = _taken(stage, narrow, wide, size, chosen is None)
+    fine = _taken(stage, narrow, wide, spot.size, chosen is None)
     a, b, narrow, wide = a[fine], b[fine], narrow[fine], wide[fine]
-    figures, ones = _figures(stage, narrow, wide, size, outside), np.ones(len(a), np.int64)
+    figures, ones = _figures(stage, narrow, wide, spot), np.ones(len(a), np.int64)
     return a, b, wide, {name: ones * figure for name, figure in figures.items()}
 
 
-def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], outside: int) -> None:
+def _check_range(stage: Stage, first: int, last: int, spot: Spot) -> None:
     """Refuse widths whose figures exceed 64 bits, computed with plain ints of any size.
 
     No pair costs more than the widest one does.
@@ -109,58 +135,85 @@ def _check_range(stage: Stage, first: int, last: int, size: tuple[int, ...], out
         for width, step in zip((first, last), stage.multiples, strict=True)
     )
     if stage.width is None:
-        taken = (width for width in range(first, 0, -1) if width_given(stage, width, size))
+        taken = (width for width in range(first, 0, -1) if width_given(stage, width, spot.size))
         first = next(taken, 0)
         if not first:  # it takes none of these widths
             return
-        last = width_given(stage, first, size)
-    costs = _figures(stage, first, last, size, outside)
+        last = width_given(stage, first, spot.size)
+    costs = _figures(stage, first, last, spot)
     if max(first, last) >= LARGEST_WIDTH or max(costs.values()) >= LARGEST:
         what = "the costs of this space exceed the 64-bit range"
         numbers = {"widest": write((with_width(stage, last),))}
         raise ArgumentError(explain(what, numbers=numbers, remedy="Use smaller widths."))
 
 
-def _figures(
-    stage: Stage, narrow: Count, wide: Count, size: tuple[int, ...], outside: int
-) -> dict[str, Count]:
+def _figures(stage: Stage, narrow: Count, wide: Count, spot: Spot) -> dict[str, Count]:
     """What a stage costs between two widths, or between many at once."""
     if not isinstance(wide, np.ndarray):
-        return _planned(stage, narrow, wide, size, outside)
+        return _planned(stage, narrow, wide, spot)
     if not wide.size:
-        return dict.fromkeys((*ADDED, PEAK), wide)
+        return dict.fromkeys(spot.figures, wide)
     if isinstance(stage, Branching):  # whose branches may each have cases of their own
-        each = [_planned(stage, int(w), int(w), size, outside) for w in narrow]
+        each = [_planned(stage, int(w), int(w), spot) for w in narrow]
         return {name: np.array([found[name] for found in each], np.int64) for name in each[0]}
     cases = with_width(stage, wide).case(narrow)
     if not isinstance(cases, np.ndarray):
-        return _planned(stage, narrow, wide, size, outside)
-    narrow = np.broadcast_to(narrow, wide.shape)
-    found = {name: np.zeros(wide.shape, np.int64) for name in (*ADDED, PEAK)}
-    for case in np.unique(cases):  # each has layers of its own
-        where = cases == case
-        for name, cost in _planned(stage, narrow[where], wide[where], size, outside).items():
-            if name in found:
-                found[name][where] = cost
+        return _alike(stage, narrow, wide, spot)
+    masks = [cases == case for case in np.unique(cases)]  # each has layers of its own
+    return _in_parts(stage, np.broadcast_to(narrow, wide.shape), wide, spot, masks)
+
+
+def _in_parts(
+    stage: Stage, narrow: Ints, wide: Ints, spot: Spot, masks: Iterable[NDArray[np.bool_]]
+) -> dict[str, Count]:
+    """The same, of parts of the widths, one after another."""
+    found = {name: np.zeros(wide.shape, np.int64) for name in spot.figures}
+    for where in masks:
+        for name, cost in _alike(stage, narrow[where], wide[where], spot).items():
+            found[name][where] = cost
     return dict(found)
 
 
-def _planned(
-    stage: Stage, narrow: Count, wide: Count, size: tuple[int, ...], outside: int
-) -> dict[str, Count]:
-    """The same where all widths have the same layers."""
-    run = Run((narrow, *size), outside)
-    channels = _channels(stage, narrow, size)
+def _alike(stage: Stage, narrow: Ints, wide: Ints, spot: Spot) -> dict[str, Count]:
+    """The same where all widths have the same layers; a runtime may run some otherwise."""
+    try:
+        return _planned(stage, narrow, wide, spot)
+    except Mixed as mixed:
+        return _in_parts(stage, narrow, wide, spot, (mixed.where, ~mixed.where))
+
+
+def _planned(stage: Stage, narrow: Count, wide: Count, spot: Spot) -> dict[str, Count]:
+    """The same where all have the same operators as well."""
+    run = Run((narrow, *spot.size), spot.outside)
+    channels = _channels(stage, narrow, spot.size)
     run.add("", steps_of(with_width(stage, wide).part(channels), channels))
     params = sum(row.params for row in run.rows)
     macs: list[Count] = [row.macs for row in run.rows]
-    return {
+    found = {
         "params": params,
         "macs": sum(macs),
         "weight_bytes": sum(count for _, count in bytes_by_type(params, run.norm_buffers)),
         "depth": sum(bool(np.any(each)) for each in macs),
         PEAK: run.peak,
     }
+    if spot.target is not None:
+        found |= _deployed(stage, wide, run, (narrow, *spot.size), spot.target)
+    return found
+
+
+def _deployed(
+    stage: Stage, wide: Count, run: Run, shape: tuple[Count, ...], target: Target
+) -> dict[str, Count]:
+    try:
+        flash, ram = deployed(run.rows, shape, target)
+    except UnsupportedOp as error:
+        what = (
+            f"what {target} needs for {write((with_width(stage, int(np.max(wide))),))} is unknown"
+        )
+        remedy = "Leave it out of the space, or limit other figures."
+        numbers = {"reason": str(error).rstrip(".")}
+        raise ArgumentError(explain(what, numbers=numbers, remedy=remedy)) from error
+    return {FLASH: flash, RAM: ram}
 
 
 def _channels(stage: Stage, width: Count, size: tuple[int, ...]) -> Count:

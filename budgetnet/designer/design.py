@@ -7,14 +7,16 @@ from collections.abc import Callable
 from math import isinf
 from typing import Any
 
+from ..accounting.device.deployment import deployment_of
+from ..accounting.device.target import Target
 from ..accounting.geometry import check_shape
 from ..budget.budget import Budget, with_limits
-from ..errors import ArgumentError, explain
-from .answers import Designs
+from ..errors import ArgumentError, SearchStopped, explain
+from .answers import Design, Designs
 from .costs import LARGEST_WIDTH
 from .graph import Box
 from .infeasible import diagnose
-from .limits import box_of, most_allowed
+from .limits import box_of, most_allowed, target_of
 from .objectives import parse_objective, parse_objectives
 from .pareto import pareto_front
 from .search import Progress
@@ -96,18 +98,23 @@ def design(
     objectives = (parse_objective(objective),) if pareto is None else parse_objectives(pareto)
     if space is None or isinstance(space, str):
         space = SearchSpace.preset(space or "default", shape)
-    searches = Searches(shape, num_classes, space, time_limit, watch)
+    named = [name for each in objectives for name, _ in each.weights]
+    target = target_of(wanted, named)
+    searches = Searches(shape, num_classes, space, time_limit, watch, target)
     covered = searches.count()
     at_most = None
     if pareto is not None:
-        designs, proven = pareto_front(objectives, box, searches.best)
+        designs, proven = pareto_front(objectives, box, searches.best, searches.figure)
     else:
         factor, weights = objectives[0].scaled()
-        designs, proven, bound = searches.run(weights, box, top)
+        designs, proven, bound, refused = searches.run(weights, box, top)
+        if refused and not designs:
+            raise _too_much(refused[0], wanted, target)
         bound = min(bound, most_allowed(weights, box))
         at_most = None if isinf(bound) else bound / factor
     if not designs:
-        raise diagnose(wanted, box, searches.best)
+        searches.judges_plans = False  # not even what is live keeps to the limits
+        raise diagnose(wanted, box, searches.best, searches.figure)
     for found in designs:  # the search and the plan count by themselves
         wanted.enforce(found.account)
     return Designs(
@@ -120,6 +127,16 @@ def design(
         evaluated=searches.evaluated,
         seconds=time.perf_counter() - started,
     )
+
+
+def _too_much(found: Design, budget: Budget, target: Target | None) -> SearchStopped:
+    """The error where networks were found, and the runtime's planner took too much for each."""
+    assert target is not None
+    deployment = deployment_of(found.account, target)
+    numbers = {str(found.spec): f"{deployment.ram_bytes:,}", "live": f"{deployment.ram_bound:,}"}
+    what = f"no network was found for which {target} plans as little RAM as the budget allows"
+    remedy = 'Allow more, or add plan="least" and write that plan with budgetnet plan-memory.'
+    return SearchStopped(explain(what, numbers=numbers, remedy=remedy))
 
 
 def default_objective(box: Box) -> str:

@@ -14,12 +14,24 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..accounting.device.target import Target
 from ..accounting.window import check_span
 from ..errors import ArgumentError, explain
 from ..spec.plan import Spec
 from ..spec.stages import Stage, with_width
 from ..spec.text import write
-from .costs import COUNTED, FIXED, PEAK, Caps, Ints, costs_of, count_pairs, width_given
+from .costs import (
+    COUNTED,
+    FIXED,
+    LARGEST_OF,
+    ON_DEVICE,
+    Caps,
+    Ints,
+    Spot,
+    costs_of,
+    count_pairs,
+    width_given,
+)
 
 Box: TypeAlias = Mapping[str, tuple[int | None, int | None]]  # lowest and highest of figures
 
@@ -84,9 +96,9 @@ class Graph(NamedTuple):
         """The highest value of any completion of a state, given the values of transitions."""
         return self._backward(values, np.add, np.maximum, NEVER)
 
-    def peaks(self, choose: np.ufunc) -> list[Ints]:
+    def peaks(self, name: str, choose: np.ufunc) -> list[Ints]:
         """The least (`np.minimum`) or most (`np.maximum`) peak of the completions of a state."""
-        peaks = [level.costs[PEAK] for level in self.levels]
+        peaks = [level.costs[name] for level in self.levels]
         return self._backward(peaks, np.maximum, choose, 0 if choose is np.maximum else -NEVER)
 
     def _backward(
@@ -127,8 +139,8 @@ class Graph(NamedTuple):
         graph, before = self._bounded(self._nothing, 0), -1
         while before != (before := sum(len(level.source) for level in graph.levels)):
             for name, (low, high) in box.items():
-                if name == PEAK:  # one stage reaches a least peak, and all keep to a highest
-                    levels = [lv if high is None else lv.keep(lv.costs[PEAK] <= high)
+                if name in LARGEST_OF:  # one stage reaches a least peak, and all keep to a highest
+                    levels = [lv if high is None else lv.keep(lv.costs[name] <= high)
                               for lv in graph.levels]  # fmt: skip
                     graph = graph._replace(levels=tuple(levels))
                     continue
@@ -146,7 +158,7 @@ class Graph(NamedTuple):
         """
         tight = dict(box)
         for name, (low, high) in box.items():
-            if name != PEAK and any(len(level.source) for level in self.levels):
+            if name not in LARGEST_OF and any(len(level.source) for level in self.levels):
                 step, rest = self._spacing([level.costs[name] for level in self.levels])
                 if step > 1:
                     low = None if low is None else low + (rest - low) % step
@@ -199,6 +211,7 @@ class Survey(NamedTuple):
 
     levels: tuple[tuple[NodeMoves, ...], ...]
     outside: int  # bytes of the input, which lives while the network runs
+    target: Target | None  # whose flash and RAM are counted
     caps: Caps
     transitions: int
 
@@ -223,11 +236,17 @@ class Survey(NamedTuple):
 
 def caps_of(box: Box) -> Caps:
     """The highest values of a box that a single stage can exceed."""
-    highs = ((name, box.get(name, (None, None))[1]) for name in COUNTED if name not in FIXED)
+    names = [name for name in (*COUNTED, *ON_DEVICE) if name not in FIXED]
+    highs = ((name, box.get(name, (None, None))[1]) for name in names)
     return tuple((name, high) for name, high in highs if high is not None)
 
 
-def survey(chains: Chains, caps: Caps = (), tick: Callable[[], None] = lambda: None) -> Survey:
+def survey(
+    chains: Chains,
+    caps: Caps = (),
+    tick: Callable[[], None] = lambda: None,
+    target: Target | None = None,
+) -> Survey:
     """Follow the chains to their end without making transitions; `tick` may raise to stop it."""
     outside = 4 * chains.in_channels * prod(chains.start.size)
     nodes: dict[Any, tuple[int, ...]] = {chains.start: (chains.in_channels,)}
@@ -246,32 +265,29 @@ def survey(chains: Chains, caps: Caps = (), tick: Callable[[], None] = lambda: N
                 field = fields[node] + move.growth
                 seen[move.node] = max(field, seen.get(move.node, 0))
                 check_span(field + move.span)
-                around = outside if levels else 0
-                count += count_pairs(
-                    move.stage, widths, move.widths, node.size, around, move.wider, caps
-                )
+                spot = Spot(node.size, outside if levels else 0, target)
+                count += count_pairs(move.stage, widths, move.widths, spot, move.wider, caps)
             parts.append(NodeMoves(node, widths, moves))
             if count > MOST_COUNTED:  # nobody needs to know by how much more
-                return Survey((*levels, tuple(parts)), outside, caps, count)
+                return Survey((*levels, tuple(parts)), outside, target, caps, count)
         levels.append(tuple(parts))
         if len(levels) > MOST_LEVELS:
             what = "the networks have more stages than a search can follow"
             raise ArgumentError(explain(what, numbers={"at most": MOST_LEVELS}))
         nodes, fields = ahead, seen
-    return Survey(tuple(levels), outside, caps, count)
+    return Survey(tuple(levels), outside, target, caps, count)
 
 
-def build(
-    chains: Chains | Survey, figures: Iterable[str], tick: Callable[[], None] = lambda: None
-) -> Graph:
-    """The graph of the chains, with the requested costs.
+def build(chains: Chains | Survey, tick: Callable[[], None] = lambda: None) -> Graph:
+    """The graph of the chains, with the costs of every stage.
 
     Raises:
         ArgumentError: it would be too large, or its costs exceed the 64-bit range.
     """
     surveyed = chains if isinstance(chains, Survey) else survey(chains, tick=tick)
     surveyed.check()
-    names, caps = tuple(figures), surveyed.caps
+    names = (*COUNTED, *(ON_DEVICE if surveyed.target else ()))
+    caps = surveyed.caps
     first = surveyed.levels[0][0]
     offsets: dict[Any, int] = {first.node: 0}
     levels: list[Level] = []
@@ -288,10 +304,10 @@ def build(
                 if move.node not in ahead:
                     ahead[move.node] = (count, chosen)
                     count += len(chosen)
+                spot = Spot(node.size, surveyed.outside if levels else 0, surveyed.target)
                 a, b, width, costs = costs_of(
-                    move.stage, widths, move.widths, node.size,
-                    surveyed.outside if levels else 0, move.wider, caps,
-                )  # fmt: skip
+                    move.stage, widths, move.widths, spot, move.wider, caps
+                )
                 number = stages.setdefault(move.stage, len(stages))
                 grown = move.growth + (not levels)  # the input sees itself
                 growth = np.full(len(a), grown, np.int64)

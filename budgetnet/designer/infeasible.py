@@ -6,15 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..accounting.account import Account
 from ..accounting.table import Column, Table
 from ..budget.budget import Budget
 from ..budget.limits import Range
 from ..errors import BudgetnetError, explain
 from .answers import Design
+from .costs import RAM
 from .graph import Box
 from .objectives import figure_of
 
 FindBest = Callable[[dict[str, int], Box], Design | None]
+Figure = Callable[[str, Account], int]
 
 
 class Side(NamedTuple):
@@ -100,7 +103,9 @@ class InfeasibleBudget(BudgetnetError, ValueError):
         self.budget, self.conflicts, self.relaxation = budget, conflicts, relaxation
 
 
-def diagnose(budget: Budget, box: Box, best: FindBest) -> InfeasibleBudget:
+def diagnose(
+    budget: Budget, box: Box, best: FindBest, figure: Figure = figure_of
+) -> InfeasibleBudget:
     """Find the conflict in a budget, given a function that finds the best network within limits."""
     sides = [Side(name, low, high) for name, (a, b) in box.items()
              for low, high in ((a, None), (None, b)) if (low, high) != (None, None)]  # fmt: skip
@@ -111,7 +116,7 @@ def diagnose(budget: Budget, box: Box, best: FindBest) -> InfeasibleBudget:
         others = [other for other in conflict if other != side]
         if best({"params": -1}, as_box(others)) is None:
             conflict = others
-    conflicts = tuple(_conflict(side, sides, best) for side in conflict)
+    conflicts = tuple(_conflict(side, sides, best, figure) for side in conflict)
     return InfeasibleBudget(budget, conflicts, _relaxation(conflict, conflicts, sides, best))
 
 
@@ -127,10 +132,10 @@ def as_box(sides: Sequence[Side]) -> Box:
     return box
 
 
-def _conflict(side: Side, sides: Sequence[Side], best: FindBest) -> Conflict:
+def _conflict(side: Side, sides: Sequence[Side], best: FindBest, figure: Figure) -> Conflict:
     others = [other for other in sides if other != side]
     design = best({side.name: 1 if side.high is None else -1}, as_box(others))
-    value = None if design is None else figure_of(side.name, design.account)
+    value = None if design is None else figure(side.name, design.account)
     text = Range(side.name, side.low, side.high).text
     return Conflict(side.name, text, side.bound, value, design)
 
@@ -190,7 +195,10 @@ def _text(conflicts: tuple[Conflict, ...], relaxation: Relaxation | None) -> str
     change = (
         f"smallest change that helps: {relaxation.text}, with {_named(relaxation.design, several)}"
     )
-    return f"{table.to_text()}\n{change}"
+    live = (
+        "\nram: what is live at once, which no plan can do without; a runtime's own may need more"
+    )
+    return f"{table.to_text()}\n{change}{live if RAM in [c.name for c in conflicts] else ''}"
 
 
 def _named(design: Design, with_input: bool) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 
+from ..accounting.device.target import Target
 from ..budget.budget import Budget
-from ..budget.figures import FIGURES
 from ..budget.limits import Range
 from ..errors import ArgumentError, explain
-from .costs import COUNTED
+from .costs import COUNTED, ON_DEVICE, PEAK, RAM
 from .graph import Box
 
 
@@ -20,20 +20,20 @@ def counted_figure(name: str) -> str:
         ArgumentError: a search does not count it.
     """
     name = "params" if name == "trainable_params" else name
-    if name not in COUNTED:
-        numbers = {"supported": ", ".join(COUNTED)}
-        device = name in FIGURES and FIGURES[name].on_device
-        remedy = "Hold what it finds against a Budget." if device else ""
-        what = f"design cannot limit or optimise {name}"
-        raise ArgumentError(explain(what, numbers=numbers, remedy=remedy))
+    if name not in (*COUNTED, *ON_DEVICE):
+        numbers = {"supported": ", ".join((*COUNTED, *ON_DEVICE))}
+        raise ArgumentError(explain(f"design cannot limit or optimise {name}", numbers=numbers))
     return name
+
+
+_OF_EAGER = {"ram": PEAK, "flash": "weight_bytes"}  # what eager PyTorch needs
 
 
 def box_of(budget: Budget) -> Box:
     """The lowest and highest value of every figure that a budget limits.
 
     Raises:
-        ArgumentError: a limit is not on a figure that a search counts.
+        ArgumentError: a limit is not on a figure that a search counts, or on the least RAM.
     """
     box: dict[str, tuple[int | None, int | None]] = {}
     for limit in budget.limits:
@@ -45,11 +45,37 @@ def box_of(budget: Budget) -> Box:
                 )
             )
         name = counted_figure(limit.name)
+        if limit.target and limit.target.runtime == "eager":
+            name = _OF_EAGER[name]
+        elif name == RAM and limit.low is not None:
+            what = f"design accepts only a highest RAM, not {limit.text}"
+            raise ArgumentError(explain(what))
         lows, highs = zip(box.get(name, (None, None)), (limit.low, limit.high), strict=True)
         low = max((v for v in lows if v is not None), default=None)
         high = min((v for v in highs if v is not None), default=None)
         box[name] = (low, high)
     return box
+
+
+def target_of(budget: Budget, objectives: Iterable[str]) -> Target | None:
+    """The target whose flash and RAM a search has to count; `None` if it counts neither.
+
+    Raises:
+        ArgumentError: limits are for several targets, or the objective is on a RAM that depends on
+            more than the least that is live.
+    """
+    ranges = [limit for limit in budget.limits if isinstance(limit, Range)]
+    targets = {limit.target: limit for limit in ranges
+               if limit.target and limit.target.runtime != "eager"}  # fmt: skip
+    if len(targets) > 1:
+        numbers = {f"limit on {limit.name}": limit.text for limit in targets.values()}
+        raise ArgumentError(explain("design counts for one runtime at a time", numbers=numbers))
+    asked = [name for name in objectives if name in ON_DEVICE]
+    target = next(iter(targets), Target(plan="least") if asked else None)
+    if RAM in asked and target and target.plan != "least":
+        what = f"design can optimise the RAM of the least plan, not what {target} plans by itself"
+        raise ArgumentError(explain(what, remedy='Add plan="least".'))
+    return target
 
 
 def most_allowed(weights: Mapping[str, int], box: Box) -> float:

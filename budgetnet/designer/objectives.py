@@ -11,8 +11,11 @@ from math import lcm
 from typing import Any
 
 from ..accounting.account import Account
+from ..accounting.device.deployment import deployment_of
+from ..accounting.device.target import Target
 from ..budget.figures import FIGURES, full_name
 from ..errors import ArgumentError, did_you_mean, explain
+from .costs import ON_DEVICE, RAM
 from .limits import counted_figure
 
 _POWER = re.compile(r"[eE]([+-]?\d+)")
@@ -36,13 +39,19 @@ class Objective:
         factor = lcm(*(weight.denominator for _, weight in self.weights))
         return factor, {name: int(weight * factor) for name, weight in self.weights}
 
-    def value(self, account: Account) -> Fraction:
+    def value(self, account: Account, target: Target | None = None) -> Fraction:
         """The value of an account."""
-        return sum((w * figure_of(name, account) for name, w in self.weights), Fraction())
+        return sum((w * figure_of(name, account, target) for name, w in self.weights), Fraction())
 
 
-def figure_of(name: str, account: Account) -> int:
-    """A figure as one number: a receptive field by its shortest axis, as limits read it."""
+def figure_of(name: str, account: Account, target: Target | None = None) -> int:
+    """A figure as one number: a receptive field by its shortest axis, as limits read it.
+
+    RAM is the least that is live on the `target`, as a search counts it.
+    """
+    if name in ON_DEVICE:
+        found = deployment_of(account, target or Target(plan="least"))
+        return found.ram_bound if name == RAM else found.flash_bytes
     value = FIGURES[name].read(account)
     if isinstance(value, tuple):
         return min(value)

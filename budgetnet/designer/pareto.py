@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from ..accounting.account import Account
 from ..errors import SearchStopped
 from .answers import Design
 from .graph import Box
 from .limits import counted_figure
-from .objectives import Objective, figure_of
+from .objectives import Objective
 
 Corner: TypeAlias = tuple[int | None, ...]  # what each cost must stay below; None: anything
 
 
 def pareto_front(
-    objectives: Sequence[Objective], box: Box, best: Callable[[dict[str, int], Box], Design | None]
+    objectives: Sequence[Objective],
+    box: Box,
+    best: Callable[[dict[str, int], Box], Design | None],
+    figure: Callable[[str, Account], int],
 ) -> tuple[list[Design], bool]:
     """Find a network for every point of the Pareto front of several objectives.
 
@@ -43,11 +47,11 @@ def pareto_front(
             continue
         front.append(design)
         costs = tuple(
-            sign * figure_of(name, design.account)
+            sign * figure(name, design.account)
             for name, sign in zip(names, signs, strict=True)
         )  # fmt: skip
         corners = _without(costs, [corner, *corners])
-    ordered = sorted(front, key=lambda found: signs[0] * figure_of(names[0], found.account))
+    ordered = sorted(front, key=lambda found: signs[0] * figure(names[0], found.account))
     return ordered, not corners
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import ArgumentError, explain
-from .costs import PEAK, Ints
+from .costs import LARGEST_OF, Ints
 from .graph import Graph
 
 RANGE = 1 << 58  # of every value, so that sums of a few stay well within 64 bits
@@ -20,7 +20,7 @@ class TransitionValues(NamedTuple):
     """
 
     added: list[Ints]  # of every level
-    peak_weight: int  # the value of one byte of the peak, which does not add up
+    peak_weight: int  # the value of one byte of the figure that does not add up
     scale: int  # by which the objective is multiplied in it
     ties: tuple[str, ...]
 
@@ -40,10 +40,10 @@ def transition_values(graph: Graph, objective: Mapping[str, int]) -> TransitionV
         what = "the weights of the objective are too fine to be exact in 64 bits"
         raise ArgumentError(explain(what, remedy="Round them to fewer digits."))
     added = [0 * level.costs["macs"] for level in graph.levels]
-    for name in objective.keys() - {PEAK}:
+    for name in objective.keys() - {*LARGEST_OF}:
         for i, level in enumerate(graph.levels):
             added[i] = added[i] + objective[name] * level.costs[name]
-    peak_weight, scale = objective.get(PEAK, 0), 1
+    peak_weight, scale = sum(objective.get(name, 0) for name in LARGEST_OF), 1
     ties = [name for name in ("macs", "params") if set(objective) != {name}]
     while ties:
         span = _most(graph, ties[0]) + 1
@@ -62,6 +62,6 @@ def transition_values(graph: Graph, objective: Mapping[str, int]) -> TransitionV
 def _most(graph: Graph, name: str) -> int:
     """The most that any network has of a figure."""
     costs = [level.costs[name] for level in graph.levels]
-    if name == PEAK:
+    if name in LARGEST_OF:
         return max(int(cost.max(initial=0)) for cost in costs)
     return int(graph.suffixes(costs)[0][0])

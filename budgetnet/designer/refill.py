@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .bounds import Limit
-from .costs import PEAK, Ints
+from .costs import Ints
 from .graph import NEVER, Graph
 
 DRAWN = 1 << 14  # choices for either half
@@ -36,11 +36,12 @@ class _Half(NamedTuple):
 
 def refill(
     graph: Graph, path: Sequence[tuple[int, int]], values: Sequence[Ints],
-    limits: Sequence[Limit], worth: Callable[[Ints, Ints], Ints], top: int, seed: int,
+    limits: Sequence[Limit], largest: str, worth: Callable[[Ints, Ints], Ints], top: int, seed: int,
 ) -> list[tuple[int, list[tuple[int, int]]]]:  # fmt: skip
     """The best networks found that pass through the states of a path, each with its worth.
 
-    `worth` is that of values and peaks; it is `NEVER` where a peak is too low.
+    `worth` is that of values and of the `largest` figure, which does not add up; it is `NEVER`
+    where that is too low.
     """
     options = [_parallel(graph, i, t) for i, t in path]
     sizes = np.cumsum(np.log([len(each) for each in options]))
@@ -50,7 +51,8 @@ def refill(
     rng = np.random.default_rng(seed)
     levels = list(zip((i for i, _ in path), options, strict=True))
     first, second = (
-        _drawn(graph, half, values, limits, rng) for half in (levels[:middle], levels[middle:])
+        _drawn(graph, half, values, limits, largest, rng)
+        for half in (levels[:middle], levels[middle:])
     )
     pairs: list[tuple[int, int, int]] = []  # worth, and the choices of both halves
     for r, limit in enumerate(limits):
@@ -86,14 +88,14 @@ def _parallel(graph: Graph, i: int, t: int) -> Ints:
 
 def _drawn(
     graph: Graph, levels: Sequence[tuple[int, Ints]], values: Sequence[Ints],
-    limits: Sequence[Limit], rng: np.random.Generator,
+    limits: Sequence[Limit], largest: str, rng: np.random.Generator,
 ) -> _Half:  # fmt: skip
     picks = [(i, some[rng.integers(len(some), size=DRAWN)]) for i, some in levels]
     value, peak = np.zeros((2, DRAWN), np.int64)
     uses = np.zeros((len(limits), DRAWN), np.int64)
     for i, chosen in picks:
         value += values[i][chosen]
-        peak = np.maximum(peak, graph.levels[i].costs[PEAK][chosen])
+        peak = np.maximum(peak, graph.levels[i].costs[largest][chosen])
         for r, limit in enumerate(limits):
             uses[r] += limit.costs[i][chosen]
     return _Half(picks, value, uses, peak)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from ..accounting.account import Account
+from ..accounting.device.target import Target
 from ..budget.advice import output_stage
 from ..budget.budget import Budget, with_limits
 from ..budget.figures import FIGURES
@@ -16,12 +18,13 @@ from ..spec.plan import Spec, plan
 from ..spec.stages import Stage, with_width
 from ..trace.account import spec_of
 from .answers import Design
-from .costs import COUNTED, FIXED
+from .costs import FIXED
 from .graph import Box, build, caps_of, survey
 from .infeasible import diagnose
-from .limits import box_of, counted_figure
+from .limits import box_of, counted_figure, target_of
 from .objectives import figure_of
 from .search import Problem, solve, stopped
+from .searches import acceptance
 from .skeletons import ChainWidths
 
 MOST_WIDTH = 100_000  # of all stages together
@@ -41,7 +44,8 @@ def rescale(
     All widths except the output's are scaled by the largest common factor that meets the budget.
     From there each may change by an eighth, and the exact search finds those that fill the first
     limit best; ties are broken by fewer MACs, then fewer parameters. If no such network meets the
-    budget, widths may change further.
+    budget, widths may change further. Where there are too many to be searched to the end, it is the
+    best that was found, and `proven` is false.
 
     Args:
         model: a `Spec`, its text form or the name of a reference network; a `Design`, or a module
@@ -74,14 +78,15 @@ def rescale(
         what = "the widths are too large to be rescaled at once"
         numbers = {"sum of widths": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
         raise ArgumentError(explain(what, numbers=numbers, remedy="Use narrower stages."))
-    middle = _scaled(spec, free, shape, box)
+    target = target_of(wanted, ())
+    middle = _scaled(spec, free, shape, box, target)
     reach = Fraction(1, 8)
     while reach <= 2 * _WIDEST:
         widths = tuple(
             _near(middle[i], free[i], reach, divisor) if i in free else _own(stage)
             for i, stage in enumerate(spec.stages)
         )
-        found = _best(spec, shape, widths, {objective: 1}, box)
+        found = _best(spec, shape, widths, {objective: 1}, box, target)
         if found is not None:
             return found
         reach *= 2
@@ -91,7 +96,11 @@ def rescale(
         else _own(stage)
         for i, stage in enumerate(spec.stages)
     )
-    raise diagnose(wanted, box, lambda objective, box: _best(spec, shape, whole, objective, box))
+
+    def best(objective: dict[str, int], box: Box) -> Design | None:
+        return _best(spec, shape, whole, objective, box, target, judges_plans=False)
+
+    raise diagnose(wanted, box, best, partial(figure_of, target=target))
 
 
 def _sized(budget: Budget, spec: Spec, account: Account) -> Box:
@@ -139,7 +148,9 @@ def _is_free(spec: Spec, i: int, width: int, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) -> dict[int, int]:
+def _scaled(
+    spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box, target: Target | None
+) -> dict[int, int]:
     """The widths at the largest common factor that exceeds no upper limit."""
 
     def widths(factor: Fraction) -> dict[int, int]:
@@ -156,7 +167,7 @@ def _scaled(spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box) 
         except SpecError:  # groups that do not divide these widths
             return True
         return all(
-            high is None or figure_of(name, account) <= high
+            high is None or figure_of(name, account, target) <= high
             for name, (_, high) in box.items()
             if name not in FIXED
         )
@@ -194,11 +205,17 @@ def _best(
     widths: Sequence[tuple[int, ...] | None],
     objective: dict[str, int],
     box: Box,
+    target: Target | None,
+    judges_plans: bool = True,
 ) -> Design | None:
-    surveyed = survey(ChainWidths(spec, shape, tuple(widths)), caps_of(box))
-    graph = build(surveyed, COUNTED)
+    surveyed = survey(ChainWidths(spec, shape, tuple(widths)), caps_of(box), target=target)
+    graph = build(surveyed)
     objective = {counted_figure(name): weight for name, weight in objective.items()}
-    outcome = solve(graph, Problem(objective, box))
-    if not outcome.proven:
+    accept = acceptance(target, shape, {}, box) if judges_plans else None
+    outcome = solve(graph, Problem(objective, box, accept=accept))
+    if outcome.specs:
+        found = outcome.specs[0]
+        return Design(found, plan(found, shape), outcome.proven)
+    if not outcome.proven and not outcome.refused:
         raise stopped()
-    return Design(outcome.specs[0], plan(outcome.specs[0], shape)) if outcome.specs else None
+    return None

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import SearchStopped, explain
+from ..errors import ArgumentError, SearchStopped, explain
 from ..spec.plan import Spec
 from .bounds import Bound, Path, lowest_bounds, one_sided_limits
-from .costs import PEAK, Ints
+from .costs import LARGEST_OF, PEAK, Ints
 from .graph import NEVER, Box, Graph
 from .labels import Labels, join, undominated
 from .limits import most_allowed
@@ -26,22 +26,26 @@ from .priorities import transition_values
 from .refill import refill
 
 ROOM = (1_000, 8_000, 64_000, 256_000)  # labels that are continued at a time
-ENOUGH = 1_000_000  # that are looked at to break ties, once the objective is proven
+ENOUGH = 1_000_000  # that are looked at to break ties, or for a proof once some were refused
 REFILLS = 16  # times that the best is improved by other options at its widths
 CHUNK = 1 << 21  # candidates that are made at a time
 MOST_LABELS = 1 << 23  # that are held at a time, some 100 bytes each
+TRIES = 4  # networks of one level that may be refused before the others there are set aside
+REFUSED = 32  # networks after which a search that has accepted none gives up
 CROWD = 1 << 22  # candidates after which those are dropped that others make superfluous
 
 
 class Problem(NamedTuple):
     """What to maximise, within which limits, and how many networks to find.
 
-    Several networks differ in more than their widths: each is the best of its skeleton.
+    Several networks differ in more than their widths: each is the best of its skeleton. A network
+    within the limits must be accepted as well, where that depends on more than sums over stages.
     """
 
     objective: Mapping[str, int]
     box: Box
     top: int = 1
+    accept: Callable[[Spec], bool] | None = None
 
 
 class Progress(NamedTuple):
@@ -65,6 +69,8 @@ class Outcome(NamedTuple):
     proven: bool  # whether none of the others is better
     at_most: int | None  # no network's objective is above this; None if there is no network
     evaluated: int  # labels that were looked at
+    refused: tuple[Spec, ...] = ()  # networks within the limits that were not accepted
+    value: tuple[int, ...] = ()  # of the best, to be compared: more is better
 
 
 class Found(NamedTuple):
@@ -97,10 +103,29 @@ def solve(
     search = _Search(graph, problem._replace(box=graph.tightened(box)), watch, tick)
     try:
         search.run()
+    except _AllRefused:
+        pass
     except (KeyboardInterrupt, TimeoutError):
         if not search.best:
             raise
     return search.outcome
+
+
+def _followed(problem: Problem) -> str:
+    """The figure that labels follow of those that do not add up."""
+    names = [
+        name
+        for name in LARGEST_OF
+        if name in problem.objective or problem.box.get(name, (None, None))[0] is not None
+    ]
+    if len(names) > 1:
+        what = f"a search can follow one of {' and '.join(names)}"
+        raise ArgumentError(explain(what, remedy="Limit one of them from above instead."))
+    return names[0] if names else PEAK
+
+
+class _AllRefused(Exception):
+    """So many networks were refused, and none accepted, that going on is of no use."""
 
 
 def _clamped(bound: int | None) -> int | None:
@@ -127,10 +152,12 @@ class _Search:
         self.values = transition_values(graph, problem.objective)
         self.limits = one_sided_limits(graph, problem.box)
         self.bounds: list[Bound] = []
-        self.least_peak = problem.box.get(PEAK, (None, None))[0]
-        self.needs_peak = self.least_peak is not None or PEAK in problem.objective
+        self.largest = _followed(problem)
+        self.least_peak = problem.box.get(self.largest, (None, None))[0]
+        self.needs_peak = self.least_peak is not None or self.largest in problem.objective
         if self.needs_peak:
-            self.low_peaks, self.high_peaks = graph.peaks(np.minimum), graph.peaks(np.maximum)
+            self.low_peaks = graph.peaks(self.largest, np.minimum)
+            self.high_peaks = graph.peaks(self.largest, np.maximum)
         self.starts = [
             np.searchsorted(level.source, np.arange(count + 1))
             for level, count in zip(graph.levels, graph.states[:-1], strict=True)
@@ -139,7 +166,9 @@ class _Search:
         self.best: list[Found] = []
         self.evaluated = 0
         self.ceiling = self._ceiling(int(graph.suffixes(self.values.added)[0][0]))
-        self.set_aside = NEVER  # the highest bound of labels that this run set aside
+        self.set_aside = NEVER  # the highest value that this run does not know to be unwanted
+        self.refused: dict[Spec, int] = {}  # values of networks that were not accepted
+        self.keeps_all = False  # whether labels that others beat are continued too
 
     # ------------------------------------------------------------------ what is known
 
@@ -163,8 +192,10 @@ class _Search:
         return Outcome(
             tuple(found.spec for found in self.best),
             self.ceiling <= self.threshold or self.goal_is_proven,
-            self.values.objective_at_most(top) if self.best else None,
+            self.values.objective_at_most(top) if self.best or self.refused else None,
             self.evaluated,
+            tuple(self.refused),
+            tuple(-part for part in self.best[0].key) if self.best else (),
         )
 
     @property
@@ -191,7 +222,12 @@ class _Search:
             self._sweep(room, whole=False)
             if self.ceiling <= self.threshold or (self.evaluated >= ENOUGH and self.goal_is_proven):
                 return
+        if self.refused and self.evaluated >= ENOUGH:
+            return
         self._sweep(ROOM[-1], whole=True)
+        if self.refused and not (self.ceiling <= self.threshold or self.goal_is_proven):
+            self.keeps_all = True  # what was refused may have beaten what would be accepted
+            self._sweep(ROOM[-1], whole=True)
 
     def _refill(self) -> None:
         """Look beside the best network for one that fills the limits better."""
@@ -200,8 +236,8 @@ class _Search:
                 return
             known = [found.key for found in self.best]
             for value, path in refill(
-                self.graph, self.best[0].path, self.values.added, self.limits, self._worth,
-                self.problem.top, seed,
+                self.graph, self.best[0].path, self.values.added, self.limits, self.largest,
+                self._worth, self.problem.top, seed,
             ):  # fmt: skip
                 self._keep(value, path)
             self.tick()
@@ -287,6 +323,8 @@ class _Search:
         return found
 
     def _undominated(self, found: Labels) -> Labels:
+        if self.keeps_all:
+            return found
         return found.take(undominated(found, self._compared(found), self.problem.top))
 
     def _base(self, labels: Labels, bound: Bound) -> Ints:
@@ -314,7 +352,7 @@ class _Search:
             rows, via, bound = rows[keep], via[keep], bound[keep]
         peak = labels.peak[rows]
         if self.needs_peak:
-            peak = np.maximum(peak, level.costs[PEAK][via])
+            peak = np.maximum(peak, level.costs[self.largest][via])
         if self.least_peak is not None:
             keep = np.maximum(peak, self.high_peaks[i + 1][level.target[via]]) >= self.least_peak
             rows, via, bound, peak = rows[keep], via[keep], bound[keep], peak[keep]
@@ -331,7 +369,7 @@ class _Search:
         """The most that the peak of a completed network can add to its value."""
         level = self.graph.levels[i]
         ahead = (self.high_peaks if self.values.peak_weight > 0 else self.low_peaks)[i + 1]
-        peak = np.maximum(labels.peak[rows], level.costs[PEAK][via])
+        peak = np.maximum(labels.peak[rows], level.costs[self.largest][via])
         return np.maximum(peak, ahead[level.target[via]]) * self.values.peak_weight
 
     def _compared(self, labels: Labels) -> list[Ints]:
@@ -349,8 +387,12 @@ class _Search:
         """Keep the complete networks that are wanted."""
         value = labels.value + self.values.peak_weight * labels.peak
         ended = np.flatnonzero(self.graph.ends[i + 1][labels.state])
+        most = len(self.refused) + TRIES
         for k in ended[np.argsort(-value[ended], kind="stable")]:
             if value[k] <= self.threshold:
+                break
+            if len(self.refused) >= most:
+                self.set_aside = max(self.set_aside, int(value[k]))
                 break
             steps, at = [], int(k)
             for j in range(i, -1, -1):
@@ -365,7 +407,7 @@ class _Search:
         within = all(use <= limit.bound for use, limit in zip(path.uses, self.limits, strict=True))
         peak = 0
         if self.needs_peak:
-            peak = max(int(self.graph.levels[i].costs[PEAK][t]) for i, t in path.steps)
+            peak = max(int(self.graph.levels[i].costs[self.largest][t]) for i, t in path.steps)
         if within and peak >= (self.least_peak or 0):
             self._keep(path.value + self.values.peak_weight * peak, path.steps)
         return self.best[0].value if self.best else NEVER
@@ -378,9 +420,21 @@ class _Search:
         skeleton = tuple(stage for stage, _ in steps) if self.problem.top > 1 else ()
         new = Found((-value, *ties), value, skeleton, self.graph.spec(steps), path)
         rivals = [found for found in self.best if found.skeleton == skeleton]
-        if not any(found.key <= new.key for found in rivals):
+        if not any(found.key <= new.key for found in rivals) and self._accepts(new):
             kept = [found for found in self.best if found.skeleton != skeleton]
             self.best = sorted([*kept, new], key=lambda found: found.key)[: self.problem.top]
+
+    def _accepts(self, new: Found) -> bool:
+        """Whether a network is accepted. What it beat may be: so its value is not known as vain."""
+        accept = self.problem.accept
+        if accept is None or (new.spec not in self.refused and accept(new.spec)):
+            return True
+        self.refused[new.spec] = new.value
+        if not self.keeps_all:
+            self.set_aside = max(self.set_aside, new.value)
+        if not self.best and len(self.refused) >= REFUSED:
+            raise _AllRefused
+        return False
 
 
 def _by_promise(bound: Ints, room: int) -> Ints:

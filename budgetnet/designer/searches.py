@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import NamedTuple
 
+from ..accounting.account import Account
+from ..accounting.device.deployment import deployment_of
+from ..accounting.device.target import Target
 from ..errors import SearchStopped
-from ..spec.plan import plan
+from ..spec.plan import Spec, plan
 from ..spec.stages import with_width
 from .answers import Design
-from .costs import COUNTED, FIXED
+from .costs import FIXED, RAM
 from .graph import Box, Graph, Survey, build, caps_of, survey
 from .limits import counted_figure
 from .objectives import figure_of
@@ -19,6 +22,7 @@ from .search import Outcome, Problem, Progress, solve, stopped
 from .skeletons import SpaceChains, count_networks
 from .space import SearchSpace
 
+LOWER = (15, 14, 13, 12, 11, 10, 9, 8)  # sixteenths of a highest RAM, once plans took too much
 _MANY = 1 << 20  # transitions; with fewer, one graph for every question is made fastest
 
 
@@ -28,6 +32,7 @@ class Answer(NamedTuple):
     designs: list[Design]
     proven: bool
     at_most: float  # infinite if part of the space was not searched
+    refused: tuple[Design, ...] = ()  # for which the runtime plans more RAM than is live
 
 
 class Searches:
@@ -40,8 +45,10 @@ class Searches:
         space: SearchSpace,
         time_limit: float | None,
         watch: Callable[[Progress], None] | None,
+        target: Target | None = None,
     ) -> None:
         """Nothing is searched yet; the time limit counts from here."""
+        self.target, self.judges_plans = target, True
         self.shape, self.num_classes, self.space = shape, num_classes, space
         self.variants = space.variants(shape)
         self.deadline = None if time_limit is None else time.monotonic() + time_limit
@@ -61,6 +68,7 @@ class Searches:
         """
         best: dict[object, tuple[tuple[int, ...], Design]] = {}
         proven, at_most = True, -inf
+        refused: list[Design] = []
         for place, (space, shape) in enumerate(self.variants):
             try:
                 outcome = self._solve(space, shape, weights, box, top)
@@ -71,15 +79,16 @@ class Searches:
                 break
             for spec in outcome.specs:
                 found = Design(spec, plan(spec, shape))
-                entry = (_key(weights, found), found)
+                entry = (self._key(weights, found), found)
                 best[_skeleton(found)] = min(entry, best.get(_skeleton(found), entry), key=_first)
+            refused += [Design(spec, plan(spec, shape)) for spec in outcome.refused[:1]]
             at_most = max(at_most, -inf if outcome.at_most is None else outcome.at_most)
             if not outcome.proven:
                 proven = False
                 at_most = inf if place + 1 < len(self.variants) else at_most
                 break
         ordered = sorted(best.values(), key=_first)[:top]
-        return Answer([found for _, found in ordered], proven, at_most)
+        return Answer([found for _, found in ordered], proven, at_most, tuple(refused))
 
     def best(self, weights: dict[str, int], box: Box) -> Design | None:
         """The best network within a box, proven; None if it is proven that there is none."""
@@ -103,9 +112,25 @@ class Searches:
         objective: dict[str, int] = {}
         for name, weight in weights.items():
             objective[counted_figure(name)] = objective.get(counted_figure(name), 0) + weight
-        outcome = solve(graph, Problem(objective, rest, top), self.watch, self.tick)
-        self.evaluated += outcome.evaluated
-        return outcome
+        judged = self.target if self.judges_plans else None
+        accept = acceptance(judged, shape, objective, box)
+
+        def run(limits: Box) -> Outcome:
+            found = solve(graph, Problem(objective, limits, top, accept), self.watch, self.tick)
+            self.evaluated += found.evaluated
+            return found
+
+        outcome = best = run(rest)
+        high = box.get(RAM, (None, None))[1]
+        if high is None or outcome.proven or not outcome.refused:
+            return outcome
+        for share in LOWER:  # with less that is live, a planner may keep to what is allowed
+            found = run({**rest, RAM: (None, high * share // 16)})
+            if found.specs and (not best.specs or found.value > best.value):
+                best = found
+            if not found.refused:  # still less cannot be better
+                break
+        return best._replace(proven=False, at_most=outcome.at_most, refused=outcome.refused)
 
     def _graph(self, space: SearchSpace, shape: tuple[int, ...], fixed: Box, rest: Box) -> Graph:
         """A graph that holds every network within a box, made on first use.
@@ -117,14 +142,24 @@ class Searches:
             if surveyed.covers(rest):
                 return graph
         chains = SpaceChains(space, shape, self.num_classes, fixed)
-        surveyed = survey(chains, (), self.tick)
+        surveyed = survey(chains, (), self.tick, self.target)
         if surveyed.transitions > _MANY:
-            surveyed = survey(chains, caps_of(rest), self.tick)
+            surveyed = survey(chains, caps_of(rest), self.tick, self.target)
             surveyed.check()
             self.graphs.clear()  # two of these might not fit into memory
-        graph = build(surveyed, COUNTED, self.tick)
+        graph = build(surveyed, self.tick)
         self.graphs.setdefault(key, []).append((surveyed, graph))
         return graph
+
+    def figure(self, name: str, account: Account) -> int:
+        """A figure of an account, as a search counts it."""
+        return figure_of(name, account, self.target)
+
+    def _key(self, weights: dict[str, int], found: Design) -> tuple[int, ...]:
+        """What orders networks of different variants: as a search orders those of one."""
+        account = found.account
+        value = sum(weight * self.figure(name, account) for name, weight in weights.items())
+        return -value, figure_of("macs", account), account.params
 
     def watch(self, progress: Progress) -> None:
         """Stop at the deadline, and report progress to the caller."""
@@ -142,11 +177,24 @@ def _first(entry: tuple[tuple[int, ...], Design]) -> tuple[int, ...]:
     return entry[0]
 
 
-def _key(weights: dict[str, int], found: Design) -> tuple[int, ...]:
-    """What orders networks of different variants: as a search orders those of one."""
-    account = found.account
-    value = sum(weight * figure_of(name, account) for name, weight in weights.items())
-    return -value, figure_of("macs", account), account.params
+def acceptance(
+    target: Target | None, shape: tuple[int, ...], objective: Mapping[str, int], box: Box
+) -> Callable[[Spec], bool] | None:
+    """Whether a plan of memory keeps to a highest RAM, if one is asked for.
+
+    A search counts what is live, which is no plan yet. Where RAM is part of the objective, the plan
+    must need no more than that.
+    """
+    high = box.get(RAM, (None, None))[1]
+    if target is None or (high is None and RAM not in objective):
+        return None
+
+    def accept(spec: Spec) -> bool:
+        found = deployment_of(plan(spec, shape), target)
+        most = found.ram_bound if RAM in objective else high
+        return most is None or found.ram_bytes <= most
+
+    return accept
 
 
 def _skeleton(found: Design) -> object:

@@ -183,26 +183,36 @@ def deployment_of(account: Account, target: Target) -> Deployment:
 
 def deployment_of_model(lowered: Lowered, target: Target) -> Deployment:
     """The deployment of operators and tensors, which come from an account or a file."""
-    model, scratch = lowered.model, _scratch(lowered.model, target)
-    assumed = lowered.assumed
-    if target.runtime == "tflm":
-        assumed = (*assumed, *refusals(model, lowered.places))
-    custom = [name for name in scratch.unknown if not name.startswith("CUSTOM")]
-    if custom:
-        assumed = (*assumed, f"scratch that is not known is not counted: {', '.join(custom)}")
-    arena = activations(model, scratch.requests)
-    buffers, requests = arena.graph.buffers(), scratch.requests
-    plan = arena.tflm_plan() if target.runtime == "tflm" else _executorch_plan(buffers, arena)
+    model, scratch = lowered.model, scratch_of(lowered.model, target)
+    arena, requests = activations(model, scratch.requests), scratch.requests
+    order = tuple(range(len(model.operators)))
+    if target.plan == "least":
+        order, plan = (least := least_memory(arena.graph)).order, least.plan
+    elif target.runtime == "tflm":
+        plan = arena.tflm_plan()
+    else:
+        plan = _executorch_plan(arena.graph.buffers(), arena)
     return Deployment(
-        model.name, target, lowered.flash_bytes, plan.size, liveness_bound(buffers),
+        model.name, target, lowered.flash_bytes, plan.size, liveness_bound(plan.buffers),
         None if scratch.unknown else max((sum(r) for r in requests.values()), default=0),
         persistent_bytes(model) if target.runtime == "tflm" else None,
-        _steps(lowered, buffers), _names(lowered, arena, requests), plan, assumed, lowered.notes,
-        arena.graph,
+        _steps(lowered, plan.buffers, order), _names(lowered, arena, requests, order), plan,
+        assumed_of(lowered, target, scratch), lowered.notes, arena.graph,
     )  # fmt: skip
 
 
-def _scratch(model: TfliteModel, target: Target) -> Scratch:
+def assumed_of(lowered: Lowered, target: Target, scratch: Scratch) -> tuple[str, ...]:
+    """What figures of operators rest on that is not known; empty if they are exact."""
+    assumed = lowered.assumed
+    if target.runtime == "tflm":
+        assumed = (*assumed, *refusals(lowered.model, lowered.places))
+    custom = [name for name in scratch.unknown if not name.startswith("CUSTOM")]
+    if custom:
+        assumed = (*assumed, f"scratch that is not known is not counted: {', '.join(custom)}")
+    return assumed
+
+
+def scratch_of(model: TfliteModel, target: Target) -> Scratch:
     """What the kernels ask for; ExecuTorch's mean is an average pooling, as its backend has it."""
     if target.kernels == "reference":
         return reference_scratch(model)
@@ -225,10 +235,10 @@ def _executorch_plan(buffers: Sequence[Buffer], arena: Activations) -> Plan:
     return Plan(tuple(buffers), tuple(offsets[i] for i in range(len(buffers))))
 
 
-def _steps(lowered: Lowered, buffers: Sequence[Buffer]) -> tuple[Step, ...]:
+def _steps(lowered: Lowered, buffers: Sequence[Buffer], order: Sequence[int]) -> tuple[Step, ...]:
     steps = []
-    operators = zip(lowered.model.operators, lowered.places, lowered.kinds, strict=True)
-    for number, (operator, place, kind) in enumerate(operators, start=1):
+    for number, k in enumerate(order, start=1):
+        operator, place, kind = lowered.model.operators[k], lowered.places[k], lowered.kinds[k]
         live = tuple(i for i, b in enumerate(buffers) if b.first <= number <= b.last)
         name = kind if operator.name.startswith("CUSTOM") else operator.name
         steps.append(Step(place, kind, name, live, sum(buffers[i].bytes for i in live)))
@@ -236,8 +246,10 @@ def _steps(lowered: Lowered, buffers: Sequence[Buffer]) -> tuple[Step, ...]:
 
 
 def _names(
-    lowered: Lowered, arena: Activations, requests: dict[int, tuple[int, ...]]
-) -> tuple[str, ...]:
+    lowered: Lowered, arena: Activations, requests: dict[int, tuple[int, ...]],
+    order: Sequence[int],
+) -> tuple[str, ...]:  # fmt: skip
     """The name of every buffer of the arena's graph."""
     maps = [lowered.model.tensors[i].name for i in arena.tensors]
-    return (*maps, *(f"scratch of {lowered.places[k]}" for k in requests for _ in requests[k]))
+    own = (f"scratch of {lowered.places[k]}" for k in order for _ in requests.get(k, ()))
+    return (*maps, *own)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from ...errors import ArgumentError, explain, shown
 
@@ -42,7 +43,7 @@ class Buffer:
     def __post_init__(self) -> None:
         """Raise `ArgumentError` if this is not a valid buffer."""
         for name in ("size", "first", "last"):
-            if type(value := getattr(self, name)) is not int:
+            if not isinstance(value := getattr(self, name), Integral) or isinstance(value, bool):
                 raise ArgumentError(explain(f"{shown(value)} is not a valid {name}; expected int"))
         if self.size < 0 or self.last < self.first:
             numbers = {"size": self.size, "first": self.first, "last": self.last}

@@ -20,6 +20,7 @@ class Bytes(NamedTuple):
 # With int16 maps, TensorFlow Lite keeps weights in int8 and biases in int64.
 DTYPES = {"int8": Bytes(1, 1, 4), "int16": Bytes(2, 1, 8), "float32": Bytes(4, 4, 4)}
 _TFLM = ("reference", "cmsis-nn", "cmsis-nn without dsp")
+PLANS = ("own", "least")  # the runtime's own planner, or the least plan that can be found
 # By runtime and type the libraries of kernels, the usual one first.
 RUNTIMES: dict[str, dict[str, tuple[str, ...]]] = {
     "tflm": {"int8": _TFLM, "int16": ("reference",), "float32": _TFLM},
@@ -39,17 +40,20 @@ class Target:
         kernels: whose scratch buffers lie beside the maps: of TensorFlow Lite Micro "reference",
             "cmsis-nn", or "cmsis-nn without dsp" for cores that lack the DSP extension; of
             ExecuTorch's Cortex-M backend the latter two. By default the first of them.
+        plan: who places maps in memory: "own" for the runtime's own planner, or "least" for the
+            least plan, which `budgetnet plan-memory` writes into a file.
 
     Raises:
-        ArgumentError: a name is not known, or the runtime has no such type or kernels.
+        ArgumentError: a name is not known, or the runtime has no such type, kernels or plan.
 
-    >>> print(Target(), "-", Target("executorch"), "-", Target("eager"))
-    tflm int8 - executorch int8 - eager float32
+    >>> print(Target(), "-", Target("executorch"), "-", Target(plan="least"))
+    tflm int8 - executorch int8 - tflm int8, least plan
     """
 
     runtime: str = "tflm"
     dtype: str = ""
     kernels: str = ""
+    plan: str = "own"
 
     def __post_init__(self) -> None:
         """Check the names, and fill in what is usual."""
@@ -61,6 +65,7 @@ class Target:
         if not self.kernels:
             object.__setattr__(self, "kernels", types[self.dtype][0])
         _check(f"a library of kernels for {self}", self.kernels, types[self.dtype])
+        _check(f"a plan of {self.runtime}", self.plan, PLANS[: 1 + (self.runtime == "tflm")])
 
     @property
     def bytes(self) -> Bytes:
@@ -68,8 +73,9 @@ class Target:
         return DTYPES[self.dtype]
 
     def __str__(self) -> str:
-        """The runtime and the type."""
-        return f"{self.runtime} {self.dtype}"
+        """The runtime, the type, and the plan if it is not the runtime's own."""
+        least = ", least plan" if self.plan == "least" else ""
+        return f"{self.runtime} {self.dtype}{least}"
 
 
 def _check(what: str, name: object, known: Iterable[str]) -> None:
