@@ -232,6 +232,11 @@ def test_what_if_leaves_the_original_as_a_ghost(show):  # noqa: F811  # a fixtur
     tab.fill("#spec", f"c16 {text}")
     assert 0 == tab.locator("#graph .node.gone").count()
     tab.fill("#spec", f"c16 c16 {text}")
-    assert "conv8" in tab.locator("#graph .node.added").text_content()
+    added = tab.locator("#graph .node.added")
+    assert "conv8" in added.text_content()
+    tab.select_option("#layer", "0")  # a box that the report's network lacks is never chosen
+    added.dispatch_event("click")
+    pressed = tab.locator('#graph .node[aria-pressed="true"]')
+    assert "conv1" in pressed.text_content()
     tab.click("#spec-reset")
     assert plain(own) == plain(tab.evaluate(DRAWN))

@@ -41,8 +41,8 @@ function startMap() {
   const stops = () => [...drawn.querySelectorAll('.node, .frame > .title')];
   const boxAt = (element) => element.closest('.node, .frame');
   const foldAt = (element) => boxAt(element)?.dataset.fold;
-  const rangeOf = (box) => (box.dataset.fold ?? `${box.dataset.layer}-${Number(box.dataset.layer) + 1}`)
-    .split('-').map(Number);
+  const rangeOf = ({ dataset: { fold, layer } }) => (fold
+    ? fold.match(/^(-?\d+)-(-?\d+)$/).slice(1).map(Number) : [Number(layer), Number(layer) + 1]);
   const holds = (box, layer) => rangeOf(box)[0] <= layer && layer < rangeOf(box)[1];
   const boxOf = (layer) => [...drawn.querySelectorAll('.node')].find((box) => holds(box, layer));
 
