@@ -27,6 +27,8 @@ IMAGES = ROOT / "docs" / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 COMMANDS = (
     f"draw s6 -o {IMAGES / 's6.svg'}",
+    f"draw torchvision.models:resnet50 --input 3x224x224 -o {IMAGES / 'resnet50.svg'}",
+    f"draw unet -o {IMAGES / 'unet.svg'}",
     f"draw s6 --plot {IMAGES / 's6-fields.png'}",
 )
 REPORT = "report s6 --footprints --weights mnist --params 14k --rf 22 --macs 4M -o"

@@ -21,16 +21,17 @@ from ..spec.stages import Conv, Head, Pool, Separable, Transition
 from ..trace.account import account as account_of
 from .comparison import figures_beside, layers_beside
 from .curves import SCALE, curves, is_map
-from .drawing import diagram, grid_of, legend, slices
 from .listing import listing
 from .markup import Markup, asset, data_script, join, packed_script, tag
+from .network_map import map_data, network_map
 from .pictures import footprint_address, picture
 from .strip import Network, costs_of, live_of, strips
 from .verdict import verdict_card
 
-STYLES = ("diagram.css", "report.css")
+STYLES = ("diagram.css", "report.css", "map.css")
 SCRIPTS = (
-    "page.js", "map.js", "plan.js", "overlay.js", "strip.js", "curves.js", "verdict.js",
+    "page.js", "plan.js", "grid.js", "drawing.js", "ghost.js", "map.js", "overlay.js", "strip.js",
+    "curves.js", "verdict.js",
     "listing.js", "whatif.js",
 )  # fmt: skip
 
@@ -87,7 +88,7 @@ def render_html(
     parts += [
         _costs(account, layers, live, budget, other),
         tag("div",
-            tag("div", _graph(account, layers),
+            tag("div", _section("graph", "Network", network_map(account, layers)),
                 _section("table", "Layers", listing(account, layers)), cls="walk"),
             _overlay(view), cls="beside"),
         _section("growth", "Growth over depth", curves(account, layers)),
@@ -170,19 +171,6 @@ def _section(name: str, title: str, *body: object) -> Markup:
     return tag("section", heading, *body, id=name, aria_labelledby=f"{name}-title")
 
 
-def _graph(account: Account, layers: Sequence[Row]) -> Markup:
-    known = not layers or any(row.reads for row in layers)
-    note = (
-        ""
-        if known
-        else tag("p", "This account was saved by an earlier release and has no edges.", cls="note")
-    )
-    grid = grid_of(account, layers)
-    drawn = tag("div", diagram(account, layers, grid), cls="scroll tall", tabindex=0, role="region",
-                aria_label="Network diagram")  # fmt: skip
-    return _section("graph", "Network", legend(), note, drawn, slices(grid))
-
-
 def _overlay(view: Mapping[str, Any]) -> Markup:
     title = "Receptive field"
     if not view["size"]:
@@ -249,6 +237,7 @@ def _view(
         "layers": [_layer(row, footprints) for row in layers],
         "live": [*live],
         "chart": SCALE,
+        "map": map_data(account, layers),
     }
 
 
