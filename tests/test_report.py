@@ -29,6 +29,7 @@ from budgetnet.report.curves import curves_of
 from budgetnet.report.grouping import folded_at_first, holders, parents, stages
 from budgetnet.report.markup import tag, text
 from budgetnet.report.pictures import data_address, footprint_address, picture
+from budgetnet.report.samples import sample
 from budgetnet.report.verdict import headline
 from budgetnet.report.words import short
 
@@ -173,18 +174,32 @@ def pixels(address):
 def test_pictures_are_png_of_the_right_size(tmp_path):
     levels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert (4, 3, b"".join(b"\0" + bytes(line) for line in levels)) == pixels(data_address(levels))
-    width, height, lines = pixels(picture(None, 28, 28))
-    assert (28, 28) == (width, height)
-    assert 150 < max(lines)
-    assert (96, 48) == pixels(picture(None, 256, 512))[:2]
     file = tmp_path / "digit.png"
     file.write_bytes(base64.b64decode(data_address(levels).partition(",")[2]))
-    assert data_address(levels) == picture(file, 28, 28)
+    assert data_address(levels) == picture(file, 1, 28, 28)
     (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
     with pytest.raises(ArgumentError, match=r"is not a valid picture\. Give a PNG"):
-        picture(tmp_path / "no.png", 28, 28)
+        picture(tmp_path / "no.png", 1, 28, 28)
     with pytest.raises(ArgumentError, match="cannot read"):
-        picture(tmp_path / "none.png", 28, 28)
+        picture(tmp_path / "none.png", 1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [
+        ((1, 28, 28), "digit"), ((3, 224, 224), "landscape"), ((3, 32, 32), "landscape"),
+        ((1, 96, 96), "grey landscape"), ((1, 49, 10), "waves"), ((1, 1, 16000), "waves"),
+        ((3, 512, 256), "landscape"),
+    ],
+)  # fmt: skip
+def test_only_small_grey_inputs_are_shown_a_digit(shape, drawn):
+    levels = sample(*shape)
+    colours = 3 if drawn == "landscape" else 1
+    assert colours == (levels.shape[2] if levels.ndim == 3 else 1)
+    assert shape[1] * levels.shape[1] / shape[2] == pytest.approx(levels.shape[0], abs=1)
+    dark = (levels < 20).mean()
+    assert (drawn == "digit") == (dark > 0.5)  # ink on an empty ground
+    assert len(data_address(levels)) < 8_000
 
 
 def test_footprints_are_opaque_where_they_are_strong():
@@ -400,6 +415,13 @@ def test_receptive_fields_are_plotted(ending, sign, tmp_path, capsys):
         (["report", "s6", "--image", "none.png"], "cannot read none.png"),
         (["draw", "s6", "--plot", "rf.bmp"], "--plot cannot write rf.bmp. End its name in .png"),
         (["draw", "c8", "--input", "1x8+1x8", "--plot", "a.png"], "is not a valid input shape"),
+        (
+            ["report", "s6", "--footprint", "conv9"],
+            "'conv9' is no layer with a map. Layers with one",
+        ),
+        (["report", "s6", "--footprint", "conv4@9,20"], "conv4 has no unit 9,20 (its map 20x20)"),
+        (["report", "s6", "--footprint", "conv4@"], "cannot read 'conv4@'. Write LAYER@row,column"),
+        (["report", "s6", "--footprint", "head.pool"], "'head.pool' is no layer with a map"),
         (["draw", "s6", "--depth", "0"], "--depth must be at least 1 (got 0)"),
     ],
 )

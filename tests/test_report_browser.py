@@ -23,32 +23,6 @@ S6 = "c16 c16 c16 c16 p c16 c16 c16 gap10"
 EVIL = "</script><img src=x onerror=\"document.title='broken'\">"
 
 
-@pytest.fixture
-def show(browser, tmp_path):
-    """Open a page from a file; at the end it has said nothing wrong and asked for nothing."""
-    wrong, contexts = [], []
-
-    def open_page(page, fragment="", **options):
-        file = tmp_path / "report.html"
-        file.write_text(page, encoding="utf-8")
-        context = browser.new_context(**options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on(
-            "console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None
-        )
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        own = (file.as_uri(), "data:", "blob:")
-        tab.on("request", lambda r: None if r.url.startswith(own) else wrong.append(r.url))
-        tab.goto(file.as_uri() + fragment)
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [] == wrong
-
-
 def s6(**options):
     return render_html(plan(S6, (1, 28, 28), name="s6"), **options)
 

@@ -265,7 +265,13 @@ def _add_report(commands: Any) -> None:
     add_checks(report)
     add = report.add_argument
     add("--image", metavar="FILE", help="a picture to lay receptive fields over")
-    add("--footprints", action="store_true", help="measure gradients and lay them over the fields")
+    add(
+        "--footprints",
+        action="store_true",
+        help="measure the gradient of the middle unit of each map and lay it over its field",
+    )
+    add("--footprint", metavar="LAYER@row,column", action="append",
+        help="measure that of one unit; may be given several times")  # fmt: skip
     add("--weights", metavar="NAME", help="shipped ones to measure, such as mnist")
     add("--against", metavar="TARGET", help="another network to compare with")
     add_output(report, "such as report.html", required=True)

@@ -51,8 +51,10 @@ def join(children: Any) -> Markup:
 
 
 def asset(name: str) -> str:
-    """A script or a style of the page."""
-    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+    """A script or a style of the page, without indentation and lines that are comments alone."""
+    source = files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+    lines = map(str.strip, source.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def data_script(name: str, value: Any) -> Markup:

@@ -21,17 +21,19 @@ from ..spec.stages import Conv, Head, Pool, Separable, Transition
 from ..trace.account import account as account_of
 from .comparison import figures_beside, layers_beside
 from .curves import SCALE, curves, is_map
+from .filmstrip import filmstrip
 from .listing import listing
 from .markup import Markup, asset, data_script, join, packed_script, tag
 from .network_map import map_data, network_map
 from .pictures import footprint_address, picture
 from .strip import Network, costs_of, live_of, strips
+from .timeline import timeline
 from .verdict import verdict_card
 
-STYLES = ("diagram.css", "report.css", "map.css")
+STYLES = ("diagram.css", "report.css", "map.css", "filmstrip.css", "timeline.css")
 SCRIPTS = (
-    "page.js", "plan.js", "grid.js", "drawing.js", "ghost.js", "map.js", "overlay.js", "strip.js",
-    "curves.js", "verdict.js",
+    "page.js", "plan.js", "grid.js", "drawing.js", "ghost.js", "map.js", "regions.js",
+    "overlay.js", "filmstrip.js", "strip.js", "curves.js", "timeline.js", "verdict.js",
     "listing.js", "whatif.js",
 )  # fmt: skip
 
@@ -52,10 +54,11 @@ def render_html(
         input_shape: as for `account`; an `Account` knows its own.
         budget: limits to judge it by.
         image: a picture to show under the receptive fields, stretched to the input; a drawn
-            digit by default.
+            digit, landscape or wave by default.
         against: another network to compare with, by default on the same input.
         footprints: measured influence, by layer: an array `(H, W)` over the input of how much
-            each position changes the unit in the middle of the layer's map.
+            each position changes the unit in the middle of the layer's map; or such arrays by
+            unit `(row, column)`.
 
     Raises:
         ArgumentError: the picture cannot be read.
@@ -74,6 +77,8 @@ def render_html(
     text = _editable(chain.spec) if chain and len(account.input_size) == 2 else ""
     view["chain"] = text and {"spec": text, "input": account.input_text}
     view["limits"] = _ranges(budget, findings)
+    memory = timeline(account, layers, budget)
+    view["memory"] = memory.data
     view["figures"] = {
         name: {"label": figure.label, "value": figure.read(account), "more": figure.more_is_better}
         for name, figure in FIGURES.items()
@@ -91,7 +96,9 @@ def render_html(
             tag("div", _section("graph", "Network", network_map(account, layers)),
                 _section("table", "Layers", listing(account, layers)), cls="walk"),
             _overlay(view), cls="beside"),
+        _film(view),
         _section("growth", "Growth over depth", curves(account, layers)),
+        _section("memory", "Memory on the device", memory.body),
     ]  # fmt: skip
     if other is not None:
         parts.append(_section("pairs", "Layer by layer", layers_beside(account, other)))
@@ -192,10 +199,17 @@ def _overlay(view: Mapping[str, Any]) -> Markup:
         "overlay", title,
         tag("div", *fields, cls="tools"),
         stage,
+        tag("div", "", id="measured-units", cls="tools"),
         tag("p", "", id="readout", aria_live="polite"),
         tag("p", hint, cls="note"),
         tag("noscript", tag("p", "The overlay needs scripts.")),
     )  # fmt: skip
+
+
+def _film(view: Mapping[str, Any]) -> Markup:
+    if not view["size"] or not any(layer["field"] for layer in view["layers"]):
+        return Markup()
+    return _section("film", "Receptive fields, stage by stage", filmstrip())
 
 
 def _what_if() -> Markup:
@@ -233,7 +247,7 @@ def _view(
     height, width = size if len(size) == 2 else (1, size[0]) if size else (1, 1)
     return {
         "size": size and [height, width],
-        "image": picture(image, height, width) if size else "",
+        "image": picture(image, account.input_shape[0], height, width) if size else "",
         "layers": [_layer(row, footprints) for row in layers],
         "live": [*live],
         "chart": SCALE,
@@ -268,7 +282,7 @@ def _ranges(budget: Budget | None, findings: Sequence[Finding]) -> list[dict[str
 
 def _layer(row: Row, footprints: Mapping[str, Any]) -> dict[str, Any]:
     field = row.receptive_field if is_map(row) or row.is_global else None
-    measured = footprints.get(row.path)
+    measured = _measured(row, footprints.get(row.path))
     known = field.to_dict() if field else {}
     known.pop("padding", None)  # windows say it
     found = {
@@ -280,4 +294,16 @@ def _layer(row: Row, footprints: Mapping[str, Any]) -> dict[str, Any]:
         "macs": row.macs,
         "field": known or None,
     }
-    return found if measured is None else found | {"footprint": footprint_address(measured)}
+    return found | {"footprints": measured} if measured else found
+
+
+def _measured(row: Row, footprints: Any) -> list[dict[str, Any]]:
+    """The footprints of a layer, each with its unit; one without is that of the middle."""
+    if footprints is None:
+        return []
+    if not isinstance(footprints, Mapping):
+        footprints = {tuple(n // 2 for n in row.output_shape[1:]): footprints}
+    return [
+        {"unit": [int(i) for i in unit], "image": footprint_address(footprint)}
+        for unit, footprint in footprints.items()
+    ]

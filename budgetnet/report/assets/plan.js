@@ -212,6 +212,7 @@ function planChain(text, shape) {
     peak_activation_bytes: peakBytes(rows, shape),
     depth: rows.filter((row) => row.macs).length,
     output_shape: rows[rows.length - 1].shape,
+    input_shape: shape,
   };
 }
 
