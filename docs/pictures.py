@@ -27,6 +27,8 @@ IMAGES = ROOT / "docs" / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 COMMANDS = (
     f"draw s6 -o {IMAGES / 's6.svg'}",
+    f"draw torchvision.models:resnet50 --input 3x224x224 -o {IMAGES / 'resnet50.svg'}",
+    f"draw unet -o {IMAGES / 'unet.svg'}",
     f"draw s6 --plot {IMAGES / 's6-fields.png'}",
 )
 REPORT = "report s6 --footprints --weights mnist --params 14k --rf 22 --macs 4M -o"
@@ -41,6 +43,7 @@ def screenshot(page: Path, picture: Path, height: int) -> None:
         )
         tab = browser.new_page(viewport={"width": 1280, "height": 1600}, device_scale_factor=1.25)
         tab.goto(page.as_uri())
+        tab.locator("html[data-ready]").wait_for(state="attached")
         tab.screenshot(
             path=picture,
             clip={"x": 0, "y": 0, "width": 1280, "height": height},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,20 @@ from ..spec.stages import Conv, Head, Pool, Separable, Transition
 from ..trace.account import account as account_of
 from .comparison import figures_beside, layers_beside
 from .curves import SCALE, curves, is_map
-from .drawing import diagram, grid_of, legend, slices
 from .filmstrip import filmstrip
 from .listing import listing
-from .markup import Markup, asset, data_script, join, packed_script, tag
+from .markup import Markup, asset, join, packed_script, tag
+from .network_map import map_data, network_map
 from .pictures import footprint_address, picture
 from .strip import Network, costs_of, live_of, strips
 from .timeline import timeline
 from .verdict import verdict_card
 
-STYLES = ("diagram.css", "report.css", "filmstrip.css", "timeline.css")
+STYLES = ("diagram.css", "report.css", "map.css", "filmstrip.css", "timeline.css")
 SCRIPTS = (
-    "page.js", "map.js", "plan.js", "regions.js", "overlay.js", "filmstrip.js", "strip.js",
-    "curves.js", "timeline.js", "verdict.js", "listing.js", "whatif.js",
+    "page.js", "plan.js", "grid.js", "drawing.js", "ghost.js", "map.js", "regions.js",
+    "overlay.js", "filmstrip.js", "strip.js", "curves.js", "timeline.js", "verdict.js",
+    "listing.js", "whatif.js",
 )  # fmt: skip
 
 
@@ -92,7 +94,7 @@ def render_html(
     parts += [
         _costs(account, layers, live, budget, other),
         tag("div",
-            tag("div", _graph(account, layers),
+            tag("div", _section("graph", "Network", network_map(account, layers)),
                 _section("table", "Layers", listing(account, layers)), cls="walk"),
             _overlay(view), cls="beside"),
         _film(view),
@@ -126,12 +128,11 @@ def _costs(
 
 def _document(account: Account, body: Markup, view: Mapping[str, Any]) -> str:
     style = "\n".join(map(asset, STYLES))
-    code = "(() => {\n'use strict';\n" + "\n".join(map(asset, SCRIPTS)) + "\n})();\n"
-    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    # Nothing may be fetched, and no script runs but the one whose digest stands here.
+    load, code = (_script(*names) for names in (["load.js"], SCRIPTS))
+    # Nothing may be fetched, and no script runs but those whose digests stand here.
     policy = (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src {_digest(load)} {_digest(code)}; base-uri 'none'; form-action 'none'"
     )
     head = tag(
         "head",
@@ -149,10 +150,20 @@ def _document(account: Account, body: Markup, view: Mapping[str, Any]) -> str:
         tag("main", body),
         tag("footer", tag("p", f"Written by budgetnet {__version__}. This file loads nothing.")),
         packed_script("account", account.to_json()),
-        data_script("view", view),
-        tag("script", Markup(code)),
+        packed_script("view", json.dumps(view, separators=(",", ":"))),
+        packed_script("code", code),
+        tag("script", Markup(load)),
     )
     return f"<!doctype html>\n{tag('html', head, page, lang='en')}\n"
+
+
+def _script(*names: str) -> str:
+    return "(() => {\n'use strict';\n" + "\n".join(map(asset, names)) + "\n})();\n"
+
+
+def _digest(code: str) -> str:
+    """A script as the page's policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"
 
 
 def _header(account: Account) -> Markup:
@@ -175,19 +186,6 @@ def _header(account: Account) -> Markup:
 def _section(name: str, title: str, *body: object) -> Markup:
     heading = tag("h2", title, id=f"{name}-title")
     return tag("section", heading, *body, id=name, aria_labelledby=f"{name}-title")
-
-
-def _graph(account: Account, layers: Sequence[Row]) -> Markup:
-    known = not layers or any(row.reads for row in layers)
-    note = (
-        ""
-        if known
-        else tag("p", "This account was saved by an earlier release and has no edges.", cls="note")
-    )
-    grid = grid_of(account, layers)
-    drawn = tag("div", diagram(account, layers, grid), cls="scroll tall", tabindex=0, role="region",
-                aria_label="Network diagram")  # fmt: skip
-    return _section("graph", "Network", legend(), note, drawn, slices(grid))
 
 
 def _overlay(view: Mapping[str, Any]) -> Markup:
@@ -263,6 +261,7 @@ def _view(
         "layers": [_layer(row, footprints) for row in layers],
         "live": [*live],
         "chart": SCALE,
+        "map": map_data(account, layers),
     }
 
 

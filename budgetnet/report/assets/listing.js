@@ -223,5 +223,3 @@ startListing();
 // Begin with the last layer that still has a map: its field is the network's.
 const maps = view.layers.map((layer, i) => (layer.field && !layer.global ? i : -1));
 choose(Math.max(0, ...maps));
-const drawn = document.querySelector('#graph .tall');
-if (drawn) drawn.scrollTop = 0;
