@@ -22,6 +22,7 @@ What to call; help(budgetnet.plan) says more of each:
     fold_batchnorm  a copy for inference with these folded
     to_onnx         an ONNX file, checked before it is put in place
     to_tflite       a .tflite file, in float32 or int8
+    to_pte          an ExecuTorch program, in float32
     to_program      a torch.export program for any batch size
     rule            register how an operation of one's own is accounted for
 
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from .deploy.folding import find_folds as find_folds
     from .deploy.folding import fold_batchnorm as fold_batchnorm
     from .deploy.litert import to_tflite as to_tflite
+    from .deploy.pte import to_pte as to_pte
     from .designer.answers import Design as Design
     from .designer.answers import Designs as Designs
     from .designer.design import design as design
@@ -127,6 +129,7 @@ _HOMES = {
     "to_program": "deploy.export",
     "to_python": "spec.source",
     "to_tflite": "deploy.litert",
+    "to_pte": "deploy.pte",
 }
 _NAMESPACES = {
     "blocks": "blocks",

@@ -82,6 +82,11 @@ def layer_paths(rows: tuple[Row, ...]) -> dict[str, str]:
     return {row.path: layer.path for group, layer in pairs for row in group}
 
 
+def layer_places(rows: tuple[Row, ...]) -> list[int]:
+    """For every row the place among the layers of the one that it is merged into."""
+    return _grouped(rows)[1]
+
+
 def _merged(groups: list[list[Row]]) -> list[Row]:
     kept = tuple(row for group in groups for row in group)
     return [_merge(group, kept) for group in groups]

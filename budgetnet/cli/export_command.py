@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..accounting.account import Account
+from ..accounting.device.target import Target
 from ..accounting.geometry import parse_shape
 from ..errors import ArgumentError, explain
 from .targets import errors_of_target, make_model, parse_options
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 def export(args: argparse.Namespace) -> list[str]:
     """Write the file; returns the lines to print."""
-    form = args.format or ("tflite" if args.output.lower().endswith(".tflite") else "onnx")
+    ending = Path(args.output).suffix.lower().removeprefix(".")
+    form = args.format or (ending if ending in ("tflite", "pte") else "onnx")
     if args.int8 is not bool(args.calibrate) or (args.int8 and form != "tflite"):
         remedy = "Write --format tflite --int8 --calibrate inputs.npy."
         raise ArgumentError(explain("--int8 needs a .tflite file and --calibrate", remedy=remedy))
@@ -41,6 +43,8 @@ def export(args: argparse.Namespace) -> list[str]:
     ]
     if form == "tflite":
         lines.append(_arena(Path(args.output), written))
+    if form == "pte":
+        lines.append(_planned(written))
     if left:
         lines.append(f"{len(left)} of {len(found)} BatchNorms are not folded; {left[0]}")
     if spec is not None and args.weights is None:
@@ -56,6 +60,10 @@ def _written(
         from ..deploy.export import to_onnx
 
         return to_onnx(model, shape, args.output, fold=folds, name=args.target, spec=spec)
+    if form == "pte":
+        from ..deploy.pte import to_pte
+
+        return to_pte(model, shape, args.output, fold=folds, name=args.target)
     from ..deploy.litert import check_converter, load_calibration, to_tflite
 
     check_converter()
@@ -75,6 +83,15 @@ def _arena(file: Path, written: Account) -> str:
     text += f"TensorFlow Lite Micro plans {planned:,} bytes of activations"
     real = _real_arena(file)
     return text + (f", and allocates {real[0]:,} with {real[1]:,} beside them" if real else "")
+
+
+def _planned(written: Account) -> str:
+    """What ExecuTorch plans for activations in float32."""
+    from ..budget.figures import read_on
+
+    planned, why = read_on("ram", written, Target("executorch", "float32"))
+    told = f"unknown: {why}" if planned is None else f"{planned:,} bytes"
+    return f"ExecuTorch plans for activations: {told}"
 
 
 def _real_arena(file: Path) -> tuple[int, int] | None:

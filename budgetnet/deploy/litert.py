@@ -72,7 +72,7 @@ def to_tflite(
     content = _converted(ready, shapes[0], title)
     if typical is None:
         (x,) = random_inputs(model, shapes, 4)
-        _check_float(_run(content, x), _outputs(ready, x), title, tolerance)
+        check_float(_run(content, x), _outputs(ready, x), title, tolerance)
     else:
         content = _quantized(content, typical, title)
         _check_int8(_run(content, typical[:64]), _outputs(ready, typical[:64]), title)
@@ -218,7 +218,8 @@ def _pairs(
     return [(ours.double().flatten(), its.double().flatten()) for ours, its in pairs]
 
 
-def _check_float(found: list[Tensor], expected: list[Tensor], title: str, tolerance: float) -> None:
+def check_float(found: list[Tensor], expected: list[Tensor], title: str, tolerance: float) -> None:
+    """Refuse outputs of a file that differ from the model's by more than a share of their size."""
     for ours, its in _pairs(found, expected, title):
         difference, allowed = float((ours - its).abs().max()), tolerance * float(its.abs().max())
         if not difference <= allowed:  # written so that NaN is refused
