@@ -43,6 +43,7 @@ def screenshot(page: Path, picture: Path, height: int) -> None:
         )
         tab = browser.new_page(viewport={"width": 1280, "height": 1600}, device_scale_factor=1.25)
         tab.goto(page.as_uri())
+        tab.locator("html[data-ready]").wait_for(state="attached")
         tab.screenshot(
             path=picture,
             clip={"x": 0, "y": 0, "width": 1280, "height": height},

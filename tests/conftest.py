@@ -126,6 +126,8 @@ def show(browser, tmp_path):
         own = (file.as_uri(), "data:", "blob:")
         tab.on("request", lambda r: None if r.url.startswith(own) else wrong.append(r.url))
         tab.goto(file.as_uri() + fragment)
+        if options.get("java_script_enabled", True):
+            tab.locator("html[data-ready]").wait_for(state="attached")
         return tab
 
     yield open_page

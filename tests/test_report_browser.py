@@ -382,6 +382,7 @@ def test_axe_finds_no_violations(browser, tmp_path, name, scheme, width):
     )
     tab = context.new_page()
     tab.goto(file.as_uri())
+    tab.locator("html[data-ready]").wait_for(state="attached")
     tab.add_script_tag(path=str(AXE))
     found = tab.evaluate("axe.run()")["violations"]
     context.close()

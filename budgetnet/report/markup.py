@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import zlib
 from importlib.resources import files
 from typing import Any
@@ -55,18 +54,6 @@ def asset(name: str) -> str:
     source = files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
     lines = map(str.strip, source.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
-
-
-def data_script(name: str, value: Any) -> Markup:
-    """Plain data for scripts, which no text inside can end.
-
-    >>> print(data_script("a", "</script>"))
-    <script type="application/json" id="a">"\\u003c/script\\u003e"</script>
-    """
-    body = json.dumps(value, separators=(",", ":"))  # ASCII: separators of lines are escaped too
-    for sign in "<>&":
-        body = body.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(f'<script type="application/json" id="{text(name)}">{body}</script>')
 
 
 def packed_script(name: str, value: str) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from .comparison import figures_beside, layers_beside
 from .curves import SCALE, curves, is_map
 from .filmstrip import filmstrip
 from .listing import listing
-from .markup import Markup, asset, data_script, join, packed_script, tag
+from .markup import Markup, asset, join, packed_script, tag
 from .network_map import map_data, network_map
 from .pictures import footprint_address, picture
 from .strip import Network, costs_of, live_of, strips
@@ -127,12 +128,11 @@ def _costs(
 
 def _document(account: Account, body: Markup, view: Mapping[str, Any]) -> str:
     style = "\n".join(map(asset, STYLES))
-    code = "(() => {\n'use strict';\n" + "\n".join(map(asset, SCRIPTS)) + "\n})();\n"
-    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    # Nothing may be fetched, and no script runs but the one whose digest stands here.
+    load, code = (_script(*names) for names in (["load.js"], SCRIPTS))
+    # Nothing may be fetched, and no script runs but those whose digests stand here.
     policy = (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src {_digest(load)} {_digest(code)}; base-uri 'none'; form-action 'none'"
     )
     head = tag(
         "head",
@@ -150,10 +150,20 @@ def _document(account: Account, body: Markup, view: Mapping[str, Any]) -> str:
         tag("main", body),
         tag("footer", tag("p", f"Written by budgetnet {__version__}. This file loads nothing.")),
         packed_script("account", account.to_json()),
-        data_script("view", view),
-        tag("script", Markup(code)),
+        packed_script("view", json.dumps(view, separators=(",", ":"))),
+        packed_script("code", code),
+        tag("script", Markup(load)),
     )
     return f"<!doctype html>\n{tag('html', head, page, lang='en')}\n"
+
+
+def _script(*names: str) -> str:
+    return "(() => {\n'use strict';\n" + "\n".join(map(asset, names)) + "\n})();\n"
+
+
+def _digest(code: str) -> str:
+    """A script as the page's policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"
 
 
 def _header(account: Account) -> Markup:
