@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from test_report_browser import S6, show, torch_account  # noqa: F401  # `show` is a fixture
+from test_report_browser import S6, torch_account
 
 from budgetnet import plan
 from budgetnet.report import render_html
@@ -59,7 +59,7 @@ TOGGLE = """(key) => document.querySelector(`#graph .node[data-fold="${key}"]`)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_page_draws_what_the_library_draws(show, name):  # noqa: F811  # a fixture
+def test_the_page_draws_what_the_library_draws(show, name):
     account = account_of(name)
     root = tree_of(account.layers())
     tab = show(render_html(account))
@@ -89,7 +89,7 @@ TEXTS = """() => [...document.querySelectorAll('#graph .node, #graph .frame')].m
 
 @pytest.mark.parametrize("width", [360, 768, 1280, 1920])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_no_text_is_cut_or_lies_on_another(show, name, width):  # noqa: F811  # a fixture
+def test_no_text_is_cut_or_lies_on_another(show, name, width):
     tab = show(render_html(account_of(name)), viewport={"width": width, "height": 900})
     for unfolds in (False, True) if name != "vit_b_16" else (False,):
         if unfolds:
@@ -108,7 +108,7 @@ def test_no_text_is_cut_or_lies_on_another(show, name, width):  # noqa: F811  # 
 
 
 @pytest.mark.parametrize("name", ["resnet50", "u-net", "s6"])
-def test_all_of_it_is_in_one_screen(show, name):  # noqa: F811  # a fixture
+def test_all_of_it_is_in_one_screen(show, name):
     tab = show(render_html(account_of(name)), viewport={"width": 1280, "height": 900})
     box = tab.locator("#graph .map").bounding_box()
     assert box["height"] <= 0.75 * 900
@@ -133,7 +133,7 @@ def until(tab, holds):
     raise AssertionError("it did not happen")
 
 
-def test_the_wheel_is_the_pages(show):  # noqa: F811  # a fixture
+def test_the_wheel_is_the_pages(show):
     tab = show(render_html(account_of("resnet50")), viewport={"width": 1280, "height": 900})
     tab.locator("#graph .map").scroll_into_view_if_needed()
     box = tab.locator("#graph .map").bounding_box()
@@ -160,7 +160,7 @@ def test_the_wheel_is_the_pages(show):  # noqa: F811  # a fixture
     assert not tab.locator(".minimap").is_visible()
 
 
-def test_the_small_map_moves_the_large_one(show):  # noqa: F811  # a fixture
+def test_the_small_map_moves_the_large_one(show):
     tab = show(render_html(account_of("resnet50")))
     tab.click("[data-map=open]")
     small = tab.locator(".minimap")
@@ -171,7 +171,7 @@ def test_the_small_map_moves_the_large_one(show):  # noqa: F811  # a fixture
     assert seen(tab)[0] > first[0] or seen(tab)[1] > first[1]
 
 
-def test_folds_open_and_shut_by_keyboard(show):  # noqa: F811  # a fixture
+def test_folds_open_and_shut_by_keyboard(show):
     tab = show(render_html(account_of("resnet50")))
     fold = tab.locator('#graph .node[data-fold="20-32"]')
     assert "false" == fold.get_attribute("aria-expanded")
@@ -191,7 +191,7 @@ def test_folds_open_and_shut_by_keyboard(show):  # noqa: F811  # a fixture
     assert 1 == tab.locator('#graph [tabindex="0"]').count()
 
 
-def test_the_search_opens_what_it_finds(show):  # noqa: F811  # a fixture
+def test_the_search_opens_what_it_finds(show):
     tab = show(render_html(account_of("resnet50")))
     tab.fill("#find", "layer3.4.conv2")
     assert "1 found" == tab.inner_text("#found")
@@ -212,7 +212,7 @@ def test_the_search_opens_what_it_finds(show):  # noqa: F811  # a fixture
     tab.press("#find", "Enter")
 
 
-def test_what_if_leaves_the_original_as_a_ghost(show):  # noqa: F811  # a fixture
+def test_what_if_leaves_the_original_as_a_ghost(show):
     tab = show(render_html(account_of("s6")))
     own = tab.evaluate(DRAWN)
     text = "c16 c20 c16 c16 p c16 c16 gap10"

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..accounting.account import Account
 from ..accounting.rows import Row
-from .drawing import Drawing, diagram, heading_of, legend, texts_of
+from .drawing import Drawing, diagram, legend
 from .folding import Fold, open_at_first, tree_of
+from .labels import heading_of, texts_of
 from .markup import Markup, join, tag
 from .scene import inside_of, placed
 

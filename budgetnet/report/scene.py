@@ -13,6 +13,7 @@ from .layout import Layout, layout, u_layout
 from .wiring import Reads, arms_of, wires_of
 
 WIDTH, HEIGHT, LOW = 300, 70, 44  # of a box, and its height where nothing in it costs anything
+PAD = 12  # between the edge of a box and its texts
 INPUT = 30  # height of the network's input
 PORT, NAMED_PORT, EXIT = 4, 10, 4  # heights of what comes into an open fold, and of what leaves it
 HEADER = 24  # height of the title of an open fold

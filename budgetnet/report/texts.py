@@ -21,7 +21,7 @@ def cut(words: str, room: float, size: float) -> str:
     """A text with as much of its middle left out as needed.
 
     >>> cut("encoder.layers.encoder_layer_11.mlp", 150, 13)
-    'encoder.l…r_11.mlp'
+    'encoder.l…er_11.mlp'
     """
     if width(words, size) <= room:
         return words

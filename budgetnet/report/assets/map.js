@@ -23,6 +23,8 @@ function startMap() {
     const scene = placedFold(root, changed ? new Set(keysOf(root)) : opened, roomNow(), true);
     drawn.replaceChildren(arrow, ...drawnInside(scene, true));
     content = scene.size;
+    svg.setAttribute('width', content[0]); // what paper goes by
+    svg.setAttribute('height', content[1]);
     for (const box of drawn.querySelectorAll('.node, .frame > .title')) {
       const fold = foldAt(box);
       box.setAttribute('role', 'button');
