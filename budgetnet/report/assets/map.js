@@ -25,6 +25,7 @@ function startMap() {
     content = scene.size;
     svg.setAttribute('width', content[0]); // what paper goes by
     svg.setAttribute('height', content[1]);
+    svg.style.setProperty('--paper', `${Math.min(23, content[1] / 48)}cm`);
     for (const box of drawn.querySelectorAll('.node, .frame > .title')) {
       const fold = foldAt(box);
       box.setAttribute('role', 'button');
