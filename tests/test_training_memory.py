@@ -107,6 +107,46 @@ def test_every_byte_that_is_saved(make, shape):
     assert saved_bytes(model, x) == training(model, shape, batch=2).saved_bytes
 
 
+def _cases_of_modules():
+    from torch.testing._internal.common_modules import module_db
+
+    for info in module_db:
+        if info.name.startswith("nn.") and not info.name.endswith("Loss"):
+            yield pytest.param(info, id=info.name)
+
+
+class Alone(nn.Module):
+    """A module with the arguments that its database gives it, beside the one input."""
+
+    def __init__(self, inner, args, kwargs):
+        super().__init__()
+        self.inner, self.args, self.kwargs = inner, args, kwargs
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        x = x * self.scale if x.is_floating_point() else x
+        return self.inner(x, *self.args, **self.kwargs)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("info", _cases_of_modules())
+def test_pytorch_s_own_modules(info):
+    """Every module of PyTorch's database saves what is told, or is refused by name."""
+    known = {"device": "cpu", "dtype": torch.float32, "requires_grad": False, "training": True}
+    for case in info.module_inputs_func(info, **known):
+        given, made = case.forward_input, case.constructor_input
+        inner = info.module_cls(*made.args, **made.kwargs).train()
+        x, *rest = (given.args[0].contiguous(), *given.args[1:])
+        if not x.dim() or not len(x) or any(isinstance(r, torch.Tensor) for r in rest):
+            continue  # there is no batch, or there are several inputs
+        model = Alone(inner, rest, given.kwargs)
+        try:
+            told = training(model, (x,), batch=len(x)).saved_bytes
+        except (UnsupportedOp, ForwardError, ArgumentError):
+            continue  # refused, in training mode by the module itself, or without an output
+        assert saved_bytes(model, x) == told
+
+
 @pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("optimizer", ["sgd-momentum", "adam"])
 def test_the_peak_is_that_of_the_allocator_but_for_workspace(name, optimizer):

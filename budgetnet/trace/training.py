@@ -76,9 +76,9 @@ def training(
 
     >>> found = training("s6", batch=128, optimizer="adam")
     >>> found.parameter_bytes, found.state_bytes, found.saved_bytes, found.peak_bytes
-    (57488, 115092, 53049344, 64048748)
+    (57488, 115072, 39838672, 42164336)
     >>> training("s6", batch="max", optimizer="adam", memory=2**30).setup.batch
-    2150
+    3274
     """
     module, shape = _module_of(model, input_shape)
     from .run import parse_inputs

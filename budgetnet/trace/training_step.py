@@ -21,8 +21,8 @@ from ..errors import (
     ForwardError,
     LeftBehind,
     UnsupportedOp,
-    did_you_mean,
     explain,
+    near_names,
     shown,
     with_place,
 )
@@ -261,4 +261,6 @@ def _check_patterns(patterns: Sequence[str], paths: Sequence[str]) -> None:
     for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in paths):
             what = f"checkpoint={shown(pattern)} matches no module"
-            raise ArgumentError(explain(what, remedy=did_you_mean(pattern, paths)))
+            near = near_names(pattern, filter(None, paths), most=3)
+            remedy = f"Did you mean {' or '.join(near)}?" if near else "Write layer*, for example."
+            raise ArgumentError(explain(what, remedy=remedy))

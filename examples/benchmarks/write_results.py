@@ -15,14 +15,14 @@ import cost_tables
 import deployment_tables
 import raw_results
 import summary_tables
+import training_tables
 from raw_results import DOCS
 
 README = DOCS.parent / "README.md"
-NAMES = {
-    name: part
-    for module in (raw_results, accuracy_tables, cost_tables, deployment_tables, summary_tables)
-    for name, part in vars(module).items()
-}
+MODULES = (
+    raw_results, accuracy_tables, cost_tables, deployment_tables, summary_tables, training_tables,
+)  # fmt: skip
+NAMES = {name: part for module in MODULES for name, part in vars(module).items()}
 
 
 def render(page: str) -> str:
