@@ -88,7 +88,7 @@ QUICK = {
 }
 DEEP = {
     "alexnet": 64, "vgg11_bn": 32, "squeezenet1_1": 64, "densenet121": 32, "googlenet": 64,
-    "inception_v3": 160, "shufflenet_v2_x0_5": 32, "mnasnet0_5": 32, "efficientnet_b0": 32,
+    "inception_v3": 299, "shufflenet_v2_x0_5": 32, "mnasnet0_5": 32, "efficientnet_b0": 32,
     "regnet_y_400mf": 32, "convnext_tiny": 32, "swin_t": 64, "vit_b_16": 224,
 }  # fmt: skip
 CASES = [
@@ -129,7 +129,7 @@ class Alone(nn.Module):
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("info", _cases_of_modules())
+@pytest.mark.parametrize("info", [*_cases_of_modules()])
 def test_pytorch_s_own_modules(info):
     """Every module of PyTorch's database saves what is told, or is refused by name."""
     known = {"device": "cpu", "dtype": torch.float32, "requires_grad": False, "training": True}

@@ -19,10 +19,10 @@ from .limits import (
     Limit,
     Range,
     Require,
-    TrainingMemory,
     parse_bounds,
     parse_limit,
 )
+from .training_memory import TrainingMemory
 
 __all__ = ["Budget", "BudgetExceeded", "assert_budget"]
 

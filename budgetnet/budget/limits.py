@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
 from ..accounting.device.target import Target
-from ..accounting.training import TrainingSetup, find_peak
 from ..errors import ArgumentError, explain, shown
 from .figures import FIGURES, figure_text, read_on
 
@@ -119,22 +118,6 @@ class Range:
         said = ", ".join(filter(None, beside))
         words = bounds_text(self.low, self.high)
         return f"{words} ({said})" if said else words
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingMemory:
-    """The peak of a training step between two bounds, either of which may be `None`."""
-
-    setup: TrainingSetup
-    low: int | None = None
-    high: int | None = None
-
-    def __call__(self, account: Account) -> Finding:
-        """Judge an account, which holds the peaks that its maker was asked for."""
-        name, text = "training_memory", f"{bounds_text(self.low, self.high)} ({self.setup})"
-        peak = find_peak(account.training, self.setup)
-        found = Finding(name, "unknown", None, text, reason=peak.unknown, key=name)
-        return found if peak.bytes is None else judged(found, peak.bytes, self.low, self.high)
 
 
 def judged(
