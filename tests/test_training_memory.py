@@ -84,8 +84,12 @@ QUICK = {
     "mobilenet_v3_small": (tv.mobilenet_v3_small, (3, 32, 32)),
     "vit": (vit, (3, 32, 32)),
     "vit with dropout": (lambda: vit(dropout=0.1, attention_dropout=0.1), (3, 32, 32)),
-    "u-net": (lambda: models.get_model("unet"), models.get_reference("unet").input_shape),
+    "u-net": (
+        lambda: models.get_model("unet"),
+        (models.get_reference("unet").input_shape[0], 64, 64),
+    ),
 }
+SMALL = ("plain", "frozen", "odd", "vit", "vit with dropout")
 DEEP = {
     "alexnet": 64, "vgg11_bn": 32, "squeezenet1_1": 64, "densenet121": 32, "googlenet": 64,
     "inception_v3": 299, "shufflenet_v2_x0_5": 32, "mnasnet0_5": 32, "efficientnet_b0": 32,
@@ -147,7 +151,9 @@ def test_pytorch_s_own_modules(info):
         assert saved_bytes(model, x) == told
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in SMALL else pytest.mark.deep) for name in QUICK]
+)
 @pytest.mark.parametrize("optimizer", ["sgd-momentum", "adam"])
 def test_the_peak_is_that_of_the_allocator_but_for_workspace(name, optimizer):
     make, shape = QUICK[name]
@@ -224,7 +230,7 @@ def test_macs(name):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_largest_batch_fits_and_one_more_does_not(optimizer):
-    for memory in (3 * 2**20, 2**27, 2**34):
+    for memory in (3 * 2**20, 2**34):
         found = training("s6", batch="max", memory=memory, optimizer=optimizer)
         more = training("s6", batch=found.setup.batch + 1, optimizer=optimizer)
         assert found.peak_bytes <= memory < more.peak_bytes
@@ -238,7 +244,7 @@ def test_a_norm_over_one_value_begins_at_two():
 
 
 @pytest.mark.parametrize("is_training", [True, False])
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", SMALL)
 def test_nothing_is_changed(name, is_training, monkeypatch):
     monkeypatch.setattr(threading, "active_count", lambda: 1)
     make, shape = QUICK[name]
