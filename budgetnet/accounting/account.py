@@ -80,6 +80,13 @@ class Account:
         return None if self.output_shapes is None else self.output_shapes[0]
 
     @property
+    def receptive_field_text(self) -> str:
+        """The receptive field, and that most costs come after the whole map was read, if so."""
+        return _known(self.receptive_field) + ", then all" * bool(
+            self.receptive_field and self.global_from
+        )
+
+    @property
     def is_complete(self) -> bool:
         """Whether `forward` ran to its end.
 
@@ -173,7 +180,7 @@ class Account:
         window = self.receptive_field
         totals = (
             *("Total", "", "", self.output_text),
-            _known(window) + ", then all" * bool(window and self.global_from),
+            self.receptive_field_text,
             _known(window and compact(window.stride)),
             *(f"{self.params:,}", "100.0 %" if self.params else "", _count(self.macs)),
         )
