@@ -272,6 +272,13 @@ def test_a_report_of_pyproject_as_check_reads_it(tmp_path, capsys, monkeypatch):
     assert "data:image/png" in page
 
 
+def test_what_is_compared_is_on_the_input_of_the_report(tmp_path):
+    out = tmp_path / "s6.html"
+    for other in ("c4 gap2", "resnet20"):  # a model that knows its own input is taken on that
+        assert 0 == main(["report", "s6", "--against", other, "-o", str(out)])
+        assert f"s6 against {other}" in out.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("ending", "sign"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_receptive_fields_are_plotted(ending, sign, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="it draws the plot")

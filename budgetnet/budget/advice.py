@@ -122,6 +122,8 @@ def coverage_text(account: Account) -> list[str]:
         return []
     field, size = account.receptive_field, shape_text(account.input_size)
     first, later = coverage(account)
+    if first is None and account.global_text:
+        return [f"receptive field: {field} of the {size} input, until {account.global_text}"]
     if first is None:
         return [f"receptive field: {field} of the {size} input; no layer covers it"]
     text = f"receptive field: {first.receptive_field} at {first.path} covers the {size} input"

@@ -13,7 +13,7 @@ from .._version import __version__
 from ..designer.kinds import KINDS
 from ..designer.presets import PRESETS
 from ..designer.space import HEADS
-from ..errors import BudgetnetError, UnsupportedOp, explain, one_line
+from ..errors import BudgetnetError, UnsupportedOp, explain, mark_of, one_line
 from ..spec.fields import ACTIVATIONS
 from . import commands as run
 from .arguments import (
@@ -32,6 +32,7 @@ from .streams import (
     allow_all_characters,
     final_status,
     print_error,
+    print_mark,
     print_note,
     print_raw_note,
     print_raw_result,
@@ -73,6 +74,7 @@ def _run(words: Sequence[str], *, debug: bool) -> int:
             print_note(f"budgetnet: {error}")
             return 1
         print_error(one_line(error))
+        print_mark(mark_of(error))
         return 3 if isinstance(error, UnsupportedOp) else 2
     except BaseException as error:  # a status says one thing, whatever went wrong
         _show(error, debug=debug)
@@ -155,7 +157,7 @@ def _add_design(commands: Any) -> None:
             is wrong. Ctrl-C prints the best so far.""",
         epilog="""examples: budgetnet design --input 1x28x28 --classes 10 --params 20k --rf 22;
             budgetnet design --input 1x28x28 --classes 10 --params 8k --rf 22 --format python;
-            budgetnet design --input 1x28x28 --classes 10 --rf 22 --pareto params,macs""",
+            budgetnet design --input 1x28x28 --classes 10 --params 3k --pareto params,rf""",
     )
     add = design.add_argument
     add("--input", metavar="CxHxW", required=True, help="such as 1x28x28")
@@ -230,7 +232,7 @@ def _add_check(commands: Any) -> None:
     add_checks(check)
     check.add_argument("--why", action="store_true", help="say what costs most, and give hints")
     add_format(
-        check, "github", action="append", default=None,
+        check, "github", "sarif", "junit", "badge", action="append", default=None,
         help="github annotates pull requests and writes the job summary, beside the table or, "
         "given twice, beside another format",
     )  # fmt: skip

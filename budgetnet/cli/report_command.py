@@ -12,6 +12,7 @@ from ..accounting.geometry import parse_shape
 from ..errors import ArgumentError, explain
 from ..report.drawing import draw_svg
 from ..report.page import render_html
+from ..spec.plan import input_shape_of
 from .baseline import NAME, parse_baseline
 from .checks import Check, run_check
 from .selection import checks_asked
@@ -34,7 +35,7 @@ def report(args: argparse.Namespace) -> str:
         raise outcome.error
     account, budget = outcome.account, outcome.budget
     assert account is not None  # there is the one or the other
-    against = _against(args.against, check) if args.against else None
+    against = _against(args.against, check, account) if args.against else None
     measured = _footprints(args, check, account) if args.footprints else None
     page = render_html(
         account, budget=budget if budget.limits else None, image=args.image, against=against,
@@ -59,9 +60,10 @@ def draw(args: argparse.Namespace) -> str:
     return draw_svg(account, depth=args.depth)
 
 
-def _against(target: str, check: Check) -> Account:
-    """The account to compare with, on the same input; a saved one and a file know their own."""
-    shape = None if is_made(target) else check.shape
+def _against(target: str, check: Check, account: Account) -> Account:
+    """The account to compare with, on the same input unless it has one of its own."""
+    shape = check.shape or (None if input_shape_of(target) else account.input_shape)
+    shape = None if is_made(target) else shape
     options = check.options if ":" in target and not is_made(target) else {}
     return account_target(target, shape, options, strict=False)
 
