@@ -221,6 +221,14 @@ def words(args: argparse.Namespace) -> int:
     return 0
 
 
+def schema(args: argparse.Namespace) -> int:
+    """Print the schema of a configuration."""
+    from .schema import schema
+
+    _write(json.dumps(schema(), indent=2), args.output)
+    return 0
+
+
 def _deliver(
     args: argparse.Namespace, *parts: Table | str, form: str = "", **own: Callable[[], str]
 ) -> None:

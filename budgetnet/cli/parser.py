@@ -116,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for add in (
         _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_deployment,
-        _add_plan_memory, _add_export, _add_models, _add_words,
+        _add_plan_memory, _add_export, _add_models, _add_words, _add_schema,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -367,3 +367,15 @@ def _add_words(commands: Any) -> None:
         commands, run.words, help="list the words that a spec is written of, and what may follow"
     )
     add_format(words)
+
+
+def _add_schema(commands: Any) -> None:
+    schema = _command(
+        commands,
+        run.schema,
+        help="print the JSON Schema of [[tool.budgetnet.check]], for editors",
+        description="""Print the JSON Schema of a configuration, so that an editor completes its
+            keys and marks what `check` would refuse.""",
+        epilog="example: budgetnet schema -o budgetnet.schema.json",
+    )
+    add_output(schema, "such as budgetnet.schema.json")
