@@ -237,6 +237,10 @@ def _add_check(commands: Any) -> None:
         "given twice, beside another format",
     )  # fmt: skip
     check.add_argument(
+        "--save", metavar="FORMAT=FILE", action="append", default=[],
+        help=f"write a file as well: {', '.join(run.CHECK_FORMATS)}",
+    )  # fmt: skip
+    check.add_argument(
         "--update", action="store_true", help="write the baseline that growth is measured against"
     )
 
