@@ -242,6 +242,19 @@ def words(args: argparse.Namespace) -> int:
     return 0
 
 
+def check_table(args: argparse.Namespace) -> int:
+    """Hold a table of receptive fields made by hand against a network."""
+    from ..accounting.geometry import parse_shape
+    from . import table_command
+    from .targets import account_target, parse_options
+
+    shape = parse_shape(args.input) if args.input else None
+    account = account_target(args.target, shape, parse_options(args.set), strict=False)
+    found = table_command.judge_file(args.file, account)
+    _deliver(args, *table_command.to_parts(found), json=partial(table_command.to_json, found))
+    return found.code
+
+
 def schema(args: argparse.Namespace) -> int:
     """Print the schema of a configuration."""
     from .schema import schema

@@ -117,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_deployment,
         _add_plan_memory, _add_export, _add_models, _add_words, _add_schema,
+        _add_check_table,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -383,3 +384,20 @@ def _add_schema(commands: Any) -> None:
         epilog="example: budgetnet schema -o budgetnet.schema.json",
     )
     add_output(schema, "such as budgetnet.schema.json")
+
+
+def _add_check_table(commands: Any) -> None:
+    table = _command(
+        commands,
+        run.check_table,
+        help="find the first wrong row of a table of receptive fields made by hand, and why",
+        description="""Compare the column of receptive fields in a table made by hand with the
+            network. The table is Markdown, CSV or columns set apart by tabs or spaces. Exit code 0:
+            all rows are right; 1: a row is wrong, and which known mistake gives the number; 2: the
+            table or the network cannot be read; 3: what is right is unknown.""",
+        epilog="""examples: budgetnet check-table notes.md s6;
+            budgetnet check-table fields.csv "c16 c16 p c32 gap10" --input 1x28x28""",
+    )
+    table.add_argument("file", metavar="FILE", help="with the table; - for stdin")
+    add_target(table)
+    add_format(table)
