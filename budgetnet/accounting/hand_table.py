@@ -158,7 +158,7 @@ _KINDS = {
     "total": r"^\W*(total|network|overall|sum)\b",
     "global": r"\bgap\b|global|adaptive",
     "up": r"transpos|deconv|upsampl|\bup\d*\b|resize|interpolat",
-    "conv": r"conv|\d ?[x×] ?\d|point-?wise|depth-?wise|\b[dp]w\d*\b|^\W*c\d",
+    "conv": r"conv|point-?wise|depth-?wise|\b[dp]w\d*\b|^\W*c\d",
     "pool": r"pool|\bmp\d*\b|\bap\d*\b|^\W*p\d*\b|^\W*m\b",
     "linear": r"linear|\bfc\d*\b|dense|fully|classifier",
     "join": r"\badd\b|residual|concat|\bcat\b|shortcut|skip",
@@ -167,6 +167,7 @@ _KINDS = {
     "dropout": r"drop",
     "reshape": r"flatten|view|reshape",
 }
+_KERNEL = re.compile(r"(?<![\dx×])\d ?[x×] ?\d(?![\dx×])")  # of a convolution, if of nothing else
 _ROLES = {
     "convolution": "conv", "transposed convolution": "up", "resizing": "up", "linear": "linear",
     "batch norm": "norm", "norm": "norm", "relu": "act", "activation": "act", "squashing": "act",
@@ -197,7 +198,7 @@ def _kind(row: HandRow) -> str:
         for kind, words in _KINDS.items():
             if re.search(words, text, re.IGNORECASE):
                 return kind
-    return ""
+    return "conv" if _KERNEL.search(f"{row.label} {row.text}") else ""
 
 
 def _by_name(labels: Sequence[str], account: Account) -> list[int] | None:
@@ -210,7 +211,7 @@ def _by_name(labels: Sequence[str], account: Account) -> list[int] | None:
     for label in labels:
         after = found[-1] if found else -1
         rows = (i for i, row in enumerate(account.rows)
-                if i > after and label in (row.path, whole[row.path]))  # fmt: skip
+                if i > after and label in (row.path or "(model)", whole.get(row.path)))  # fmt: skip
         place = next(rows, last.get(label, -1))
         if place <= after:
             return None
@@ -225,7 +226,8 @@ def _by_kind(table: Sequence[HandRow], account: Account) -> list[int]:
     for row in table:
         kind, told = _kind(row), f"line {row.line}, {shown(row.label)}"
         for place, is_one, must in left:
-            if kind in is_one or (not kind and must):
+            is_about = kind in is_one or (not kind and must)
+            if is_about and _fits(row, account.rows[place]):
                 found.append(place)
                 break
             if must:
@@ -245,16 +247,28 @@ def _by_kind(table: Sequence[HandRow], account: Account) -> list[int]:
     return found
 
 
+def _fits(hand: HandRow, row: Row) -> bool:
+    """Whether a kernel that is told, such as 3x3, is that of the layer."""
+    told = _KERNEL.search(f"{hand.label} {hand.text}")
+    sizes = tuple(map(int, re.findall(r"\d", told[0]))) if told else ()
+    return (
+        row.sliding is None
+        or len(sizes) != len(row.sliding.kernel)
+        or (sizes == row.sliding.kernel)
+    )
+
+
 def _sorted(account: Account) -> Iterator[tuple[int, set[str], bool]]:
     """Every row with the kinds that it goes by, and whether a table cannot pass it over.
 
-    Convolutions of a shortcut, which see no more than what was there before, can be.
+    Convolutions of 1x1 can be, and those of a shortcut, which see no more than was seen before.
     """
     largest: tuple[int, ...] = ()
     for i, row in enumerate(account.rows):
         size = row.receptive_field.size if row.receptive_field else ()
         kinds = _kinds_of(row)
         passed = row.is_global or (kinds & {"conv", "up"} and size < largest)
+        passed = passed or (row.sliding is not None and {*row.sliding.kernel} == {1})
         yield i, kinds, bool(kinds & {"conv", "pool", "up"}) and not passed
         if not row.is_global:
             largest = max(largest, size)

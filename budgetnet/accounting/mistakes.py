@@ -206,7 +206,7 @@ def explanations(account: Account, given: Given, first: int) -> list[Explanation
     axes = len(next(iter(given.values()), ()))
     columns = [_Column(account, axis) for axis in range(axes)]
     found: dict[tuple[str, int], Explanation] = {}
-    for mistake, places in _scopes(columns[0], first) if columns else ():
+    for mistake, places in _scopes(columns[0], first, given) if columns else ():
         runs = [column.run(mistake, places, first) for column in columns]
         if not _gives(runs, {i: n for i, n in given.items() if i <= first}):
             continue
@@ -232,12 +232,14 @@ def _gives(runs: Sequence[Sequence[State | None]], given: Given) -> bool:
     )
 
 
-def _scopes(column: _Column, first: int) -> Iterator[tuple[Mistake, frozenset[int]]]:
-    """Every mistake in every layer up to a row, and in all layers that it applies to."""
+def _scopes(column: _Column, first: int, given: Given) -> Iterator[tuple[Mistake, frozenset[int]]]:
+    """Every mistake in every layer up to a row, in all that it applies to, and in those written."""
     yield START, frozenset({-1})
     for mistake in MISTAKES:
         places = [i for i, step in enumerate(column.steps) if step and mistake.applies(step)]
         yield mistake, frozenset(places)
+        if written := [i for i in places if i in given]:
+            yield mistake, frozenset(written)
         yield from ((mistake, frozenset({i})) for i in places if i <= first and len(places) > 1)
 
 
@@ -255,7 +257,7 @@ def _said(mistake: Mistake, account: Account, place: int) -> str:
 def layer_name(account: Account, place: int) -> str:
     """What people call a row: the layer that it is part of."""
     row = account.rows[place]
-    return layer_paths(account.rows)[row.path] or row.kind
+    return layer_paths(account.rows).get(row.path) or row.path or row.kind
 
 
 class _Column:
