@@ -391,6 +391,17 @@ def test_the_hook_in_an_environment_of_its_own(hooked, tmp_path):
     assert "2 checks: 2 within" in log
 
 
+def test_the_workflow_on_the_page_uses_what_there_is():
+    page = (ROOT / "docs/howto/fail_ci_when_a_model_grows.md").read_text(encoding="utf-8")
+    workflow, hooks = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    (step,) = (s for s in workflow["jobs"]["budget"]["steps"] if "budgetnet@" in s.get("uses", ""))
+    told = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", page, re.MULTILINE)
+    told = {name for names in told for name in re.findall(r"`([a-z-]+)`", names)}
+    assert set(ACTION["inputs"]) == told
+    assert set(ACTION["inputs"]) >= set(step["with"])
+    assert {hook["id"] for hook in hooks["repos"][0]["hooks"]} <= {hook["id"] for hook in HOOKS}
+
+
 def test_every_hook_has_a_test():
     assert ["budgetnet", "budgetnet-system"] == [hook["id"] for hook in HOOKS]
     assert {"budgetnet check"} == {hook["entry"] for hook in HOOKS}

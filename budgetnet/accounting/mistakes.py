@@ -216,11 +216,12 @@ def explanations(account: Account, given: Given, first: int) -> list[Explanation
         if mistake is not START:
             cause = min(c.departure(run) for c, run in zip(columns, runs, strict=True))
         made = Explanation(mistake.name, cause, _said(mistake, account, cause), explained)
-        best = found.get(made[:2])
-        if best is None or len(best.explained) < len(explained):
+        known = found.get(made[:2])
+        if known is None or len(known.explained) < len(explained):
             found[made[:2]] = made
     most = max((len(one.explained) for one in found.values()), default=0)
-    return [one for one in found.values() if len(one.explained) == most]
+    best = [one for one in found.values() if len(one.explained) == most]
+    return [one for one in best if one.row in (-1, *given)] or best  # in a row that is written
 
 
 def _gives(runs: Sequence[Sequence[State | None]], given: Given) -> bool:
@@ -236,7 +237,11 @@ def _scopes(column: _Column, first: int, given: Given) -> Iterator[tuple[Mistake
     """Every mistake in every layer up to a row, in all that it applies to, and in those written."""
     yield START, frozenset({-1})
     for mistake in MISTAKES:
-        places = [i for i, step in enumerate(column.steps) if step and mistake.applies(step)]
+        places = [
+            i for i, step in enumerate(column.steps)
+            # Norms and the like that no row is about are part of the layer before them.
+            if step and (step.kind or i in given) and mistake.applies(step)
+        ]  # fmt: skip
         yield mistake, frozenset(places)
         if written := [i for i in places if i in given]:
             yield mistake, frozenset(written)
