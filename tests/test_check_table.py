@@ -230,6 +230,24 @@ def test_networks_whose_own_table_is_given_back(capsys, tmp_path):
             assert 0 == judge(text, network).code
 
 
+def test_layers_that_a_table_may_leave_out(tmp_path):
+    network = plan("c16 p c8k1 c32", (1, 28, 28))
+    assert 0 == judge(markdown(["conv", "pool", "conv"], [3, 4, 8]), network).code
+    assert 0 == judge(markdown(["conv", "pool", "conv", "conv"], [3, 4, 4, 8]), network).code
+    assert 0 == judge(markdown(["conv1", "pool1", "conv2"], [3, 4, 8]), network).code
+    found = judge(markdown(["conv", "pool", "1x1", "conv"], [3, 4, 6, 8]), network)
+    assert ("1x1", (4, 4)) == (found.first.row.label, found.first.right)
+    found = judge(markdown(["conv", "pool", "conv 3x3"], [3, 4, 6]), network)
+    assert ["stride not carried"] == [one.mistake for one in found.mistakes]
+    from torchvision.models import resnet18
+
+    network = account(resnet18(), (3, 64, 64))
+    plain = [row for row in network.layers() if row.sliding and row.sliding.kernel != (1, 1)]
+    names = ["pool" if "pool" in row.path else "conv" for row in plain]
+    fields = [row.receptive_field.size[0] for row in plain]
+    assert 0 == judge(markdown(names, fields), network).code
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from ..accounting.account import Account
 from ..accounting.files import read_text
-from ..accounting.hand_table import INPUT, TOTAL, HandRow, matched, parse_table
+from ..accounting.hand_matching import INPUT, TOTAL, readings
+from ..accounting.hand_table import HandRow, parse_table
 from ..accounting.mistakes import Explanation, explanations, layer_name, right_column
 from ..accounting.table import Column, Table, compact
-from ..errors import ArgumentError, with_place
+from ..errors import ArgumentError, explain, with_place
 
 FORMAT, VERSION = "budgetnet.check-table", 1
 
@@ -54,12 +55,15 @@ class Verdict(NamedTuple):
 
 
 def judge(text: str, account: Account) -> Verdict:
-    """Hold a table against an account."""
+    """Hold a table against an account, in the reading of it that has most rows right."""
     table = parse_table(text)
-    places = matched(table, account)
     column = right_column(account)
-    rows = tuple(_judged(row, place, column, account)
-                 for row, place in zip(table, places, strict=True))  # fmt: skip
+    judged = [
+        tuple(_judged(*pair, column, account) for pair in zip(table, places, strict=True))
+        for places in readings(table, account)
+    ]
+    # What the writer meant is most likely what is right in most rows.
+    rows = max(judged, key=lambda rows: sum(row.verdict == "ok" for row in rows))
     first = Verdict(account, rows).first
     if first is None or first.place < 0:
         return Verdict(account, rows)
@@ -169,7 +173,12 @@ def to_json(verdict: Verdict) -> str:
 
 def read_table(file: str) -> str:
     """The text of a file, or of stdin for "-"."""
-    return sys.stdin.read() if file == "-" else read_text(Path(file))
+    if file != "-":
+        return read_text(Path(file))
+    try:
+        return sys.stdin.read()
+    except (AttributeError, OSError, ValueError) as error:  # none, closed, or no text
+        raise ArgumentError(explain("stdin is not text", numbers={"reason": error})) from error
 
 
 def judge_file(file: str, account: Account) -> Verdict:
