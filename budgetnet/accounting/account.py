@@ -144,7 +144,8 @@ class Account:
     def fold(self, depth: int) -> tuple[Row, ...]:
         """Rows summed by the first `depth` parts of their path; the last of each says the rest.
 
-        What a sum `reads` is given as positions among the sums.
+        What a sum `reads` is given as positions among the sums. A module that runs in two places
+        is one sum, so sums may read each other in a circle; a diagram has two boxes there.
         """
         return folding.to_depth(self.rows, depth)
 

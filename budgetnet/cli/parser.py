@@ -270,7 +270,13 @@ def _add_report(commands: Any) -> None:
     add_checks(report)
     add = report.add_argument
     add("--image", metavar="FILE", help="a picture to lay receptive fields over")
-    add("--footprints", action="store_true", help="measure gradients and lay them over the fields")
+    add(
+        "--footprints",
+        action="store_true",
+        help="measure the gradient of the middle unit of each map and lay it over its field",
+    )
+    add("--footprint", metavar="LAYER@row,column", action="append",
+        help="measure that of one unit; may be given several times")  # fmt: skip
     add("--weights", metavar="NAME", help="shipped ones to measure, such as mnist")
     add("--against", metavar="TARGET", help="another network to compare with")
     add_output(report, "such as report.html", required=True)
@@ -281,12 +287,18 @@ def _add_draw(commands: Any) -> None:
         commands,
         run.draw,
         help="draw a network as an SVG picture, or its receptive fields",
+        description="""Draw a network as an SVG picture of one screen: stages hold blocks, blocks
+            that are alike stand once, as x6, U-Nets are drawn as a U, and a deeper tint costs
+            more.""",
         epilog="""examples: budgetnet draw s6 -o s6.svg;
-            budgetnet draw torchvision.models:resnet50 --input 3x224x224 --depth 2 -o resnet.svg;
+            budgetnet draw torchvision.models:resnet50 --input 3x224x224 -o resnet50.svg;
+            budgetnet draw torchvision.models:vit_b_16 --input 3x224x224 --depth 3 -o vit.svg;
             budgetnet draw s6 --plot rf.png""",
     )
     add_target(draw)
-    draw.add_argument("--depth", type=int, metavar="N", help="sum layers N modules deep")
+    draw.add_argument(
+        "--depth", type=int, metavar="N", help="every module N deep has a box, repeats as well"
+    )
     draw.add_argument("--plot", metavar="FILE", help="a picture of the receptive fields: png, svg")
     add_output(draw, "such as net.svg")
 

@@ -12,7 +12,7 @@ from ..accounting.files import write_atomically
 from ..accounting.rows import Row
 from ..errors import ArgumentError, explain
 from .curves import Curve, curves_of, is_map
-from .pictures import sample
+from .samples import sample
 
 PICTURES = (".png", ".svg", ".pdf")
 MOST_NAMED = 14  # regions and layers whose names have room
@@ -75,7 +75,7 @@ def _draw_regions(
 
     height, width = account.input_shape[1:]
     extent = (0, width, height, 0)
-    axes.imshow(sample(height, width), cmap="gray", extent=extent, interpolation="nearest")
+    axes.imshow(sample(*account.input_shape), cmap="gray", extent=extent, interpolation="nearest")
     edges = [0, height, 0, width]
     for i, colour in colours.items():
         row = layers[i]
