@@ -137,7 +137,8 @@ SETTINGS = ("runtime", "dtype", "plan")  # which are no limits: they say what so
 
 def _target(board: object, runtime: str | None, dtype: str | None, plan: str | None) -> Target:
     """What limits on flash and RAM are for; a board's core decides between kernels."""
-    plain = Target(runtime or "tflm", dtype or "", plan=plan or "own")
+    given = {"runtime": runtime, "dtype": dtype, "plan": plan}
+    plain = Target(**{name: value for name, value in given.items() if value is not None})
     kernels = board_named(board).kernels if board is not None else ""
     has = RUNTIMES[plain.runtime][plain.dtype]
     return replace(plain, kernels=kernels) if kernels in has else plain
