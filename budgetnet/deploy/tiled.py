@@ -1,0 +1,124 @@
+"""`tiled`: a large image through a network, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..accounting.account import Account
+from ..accounting.rows import Row
+from ..accounting.table import shape_text
+from ..errors import ArgumentError, explain, shown
+from ..trace.account import account, check_module
+from .tiling import Tiling, tile
+
+
+def tiled(model: nn.Module, image: Tensor, tile: Tiling | Any = None) -> Tensor:
+    """Run a large image in tiles; the result is that of `model(image)`.
+
+    Every output is computed from the very inputs that it reads in the whole image, and sees padding
+    at the border of the image alone. Whether the last bits agree as well depends on the kernels,
+    which may add in another order for another size: on the CPU float32 results are equal bit by
+    bit under `torch.backends.mkldnn.flags(enabled=False)` in all that was measured.
+
+    Args:
+        model: in `eval()` mode, on any device; a tile is moved there, and its result back.
+        image: `(N, C, H, W)`, or with one or three spatial axes.
+        tile: what `budgetnet.tile` gave for an image of this size, or the size of a tile.
+
+    Raises:
+        ArgumentError: the network reads the whole map somewhere, depends on the size of its input
+            otherwise, is training, or has several outputs.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2)).eval()
+    >>> image = torch.rand(1, 1, 64, 96)
+    >>> torch.allclose(net(image), tiled(net, image, 16), atol=1e-6)
+    True
+    """
+    net = check_module(model, "tiled")
+    tiling = _tiling_of(net, image, tile)
+    if any(module.training for module in net.modules()):
+        raise ArgumentError(explain("the model is in training mode", remedy="Call model.eval()."))
+    check_size_does_not_matter(net, tiling)
+    device = next((tensor.device for tensor in net.parameters()), image.device)
+    with torch.no_grad():
+        return run_tiles(lambda part: net(part.to(device)), image, tiling)
+
+
+def run_tiles(run: Callable[[Tensor], Any], image: Tensor, tiling: Tiling) -> Tensor:
+    """What `run` gives for the whole image, put together of what it gives for the tiles."""
+    out: Tensor | None = None
+    size = (tiling.account.output_shape or ())[1:]
+    for one in tiling.tiles():
+        part = run(image[(..., *one.input)].contiguous())
+        expected = _output_of(tiling, one.input)
+        if not isinstance(part, Tensor) or tuple(part.shape[2:]) != expected:
+            got = shape_text(part.shape[2:]) if isinstance(part, Tensor) else shown(part)
+            numbers = {"got": got, "expected": shape_text(expected)}
+            raise ArgumentError(explain("a tile does not give its map", numbers=numbers))
+        if out is None:
+            out = part.new_empty((*part.shape[:2], *size), device=image.device)
+        out[(..., *one.output)] = part[(..., *one.valid)].to(image.device)
+    assert out is not None  # there is a tile at least
+    return out
+
+
+def _tiling_of(model: nn.Module, image: Tensor, tiling: Any) -> Tiling:
+    if not isinstance(tiling, Tiling):
+        return tile(model, image[:1], tiling)
+    if tuple(image.shape[1:]) != tiling.account.input_shape:
+        numbers = {"image": shape_text(image.shape[1:]), "tiles": tiling.account.input_text}
+        remedy = "Call budgetnet.tile with the shape of this image."
+        raise ArgumentError(
+            explain("the tiles are of another image", numbers=numbers, remedy=remedy)
+        )
+    return tiling
+
+
+def _output_of(tiling: Tiling, inputs: tuple[slice, ...]) -> tuple[int, ...]:
+    """The size of the map that a part of the image gives; it begins at whole periods."""
+    whole = tiling.account
+    sizes = zip(inputs, whole.input_size, (whole.output_shape or ())[1:], strict=True)
+    strides = whole.output_stride or ()
+    return tuple(
+        # What the image's border takes away, a part loses too.
+        int(m - (n - (s.stop - s.start)) / stride)
+        for (s, n, m), stride in zip(sizes, strides, strict=True)
+    )
+
+
+def check_size_does_not_matter(model: nn.Module, tiling: Tiling) -> None:
+    """Refuse a network that does something else for a tile than for the whole image."""
+    size = next(tiling.tiles()).input
+    whole = tiling.account
+    own = account(model, (whole.input_shape[0], *(s.stop - s.start for s in size)))
+    if len(own.rows) != len(whole.rows):
+        raise _differs("the network has other layers for a tile", whole, own)
+    for one, two in zip(whole.rows, own.rows, strict=True):
+        if not _is_same(one, two, tiling):
+            where = f"{one.path} ({one.kind})" if one.path else one.kind
+            raise _differs(f"{where} depends on the size of the input", whole, own)
+
+
+def _is_same(one: Row, two: Row, tiling: Tiling) -> bool:
+    if (one.path, one.kind, one.sliding) != (two.path, two.kind, two.sliding):
+        return False
+    if one.receptive_field == two.receptive_field:
+        return True
+    if one.receptive_field is None or two.receptive_field is None:
+        return False
+    pairs = zip(one.receptive_field.axes, two.receptive_field.axes, strict=True)
+    return all(
+        # Resampling clips what it reads to the map, which has another border here.
+        a.stride == b.stride and (a == b or len(b.phases) > 1)
+        for a, b in pairs
+    )
+
+
+def _differs(what: str, whole: Account, own: Account) -> ArgumentError:
+    numbers = {"image": whole.input_text, "tile": own.input_text}
+    remedy = "Tile the part of the network that does not."
+    return ArgumentError(explain(what, numbers=numbers, remedy=remedy))
