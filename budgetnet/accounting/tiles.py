@@ -89,7 +89,7 @@ def _period(found: set[Moving], size: int) -> int:
     others = [(w, n) for w, n in found if not _is_plain(w, size)]
     step = lcm(*(abs(w.advance) or 1 for w in plain))
     step = lcm(step, *(_numerator(w) for w, _ in others))
-    for period in range(step, size, step):
+    for period in range(step, size // 4 + 1, step):  # fewer repetitions would be no evidence
         if all(_inner(w, n, period, size) for w, n in others):
             return period
     return max(step, size) if others else step

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..accounting.account import Account
 from ..accounting.rows import Row
@@ -44,7 +45,7 @@ def tiled(model: nn.Module, image: Tensor, tile: Tiling | Any = None) -> Tensor:
         raise ArgumentError(explain("the model is in training mode", remedy="Call model.eval()."))
     check_size_does_not_matter(net, tiling)
     device = next((tensor.device for tensor in net.parameters()), image.device)
-    with torch.no_grad():
+    with torch.no_grad(), _NoCorners():
         return run_tiles(lambda part: net(part.to(device)), image, tiling)
 
 
@@ -64,6 +65,18 @@ def run_tiles(run: Callable[[Tensor], Any], image: Tensor, tiling: Tiling) -> Te
         out[(..., *one.output)] = part[(..., *one.valid)].to(image.device)
     assert out is not None  # there is a tile at least
     return out
+
+
+class _NoCorners(TorchDispatchMode):
+    """Refuses resizing between corners, whose windows look as without, but whose weights drift."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        names = [argument.name for argument in func._schema.arguments]
+        given = dict(zip(names, args, strict=False)) | (kwargs or {})
+        if given.get("align_corners"):
+            what = f"no tiles: {func} has align_corners=True, which depends on the size of its map"
+            raise ArgumentError(explain(what, remedy="Use align_corners=False, and train anew."))
+        return func(*args, **(kwargs or {}))
 
 
 def _tiling_of(model: nn.Module, image: Tensor, tiling: Any) -> Tiling:
