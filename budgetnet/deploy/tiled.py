@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import gt
 from typing import Any
 
 import torch
@@ -55,10 +56,10 @@ def run_tiles(run: Callable[[Tensor], Any], image: Tensor, tiling: Tiling) -> Te
     size = (tiling.account.output_shape or ())[1:]
     for one in tiling.tiles():
         part = run(image[(..., *one.input)].contiguous())
-        expected = _output_of(tiling, one.input)
-        if not isinstance(part, Tensor) or tuple(part.shape[2:]) != expected:
+        least = tuple(kept.stop for kept in one.valid)
+        if not isinstance(part, Tensor) or any(map(gt, least, part.shape[2:])):
             got = shape_text(part.shape[2:]) if isinstance(part, Tensor) else shown(part)
-            numbers = {"got": got, "expected": shape_text(expected)}
+            numbers = {"got": got, "needed": shape_text(least)}
             raise ArgumentError(explain("a tile does not give its map", numbers=numbers))
         if out is None:
             out = part.new_empty((*part.shape[:2], *size), device=image.device)
@@ -91,32 +92,23 @@ def _tiling_of(model: nn.Module, image: Tensor, tiling: Any) -> Tiling:
     return tiling
 
 
-def _output_of(tiling: Tiling, inputs: tuple[slice, ...]) -> tuple[int, ...]:
-    """The size of the map that a part of the image gives; it begins at whole periods."""
-    whole = tiling.account
-    sizes = zip(inputs, whole.input_size, (whole.output_shape or ())[1:], strict=True)
-    strides = whole.output_stride or ()
-    return tuple(
-        # What the image's border takes away, a part loses too.
-        int(m - (n - (s.stop - s.start)) / stride)
-        for (s, n, m), stride in zip(sizes, strides, strict=True)
-    )
-
-
 def check_size_does_not_matter(model: nn.Module, tiling: Tiling) -> None:
-    """Refuse a network that does something else for a tile than for the whole image."""
-    size = next(tiling.tiles()).input
+    """Refuse a network that does something else for another size of image.
+
+    It is a larger one: in the smallest, maps of one unit have no stride.
+    """
     whole = tiling.account
-    own = account(model, (whole.input_shape[0], *(s.stop - s.start for s in size)))
+    sizes = zip(whole.input_size, tiling.period, strict=True)
+    own = account(model, (whole.input_shape[0], *(n + step for n, step in sizes)))
     if len(own.rows) != len(whole.rows):
-        raise _differs("the network has other layers for a tile", whole, own)
+        raise _differs("the network has other layers for another image", whole, own)
     for one, two in zip(whole.rows, own.rows, strict=True):
-        if not _is_same(one, two, tiling):
+        if not _is_same(one, two):
             where = f"{one.path} ({one.kind})" if one.path else one.kind
             raise _differs(f"{where} depends on the size of the input", whole, own)
 
 
-def _is_same(one: Row, two: Row, tiling: Tiling) -> bool:
+def _is_same(one: Row, two: Row) -> bool:
     if (one.path, one.kind, one.sliding) != (two.path, two.kind, two.sliding):
         return False
     if one.receptive_field == two.receptive_field:
@@ -132,6 +124,6 @@ def _is_same(one: Row, two: Row, tiling: Tiling) -> bool:
 
 
 def _differs(what: str, whole: Account, own: Account) -> ArgumentError:
-    numbers = {"image": whole.input_text, "tile": own.input_text}
+    numbers = {"image": whole.input_text, "another": own.input_text}
     remedy = "Tile the part of the network that does not."
     return ArgumentError(explain(what, numbers=numbers, remedy=remedy))
