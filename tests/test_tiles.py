@@ -1,7 +1,8 @@
-"""Tiles against whole images, and the figures of a contract against brute force on real networks."""
+"""Tiles against whole images, and the figures of a contract against brute force."""
 
 from dataclasses import replace
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(b, a, 2, 2) if up == "transposed"
             else nn.Sequential(nn.Upsample(scale_factor=2, mode=up), nn.Conv2d(b, a, 1))
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         )  # fmt: skip
         self.merge = nn.ModuleList(self.pair(2 * a, a) for a in widths[:-1])
 
@@ -199,7 +200,9 @@ def test_a_network_that_knows_where_it_is_fails_by_the_first_output_that_differs
 
 
 REFUSED = {
-    "pooled": ("resnet18", (3, 64, 64), "head.pool (GlobalAveragePool) reads the whole map at once"),
+    "pooled": (
+        "resnet18", (3, 64, 64), "head.pool (GlobalAveragePool) reads the whole map at once",
+    ),
     "excited": (
         models.build("c4same se2 c4same", 1), (1, 16, 16), "se1.pool (AdaptiveAvgPool2d) reads",
     ),
@@ -280,9 +283,7 @@ slides = st.builds(
     Window.sliding, st.integers(1, 4), st.integers(1, 3), st.integers(0, 3), st.integers(1, 3)
 )
 steps = st.one_of(slides, st.builds(Window.transposed, st.integers(2, 4), st.just(2)))
-windows = st.lists(steps, min_size=1, max_size=4).map(
-    lambda parts: reduce(Window.then, parts)
-)
+windows = st.lists(steps, min_size=1, max_size=4).map(lambda parts: reduce(Window.then, parts))
 
 
 @settings(max_examples=150)

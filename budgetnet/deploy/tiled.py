@@ -15,7 +15,7 @@ from ..accounting.rows import Row
 from ..accounting.table import shape_text
 from ..errors import ArgumentError, explain, shown
 from ..trace.account import account, check_module
-from .tiling import Tiling, tile
+from .tiling import Slices, Tiling, tile
 
 
 def tiled(model: nn.Module, image: Tensor, tile: Tiling | Any = None) -> Tensor:
@@ -46,7 +46,7 @@ def tiled(model: nn.Module, image: Tensor, tile: Tiling | Any = None) -> Tensor:
         raise ArgumentError(explain("the model is in training mode", remedy="Call model.eval()."))
     check_size_does_not_matter(net, tiling)
     device = next((tensor.device for tensor in net.parameters()), image.device)
-    with torch.no_grad(), _NoCorners():
+    with torch.no_grad(), _NoCorners():  # type: ignore[no-untyped-call]  # torch's is
         return run_tiles(lambda part: net(part.to(device)), image, tiling)
 
 
@@ -55,7 +55,7 @@ def run_tiles(run: Callable[[Tensor], Any], image: Tensor, tiling: Tiling) -> Te
     out: Tensor | None = None
     size = (tiling.account.output_shape or ())[1:]
     for one in tiling.tiles():
-        part = run(image[(..., *one.input)].contiguous())
+        part = run(image[_at(one.input)].contiguous())
         least = tuple(kept.stop for kept in one.valid)
         if not isinstance(part, Tensor) or any(map(gt, least, part.shape[2:])):
             got = shape_text(part.shape[2:]) if isinstance(part, Tensor) else shown(part)
@@ -63,12 +63,16 @@ def run_tiles(run: Callable[[Tensor], Any], image: Tensor, tiling: Tiling) -> Te
             raise ArgumentError(explain("a tile does not give its map", numbers=numbers))
         if out is None:
             out = part.new_empty((*part.shape[:2], *size), device=image.device)
-        out[(..., *one.output)] = part[(..., *one.valid)].to(image.device)
+        out[_at(one.output)] = part[_at(one.valid)].to(image.device)
     assert out is not None  # there is a tile at least
     return out
 
 
-class _NoCorners(TorchDispatchMode):
+def _at(slices: Slices) -> Any:
+    return (..., *slices)
+
+
+class _NoCorners(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
     """Refuses resizing between corners, whose windows look as without, but whose weights drift."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

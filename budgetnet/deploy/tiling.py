@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..accounting import tiles
 from ..accounting.account import Account
@@ -16,6 +16,9 @@ from ..accounting.window import Pair, Window
 from ..errors import ArgumentError, explain, shown
 
 __all__ = ["Tile", "Tiling", "tile"]
+
+
+Slices: TypeAlias = "tuple[slice[int, int, None], ...]"  # one per spatial axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,9 @@ class Tile:
         output: of the whole output, where that belongs.
     """
 
-    input: tuple[slice, ...]
-    valid: tuple[slice, ...]
-    output: tuple[slice, ...]
+    input: Slices
+    valid: Slices
+    output: Slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Tiling:
     def overhead(self) -> float:
         """Input positions that run, as a multiple of those of the image."""
         run = sum(prod(s.stop - s.start for s in tile.input) for tile in self.tiles())
-        return run / prod(self.account.input_size)
+        return float(run / prod(self.account.input_size))
 
     def tiles(self) -> Iterator[Tile]:
         """Every tile, row by row."""
@@ -100,7 +103,9 @@ class Tiling:
         return [_cut(*axis) for axis in each]
 
 
-def tile(model: Any, input_shape: Any = None, size: Any = None, *, memory: int | None = None) -> Tiling:
+def tile(
+    model: Any, input_shape: Any = None, size: Any = None, *, memory: int | None = None
+) -> Tiling:
     """Say how a large image can be run in tiles with the very result of the whole image.
 
     A tile needs the halo of `Account.halo` around it, which is less than half of the receptive
@@ -182,8 +187,10 @@ def _not_local(row: Row) -> str:
     if row.is_global or any(w.advance == 0 and not w.is_empty for w in field.axes):
         return "reads the whole map at once"
     if row.global_context:
-        return "also depends on the whole map, beside its window" if not row.lines else (
-            "also depends on whole lines of the map, beside its window"
+        return (
+            "also depends on the whole map, beside its window"
+            if not row.lines
+            else ("also depends on whole lines of the map, beside its window")
         )
     if any(w.advance < 0 for w in field.axes):
         return "turns the map around"

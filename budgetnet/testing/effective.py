@@ -106,9 +106,9 @@ def effective_receptive_field(
     if not widths:
         what = f"no input has a gradient at {path or 'the output'}"
         raise ArgumentError(explain(what, remedy="Pass more inputs, or images of your own."))
-    row = found.by_module().get(path)
-    field = found.receptive_field if layer is None else row and row.receptive_field
-    return EffectiveField(path, field and field.size, share, widths)
+    row = found.by_module().get(path) if layer is not None else None
+    field = found.receptive_field if layer is None else row.receptive_field if row else None
+    return EffectiveField(path, field.size if field else None, share, widths)
 
 
 def _images(inputs: int | Tensor, found: Account, seed: int) -> Tensor:
@@ -132,7 +132,7 @@ def _middle(net: nn.Module, path: str, x: Tensor) -> Tensor:
         raise ArgumentError(explain(f"no module at {shown(path)}", numbers={"near names": near}))
     for module in known.values():
         if hasattr(module, "inplace"):  # it would overwrite what a gradient needs
-            module.inplace = False  # type: ignore[assignment]  # a plain attribute
+            module.inplace = False
     maps: list[Any] = []
     known[path].register_forward_hook(lambda _m, _i, out: maps.append(out))
     with torch.enable_grad():

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..deploy.tiled import check_size_does_not_matter, run_tiles
-from ..deploy.tiling import tile
+from ..deploy.tiling import Slices, tile
 
 # Values are kept to multiples of this, so that products and sums are exact in float64 whatever
 # their order, and kernels that choose another one for another size agree.
@@ -57,7 +57,7 @@ def assert_tiles_exactly(
     for _ in range(trials):
         shape = (1, *tiling.account.input_shape)
         image = _rounded(torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1)
-        with torch.no_grad(), _OnGrid():
+        with torch.no_grad(), _OnGrid():  # type: ignore[no-untyped-call]  # torch's is
             whole, parts = net(image), run_tiles(net, image, tiling)
         if not torch.equal(whole, parts):
             at = tuple(np.argwhere((whole != parts).numpy())[0][1:].tolist())
@@ -70,7 +70,7 @@ def assert_tiles_exactly(
     return len(tiling)
 
 
-def _holds(slices: tuple[slice, ...], at: tuple[int, ...]) -> bool:
+def _holds(slices: Slices, at: tuple[int, ...]) -> bool:
     return all(s.start <= i < s.stop for s, i in zip(slices, at, strict=True))
 
 
@@ -78,10 +78,8 @@ def _rounded(tensor: torch.Tensor) -> torch.Tensor:
     return (tensor / _STEP).round_() * _STEP
 
 
-class _OnGrid(TorchDispatchMode):
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+class _OnGrid(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and round what it gives; a view is rounded already."""
         out = func(*args, **(kwargs or {}))
         if func._schema.is_mutable:
