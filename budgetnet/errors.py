@@ -127,6 +127,12 @@ def one_line(error: BaseException) -> str:
         return "no message"
 
 
+def mark_of(error: BaseException) -> str:
+    """The last two lines of a message that points into a text; "" if it does not."""
+    lines = str(error).splitlines()[-2:]
+    return "\n".join(lines) if len(lines) == 2 and lines[1].strip() == "^" else ""
+
+
 class ArgumentError(BudgetnetError, ValueError):
     """An argument has a value that is not valid; the message names it and the remedy."""
 

@@ -21,7 +21,8 @@ html_show_copyright = False
 html_title = f"budgetnet {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-pygments_style, pygments_dark_style = "tango", "monokai"
+html_js_files = ["site.js"]
+pygments_style, pygments_dark_style = "xcode", "monokai"
 
 myst_enable_extensions = ["colon_fence"]  # directives in ::: stay apart from the snippets in ```
 myst_heading_anchors = 3

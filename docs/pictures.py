@@ -27,20 +27,28 @@ IMAGES = ROOT / "docs" / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 COMMANDS = (
     f"draw s6 -o {IMAGES / 's6.svg'}",
+    f"draw torchvision.models:resnet50 --input 3x224x224 -o {IMAGES / 'resnet50.svg'}",
+    f"draw unet -o {IMAGES / 'unet.svg'}",
     f"draw s6 --plot {IMAGES / 's6-fields.png'}",
 )
-REPORT = "report s6 --footprints --weights mnist --params 20k --rf 22 --macs 3M -o"
+REPORT = "report s6 --footprints --weights mnist --params 14k --rf 22 --macs 4M -o"
+VERDICT = 756  # the height of what a report begins with
 
 
-def screenshot(page: Path, picture: Path) -> None:
+def screenshot(page: Path, picture: Path, height: int) -> None:
     """The upper part of a report, as Chromium shows it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        tab = browser.new_page(viewport={"width": 1280, "height": 1200}, device_scale_factor=1.25)
+        tab = browser.new_page(viewport={"width": 1280, "height": 1600}, device_scale_factor=1.25)
         tab.goto(page.as_uri())
-        tab.screenshot(path=picture)
+        tab.locator("html[data-ready]").wait_for(state="attached")
+        tab.screenshot(
+            path=picture,
+            clip={"x": 0, "y": 0, "width": 1280, "height": height},
+            animations="disabled",
+        )
         browser.close()
 
 
@@ -65,7 +73,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "s6.html")
         assert budgetnet([*REPORT.split(), str(page)]) == 0
-        screenshot(page, IMAGES / "report.png")
+        screenshot(page, IMAGES / "report.png", 1500)
+        screenshot(page, IMAGES / "verdict.png", VERDICT)
 
 
 if __name__ == "__main__":

@@ -106,3 +106,31 @@ def browser():
         browser = playwright.chromium.launch(executable_path=str(chromium), args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Open a page from a file; at the end it has said nothing wrong and asked for nothing."""
+    wrong, contexts = [], []
+
+    def open_page(page, fragment="", **options):
+        file = tmp_path / "report.html"
+        file.write_text(page, encoding="utf-8")
+        context = browser.new_context(**options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on(
+            "console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None
+        )
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        own = (file.as_uri(), "data:", "blob:")
+        tab.on("request", lambda r: None if r.url.startswith(own) else wrong.append(r.url))
+        tab.goto(file.as_uri() + fragment)
+        if options.get("java_script_enabled", True):
+            tab.locator("html[data-ready]").wait_for(state="attached")
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [] == wrong

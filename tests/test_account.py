@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import budgetnet
-from budgetnet import Account, account, blocks, models
+from budgetnet import Account, account, blocks, find_hints, models, plan
+from budgetnet.budget.advice import coverage_text
 from budgetnet.errors import ArgumentError, FormatError, ShapeError, StrideMismatch, UnsupportedOp
 from budgetnet.testing import assert_field_matches, chains, gradient_footprint, nan_footprint
 from budgetnet.trace.rules.core import REMEDY
@@ -391,3 +392,17 @@ def test_row_lookup_names_near_paths():
     assert "Conv2d" == result.row("conv3.conv").kind
     with pytest.raises(KeyError, match=r"near names: conv3\.conv"):
         result.row("conv3.cnv")
+
+
+def test_where_most_costs_come_after_all_is_read():
+    found = plan("c8k4s4 flatten l128 fc10", (1, 28, 28))
+    assert "flatten1" == found.global_from.path
+    table = found.to_table()
+    assert "4, then all" == table.totals[4]
+    text = "flatten1 reads the whole map, before 89.1 % of the MACs"
+    assert f"receptive field 4 until {text}" in table.notes
+    assert "small-field" not in [hint.name for hint in find_hints(found)]
+    assert [f"receptive field: 4 of the 28x28 input, until {text}"] == coverage_text(found)
+    for headed in ("c16 c16 p c32 gap10", "c8 p c8 flatten fc10", "c8 c8"):
+        assert plan(headed, (1, 28, 28)).global_from is None
+        assert "then all" not in str(plan(headed, (1, 28, 28)))

@@ -5,7 +5,8 @@ import pytest
 from torch import nn
 
 from budgetnet import account, models
-from budgetnet.testing import centre_footprints
+from budgetnet.errors import ArgumentError
+from budgetnet.testing import centre_footprints, unit_footprints
 
 
 @pytest.mark.parametrize("name", ["s6", "s6_exp1"])
@@ -45,3 +46,30 @@ def test_only_what_was_asked_for_is_measured_and_the_model_stays():
     assert model.training
     assert all(bool((before[name] == tensor).all()) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_any_unit_is_measured_within_its_region():
+    model = models.get_model("s6")
+    units = [(0, 0), (19, 19), (3, 17), (10, 10)]
+    found = unit_footprints(model, (1, 28, 28), {"conv4": units}, trials=4)
+    row = next(layer for layer in account(model, (1, 28, 28)).layers() if layer.path == "conv4")
+    assert units == [*found["conv4"]]
+    for unit, footprint in found["conv4"].items():
+        (top, bottom), (left, right) = row.receptive_field.region(*unit)
+        inside = footprint[top : bottom + 1, left : right + 1]
+        assert np.count_nonzero(inside) == np.count_nonzero(footprint) > 0
+    middle = centre_footprints(model, (1, 28, 28), ["conv4"], trials=4)["conv4"]
+    assert (middle == found["conv4"][10, 10]).all()
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        ({"conv9": [(0, 0)]}, "'conv9' gives no map whose gradient is known"),
+        ({"conv4": [(0, 20)]}, r"conv4 has no such unit \(unit 0,20, map 20x20\)"),
+        ({"conv4": [(-1, 0)]}, r"conv4 has no such unit \(unit -1,0, map 20x20\)"),
+    ],
+)
+def test_a_unit_that_is_not_there_is_refused(units, message):
+    with pytest.raises(ArgumentError, match=message):
+        unit_footprints(models.get_model("s6"), (1, 28, 28), units, trials=1)

@@ -10,7 +10,6 @@ import os
 import pkgutil
 import re
 import shlex
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,12 @@ UPDATE = "BUDGETNET_UPDATE_DOCS" in os.environ  # writes what the snippets print
 
 
 def run_page(text):
-    """Run the python blocks of a page in one namespace; return the page with its real outputs."""
+    """Run the python blocks of a page in one namespace; return the page with its real outputs.
+
+    Blocks in HTML comments run as well: what a page needs and no reader does. They find the block
+    before them that is not python as `shown`. Commands run if their output follows, and leave the
+    exit code as `status`.
+    """
     namespace, printed, pieces, end = {}, None, [], 0
     for block in FENCE.finditer(text):
         language, body = block.groups()
@@ -37,16 +41,29 @@ def run_page(text):
         end = block.end()
         if language == "text" and printed is not None:
             body, printed = printed, None
-        elif language == "python":
-            out = io.StringIO()
-            with contextlib.redirect_stdout(out):
-                exec(compile(body, f"<{language} block>", "exec"), namespace)
-            printed = out.getvalue() or None
         else:
             assert printed is None, f"the output of a snippet is not shown:\n{printed}"
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                if language == "python":
+                    exec(compile(body, f"<{language} block>", "exec"), namespace)
+                elif language == "bash" and text[end:].startswith("\n\n```text"):
+                    namespace["status"] = run_commands(body)
+                else:
+                    namespace["shown"] = body
+            printed = out.getvalue() or None
         pieces.append(f"```{language}\n{body}```")
     assert printed is None, f"the output of a snippet is not shown:\n{printed}"
     return "".join(pieces) + text[end:]
+
+
+def run_commands(block):
+    """Run calls of budgetnet; return the exit code of the last."""
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "budgetnet"
+        status = cli.main(arguments)
+    return status
 
 
 def name_of(page):
@@ -68,8 +85,7 @@ def test_snippets_print_what_the_page_says(page, request, monkeypatch, tmp_path)
         pytest.skip("needs --deep")
     if page == TRAINS and not has_mnist():
         pytest.skip("MNIST is neither in $BUDGETNET_DATA nor in ./data")
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where a page makes its files
+    monkeypatch.chdir(tmp_path)  # where a page makes its files
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # for what a page starts
     text = page.read_text(encoding="utf-8")
     threads = torch.get_num_threads()
@@ -203,17 +219,18 @@ def test_every_stage_says_its_word_shapes_source_and_an_example(stage):
 
 
 def test_the_reference_has_every_command_once():
-    page = (ROOT / "docs" / "api" / "command_line.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "api" / "commands.md").read_text(encoding="utf-8")
     shown = re.findall(r"^:::\{command-help\} (\S+)$", page, re.MULTILINE)
     (commands,) = (a.choices for a in cli.build_parser()._actions if isinstance(a.choices, dict))
     assert sorted(commands) == sorted(shown)
 
 
-def test_the_results_page_is_what_the_raw_results_say(monkeypatch):
+def test_the_results_are_what_the_raw_results_say(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "benchmarks"))
     import write_results
 
-    assert write_results.render() == (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for path, page in write_results.pages().items():
+        assert page == path.read_text(encoding="utf-8"), path.name
 
 
 def test_the_claim_in_the_example_is_the_measured_one():

@@ -4,12 +4,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("matplotlib", reason="it draws the pictures")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "benchmarks"))
 
+import frontier_figure
 from matplotlib.transforms import Bbox
 
 import figures
@@ -201,11 +204,36 @@ def test_long_titles_are_folded():
 
 @pytest.mark.parametrize("spec", ["c16 c16 c16 c16 p c16 c16 c16 gap10", "c8 " * 40 + "gap10"])
 def test_every_named_layer_has_a_point(spec):
-    """A global read has no field of its own, and so no place in the curve of their growth."""
+    """A global read has no window of its own: it is not on the line, but a hollow point apart."""
     figure = plotting.draw_fields(plan(spec, (1, 100, 100)))
     growth = figure.axes[1]
-    (places,) = (collection.get_offsets()[:, 0] for collection in growth.collections)
+    windows, hollow = (collection.get_offsets()[:, 0] for collection in growth.collections)
+    assert [windows.max()] == [growth.lines[0].get_xdata()[-1]]
+    places = np.sort([*windows, *hollow])
     ticks = [*growth.get_xticks()]
     assert [*places[:: -(-len(places) // plotting.MOST_NAMED)]] == ticks
-    assert "head.pool" not in {label.get_text() for label in growth.get_xticklabels()}
+    assert 1 == len(hollow)
     assert places.max() == pytest.approx(growth.dataLim.x1)
+
+
+def test_labels_of_the_frontier_stand_at_their_points():
+    figure = frontier_figure.draw()
+    assert_whole(figure)
+    (axes,) = figure.axes
+    marked = [line for line in axes.lines if line.get_marker() in "Dso"]
+    places = [place for line in marked for place in zip(*line.get_data(), strict=True)]
+    marks = axes.transData.transform(places)
+    for label in axes.texts:
+        box = label.get_window_extent()
+        assert not any(box.contains(*mark) for mark in marks), label.get_text()
+        own = axes.transData.transform(label.xy)
+        assert 60 * figure.dpi / 72 > abs(np.clip(own, box.min, box.max) - own).max()
+
+
+def test_layers_that_read_everything_are_plotted_hollow():
+    figure = plotting.draw_fields(plan("c8k4s4 flatten l128 fc10", (1, 28, 28)))
+    assert_whole(figure)
+    _, growth = figure.axes
+    windows, hollow = (part.get_offsets().tolist() for part in growth.collections)
+    assert [[0, 4]] == windows
+    assert [[i, 28] for i in range(1, 7)] == hollow

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from budgetnet import Budget, design, plan
+from budgetnet.budget.contract import CONTRACT
 from budgetnet.budget.figures import FIGURES, GROWING, SHORT, full_name
 from budgetnet.budget.limits import parse_growth
 from budgetnet.cli.config import KEYS
@@ -24,7 +25,7 @@ def test_a_budget_spells_out_every_figure_for_editors_and_readers():
         name for name, parameter in inspect.signature(Budget.__init__).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]  # fmt: skip
-    assert [*FIGURES, "board", "runtime", "dtype", "require", "forbid"] == keywords
+    assert [*FIGURES, "board", "runtime", "dtype", "plan", *CONTRACT, "require", "forbid"] == keywords
     assert keywords == re.findall(r"^        (\w+): ", Budget.__doc__.partition("Raises")[0], re.M)
 
 
@@ -68,7 +69,7 @@ def test_figures_stand_in_keys_flags_reports_and_tables():
 def test_the_docs_tell_of_every_limit():
     page = Path(__file__).parents[1].joinpath("docs", "budgets.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)`(?:, `\w+`)? \|", page.partition("A single number is")[0], re.M)
-    assert [*FIGURES, "board", "runtime", "require"] == told
+    assert [*FIGURES, "board", "runtime", "plan", "require"] == told
 
 
 def test_a_figure_grows_unless_more_of_it_is_better():

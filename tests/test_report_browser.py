@@ -7,42 +7,20 @@ for accessibility also needs axe-core (`npm install axe-core` here, or `AXE` set
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from budgetnet import Account, Budget, plan
+from budgetnet.budget.advice import advise
+from budgetnet.budget.figures import FIGURES, figure_text
 from budgetnet.report import render_html
+from budgetnet.spec.plan import as_spec, live_bytes
 
 S6 = "c16 c16 c16 c16 p c16 c16 c16 gap10"
 EVIL = "</script><img src=x onerror=\"document.title='broken'\">"
-
-
-@pytest.fixture
-def show(browser, tmp_path):
-    """Open a page from a file; at the end it has said nothing wrong and asked for nothing."""
-    wrong, contexts = [], []
-
-    def open_page(page, fragment="", **options):
-        file = tmp_path / "report.html"
-        file.write_text(page, encoding="utf-8")
-        context = browser.new_context(**options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on(
-            "console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None
-        )
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        own = (file.as_uri(), "data:", "blob:")
-        tab.on("request", lambda r: None if r.url.startswith(own) else wrong.append(r.url))
-        tab.goto(file.as_uri() + fragment)
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [] == wrong
 
 
 def s6(**options):
@@ -190,7 +168,7 @@ def test_footprints_lie_over_the_unit_they_were_measured_at(show):
 
 def visible_names(tab):
     return tab.eval_on_selector_all(
-        "#layers tbody tr:not([hidden]) th", "cells => cells.map(cell => cell.textContent)"
+        "#layers tbody tr:not([hidden])", "rows => rows.map(row => row.dataset.name)"
     )
 
 
@@ -223,8 +201,14 @@ def test_folding_hides_what_lies_below(show):
     tab.click('[data-do="unfold"]')
     assert "head.conv" in visible_names(tab)
     resnet = show(render_html(torch_account("resnet50")))
-    tops = ["conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"]
-    assert tops == [name for name in visible_names(resnet) if name != "(model)"]
+    tops = ["conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "(model)", "fc"]
+    opened = visible_names(resnet)
+    assert tops == [name for name in opened if "." not in name]
+    blocks = [f"layer{stage}.{block}" for stage, count in enumerate((3, 4, 6, 3), start=1)
+              for block in range(count)]  # fmt: skip
+    assert blocks == [name for name in opened if "." in name]  # each once, and no layer inside
+    resnet.click('[data-do="fold"]')
+    assert tops == visible_names(resnet)
 
 
 READ = "navigator.clipboard.readText()"
@@ -267,6 +251,7 @@ def figures_planned(spec, shape):
 def test_what_if_equals_plan(show):
     tab = show(s6())
     assert figures_planned(S6, (1, 28, 28)) == figures_shown(tab)
+    tab.click("#spec-more")
     for stage, field, value in (
         ("conv2", "out", "24"), ("conv5", "kernel", "5x3"), ("pool1", "stride", "1"),
         ("conv4", "stride", "2"), ("head", "classes", "7"),
@@ -276,12 +261,11 @@ def test_what_if_equals_plan(show):
         assert figures_planned(spec, (1, 28, 28)) == figures_shown(tab)
         account = plan(spec, (1, 28, 28))
         layers = tab.eval_on_selector_all(
-            "#planned-layers tbody tr",
-            "rows => rows.map(r => [...r.cells].map(c => c.textContent))",
+            "#layers tbody tr",
+            "rows => rows.map(r => [r.dataset.name, r.dataset.kind,"
+            " ...[...r.cells].slice(2).map(c => c.textContent)])",
         )
-        cells = [(row[0], row[1], row[3], row[4], row[5], row[6], row[8])
-                 for row in account.to_table().rows]  # fmt: skip
-        assert cells == [tuple(layer) for layer in layers]
+        assert [list(row) for row in account.to_table().rows] == layers
     assert "c16 c24 c16 c16s2 ps1 c16k5x3 c16 c16 gap7" == spec
     tab.fill("#spec", "c8 x9")
     assert "word 2, 'x9'" in tab.inner_text("#spec-error")
@@ -292,6 +276,7 @@ def test_what_if_equals_plan(show):
 def test_what_if_judges_by_the_limits_of_the_report(show):
     budget = Budget(params="12k..15k", macs="4M", receptive_field=22, require=["Conv2d"])
     tab = show(s6(budget=budget))
+    tab.click("#spec-more")
     for width, kernel in ((16, "3"), (17, "3"), (12, "3"), (16, "1"), (16, "5x3"), (64, "5")):
         tab.fill('[data-stage="conv5"][data-field="out"]', str(width))
         tab.fill('[data-stage="conv5"][data-field="kernel"]', kernel)
@@ -363,16 +348,13 @@ def test_print_shows_every_layer(show, name):
     shown = tab.locator("#layers tr[data-layer]")
     assert len(account.layers()) == shown.count()
     assert all(row.is_visible() for row in shown.all())  # folded ones as well
-    # Pieces of the diagram follow each other without a gap, and fit on a page.
-    width, height = map(int, tab.get_attribute("#graph .tall svg", "viewBox").split()[2:])
-    end = 0
-    for piece in tab.locator("#graph .slices svg").all():
-        assert piece.is_visible()
-        left, top, across, down = map(int, piece.get_attribute("viewBox").split())
-        assert (0, end, width) == (left, top, across)
-        end += down
-        assert down < 3 * across
-    assert height == end
+    # All of the diagram, on one page.
+    box = tab.locator("#graph .map > svg").bounding_box()
+    size = [float(n) for n in tab.get_attribute("#graph .map > svg", "viewBox").split()]
+    assert [0, 0] == size[:2]
+    assert box["height"] < 24 / 2.54 * 96
+    boxes = tab.locator("#graph .node").all()
+    assert all(one.bounding_box()["y"] + 20 < box["y"] + box["height"] for one in boxes)
 
 
 AXE = Path(os.environ.get("AXE", "node_modules/axe-core/axe.min.js"))
@@ -400,10 +382,362 @@ def test_axe_finds_no_violations(browser, tmp_path, name, scheme, width):
     )
     tab = context.new_page()
     tab.goto(file.as_uri())
+    tab.locator("html[data-ready]").wait_for(state="attached")
     tab.add_script_tag(path=str(AXE))
     found = tab.evaluate("axe.run()")["violations"]
     context.close()
     assert [] == [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in found]
+
+
+def network(name):
+    """One of the six networks that the page is looked at with."""
+    return plan(name) if name in ("s6", "unet") else torch_account(name)
+
+
+@cache
+def limited(name):
+    """A report that says most of what it can: limits, a strip with a line, an advised change."""
+    account = network(name)
+    budget = Budget(params=account.params - 400, macs=2 * account.macs, receptive_field=16)
+    return account, budget, render_html(account, budget=budget)
+
+
+SIX = ["s6", "resnet50", "densenet121", "mobilenet_v3_small", "unet", "vit_b_16"]
+
+
+FLEX = "Number(/flex:([0-9]+)/.exec(i.getAttribute('style'))[1])"  # as written, to the last digit
+
+
+def exact(tab, selector):
+    """Figures by name: the exact one, which a short one has in its title."""
+    return tab.eval_on_selector_all(
+        selector, "all => Object.fromEntries(all.map(box => [box.dataset.figure,"
+        " box.querySelector('dd').title || box.querySelector('dd').textContent]))"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_every_figure_is_that_of_the_account(show, name):
+    account, budget, page = limited(name)
+    tab = show(page)
+    figures = {key: figure_text(figure.read(account)) for key, figure in FIGURES.items()}
+    assert figures == exact(tab, "#verdict [data-figure]")
+    limits = tab.eval_on_selector_all(
+        "[data-limit]", "all => all.map(li => li.querySelector('.used').textContent)"
+    )
+    found = budget.check(account)
+    assert [f"{f.measured_text}, {f.limit} {f.headroom_text}" for f in found] == limits
+    over = f"OVER by {account.params - budget.limits[0].high:,} params"
+    assert over in tab.inner_text("#verdict-title")
+    reasons = tab.eval_on_selector_all("#why li", "all => all.map(li => li.textContent)")
+    assert [*advise(budget.limits, account, found).lines] == reasons
+    for cost, values in (("macs", [row.macs for row in account.layers()]),
+                         ("params", [row.params for row in account.layers()])):  # fmt: skip
+        shown = tab.eval_on_selector_all(
+            f".strip.{cost} i[data-layer]",
+            f"all => all.map(i => [Number(i.dataset.layer), {FLEX}])",
+        )
+        assert [[i, value] for i, value in enumerate(values) if value] == shown
+    rows = tab.eval_on_selector_all(
+        "#layers tr[data-layer]", "rows => rows.map(r => [r.dataset.name, r.dataset.kind,"
+        " ...[...r.cells].slice(2).map(c => c.textContent)])"
+    )  # fmt: skip
+    assert [list(row) for row in account.to_table().rows] == rows
+
+
+def test_live_memory_is_drawn_where_it_is_known(show):
+    tab = show(s6(budget=Budget(peak_activation_bytes=100_000)))
+    live = live_bytes(as_spec("s6"), (1, 28, 28))
+    heights = tab.eval_on_selector_all(
+        ".strip.live i", "all => all.map(i => parseFloat(i.style.height))"
+    )
+    assert 10 == len(heights)
+    assert 100 == max(heights)
+    assert f"{max(live):,}" == tab.get_attribute('[data-cost="live"] .total', "title")
+    at = tab.get_attribute('[data-cost="live"] .limit-at', "style")
+    assert f"bottom:{100 * 100_000 / max(live):.2f}%" == at
+    assert 0 == show(render_html(torch_account("unet"))).locator(".strip.live").count()
+
+
+def chosen_everywhere(tab, layer, path):
+    """Whether all parts of the page show one layer as the chosen one."""
+    assert "true" == tab.get_attribute(f'#layers tr[data-layer="{layer}"]', "aria-current")
+    assert path in tab.inner_text("#readout")
+    assert path in tab.get_attribute(".strip.macs", "aria-valuetext")
+    marked = tab.eval_on_selector_all(".strip .here", "all => all.map(i => i.dataset.layer)")
+    assert {str(layer)} == set(marked)
+    assert all(
+        words.startswith(f"{path}:") for words in tab.locator(".curves .at").all_inner_texts()
+    )
+
+
+def test_one_choice_moves_all_parts(show):
+    tab = show(s6())
+    tab.click('.strip.macs i[data-layer="1"]')
+    chosen_everywhere(tab, 1, "conv2")
+    tab.click('#layers tr[data-layer="5"] td:nth-child(7)')
+    chosen_everywhere(tab, 5, "conv5")
+    chart = tab.locator('[data-curve="MACs by layer"] svg')
+    box = chart.bounding_box()
+    chart.click(position={"x": box["width"] * 0.19, "y": box["height"] / 2})
+    chosen_everywhere(tab, 0, "conv1")
+    strip = tab.locator(".strip.params")
+    strip.focus()
+    strip.press("ArrowRight")
+    strip.press("ArrowRight")
+    chosen_everywhere(tab, 2, "conv3")
+    assert "conv3: 1,115,136 MACs (29.9 %), 2,336 parameters (16.3 %)" in tab.inner_text(
+        "#cost-readout"
+    )
+    strip.press("End")
+    assert "true" == tab.get_attribute('#layers tr[data-layer="9"]', "aria-current")
+    tab.hover('.strip.macs i[data-layer="3"]')
+    assert tab.inner_text("#cost-readout").startswith("conv4: 921,600 MACs")
+
+
+def changed_figures(tab):
+    """What header, card, strips, curves and table say of a network, without its ghost."""
+    return tab.evaluate("""() => {
+      const flex = (i) => Number(/flex:([0-9]+)/.exec(i.getAttribute('style'))[1]);
+      const own = (node) => [...node.childNodes].filter((n) => n.nodeName !== 'S')
+        .map((n) => n.textContent).join('').trim();
+      const all = (selector, read) => [...document.querySelectorAll(selector)].map(read);
+      return {
+        facts: all('.facts li', own),
+        figures: Object.fromEntries(all('#verdict .figures > :not(.dim)', (box) =>
+          [box.dataset.figure, box.querySelector('dd').title || own(box.querySelector('dd'))])),
+        macs: all('.strip.macs:not(.ghost) i:not(.spare)', flex),
+        params: all('.strip.params:not(.ghost) i:not(.spare)', flex),
+        bars: all('[data-curve="MACs by layer"] .bars:not(.ghost)', (path) =>
+          path.getAttribute('d').split('M').length - 1),
+        total: all('#layers tfoot td', (cell) => cell.textContent),
+      };
+    }""")
+
+
+def planned_figures(spec, shape):
+    account = plan(spec, shape)
+    names = ("params", "macs", "receptive_field", "depth", "weight_bytes", "peak_activation_bytes")
+    return {
+        "facts": [
+            f"{account.params:,} parameters", f"{account.macs:,} MACs",
+            f"receptive field {account.receptive_field}", f"input {account.input_text}",
+            f"output {account.output_text}",
+        ],
+        "figures": {name: figure_text(FIGURES[name].read(account)) for name in names},
+        "macs": [row.macs for row in account.layers() if row.macs],
+        "params": [row.params for row in account.layers() if row.params],
+        "bars": [sum(bool(row.macs) for row in account.layers())],
+        "total": list(account.to_table().totals[1:]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [
+        ("c16 c14 c16 c16 p c16 c16 c16 gap10", (1, 28, 28)),
+        ("c8k5s2p2 ds16 t8-bn p3s2p1 c8k3x1-act gap", (3, 64, 48)),
+        ("c16 c16 gap10", (1, 28, 28)),
+    ],
+)
+def test_all_parts_show_the_changed_network(show, spec, shape):
+    tab = show(s6(budget=Budget(params="14k")))
+    tab.evaluate("choose => 0", 0)
+    before = changed_figures(tab)
+    tab.fill("#spec-input", "x".join(map(str, shape)))
+    tab.fill("#spec", spec)
+    assert planned_figures(spec, shape) == changed_figures(tab)
+    assert "As changed" in tab.inner_text("#verdict-title")
+    ghosts = tab.locator("s.ghost, .strip.ghost, path.ghost")
+    assert 3 < ghosts.count()
+    assert tab.locator(".facts s.ghost").first.inner_text() == "14,372 parameters"
+    tab.click("#spec-reset")
+    assert before == changed_figures(tab)
+    assert 0 == ghosts.count()
+    assert "" == tab.evaluate("location.hash")
+
+
+def test_a_button_tries_the_advised_change(show):
+    budget = Budget(params="14k", receptive_field=22)
+    tab = show(s6(budget=budget))
+    words = tab.inner_text("#verdict")
+    assert "OVER by 372 params" in words
+    assert "conv2 to conv4 hold 49 % of the parameters" in words
+    assert "Narrow conv2 from 16 to 14 channels: 13,792 params" in words
+    tab.click("#try")
+    assert "c16 c14 c16 c16 p c16 c16 c16 gap10" == tab.input_value("#spec")
+    assert "As changed: within budget" == tab.inner_text("#verdict-title")
+    assert budget.check(plan(tab.input_value("#spec"), (1, 28, 28)))[0].ok
+    tab.click("#spec-undo")
+    assert S6 == tab.input_value("#spec")
+    assert "OVER by 372 params" == tab.inner_text("#verdict-title")
+
+
+def test_widths_are_stepped_undone_and_carried_by_the_link(show):
+    tab = show(s6())
+    tab.click("#spec-more")
+    width = tab.locator('[data-stage="conv2"][data-field="out"]')
+    width.press("ArrowUp")
+    width.press("Shift+ArrowUp")
+    width.press("ArrowDown")
+    assert "c16 c24 c16 c16 p c16 c16 c16 gap10" == tab.input_value("#spec")
+    assert "#spec=c16+c24+c16+c16+p+c16+c16+c16+gap10&input=1x28x28" == tab.evaluate(
+        "location.hash"
+    )
+    kernel = tab.locator('[data-stage="conv1"][data-field="kernel"]')
+    kernel.press("ArrowUp")
+    assert "c16k5 c24" == tab.input_value("#spec")[:9]
+    for _ in range(3):
+        tab.click("#spec-undo")
+    assert "c16 c17 c16" == tab.input_value("#spec")[:11]
+    tab.locator("#spec").focus()
+    tab.keyboard.press("Home")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowUp")  # the caret stands at the first width
+    assert "c17 c17" == tab.input_value("#spec")[:7]
+
+
+def test_an_invalid_word_dims_the_old_figures_and_lists_the_words(show):
+    tab = show(s6())
+    opacity = "box => Number(getComputedStyle(box).opacity)"
+    parts = ("#planned", ".facts", "#verdict", ".cost", ".curves", "#layers")
+    tab.fill("#spec", "c16 x9 gap10")
+    assert all(0.6 > tab.eval_on_selector(part, opacity) for part in parts)
+    said = tab.inner_text("#spec-error")
+    for word in ("c16 convolution", "ds16", "t16", "p pooling", "gap10", "k3 kernel", "same"):
+        assert word in said
+    assert "true" == tab.get_attribute("#spec", "aria-invalid")
+    tab.fill("#spec", "c16 gap10")
+    assert all(1 == tab.eval_on_selector(part, opacity) for part in parts)
+    assert "" == tab.inner_text("#spec-error")
+
+
+def test_sorting_reacts_to_the_whole_head_and_the_keyboard(show):
+    tab = show(s6())
+    head = tab.locator("#layers th:nth-child(9)")
+    box = head.bounding_box()
+    head.click(position={"x": 2, "y": box["height"] - 3})
+    assert "descending" == head.get_attribute("aria-sort")
+    tab.locator('#layers [data-column="6"]').press("Enter")
+    assert "descending" == tab.get_attribute("#layers th:nth-child(7)", "aria-sort")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_head_and_picture_stay_in_sight_beside_the_table(show, name):
+    tab = show(render_html(torch_account(name)), viewport={"width": 1280, "height": 800})
+    tab.click('[data-do="unfold"]')
+    tab.locator("#layers tbody tr").nth(30).scroll_into_view_if_needed()
+    assert tab.evaluate("document.querySelector('#layers thead').getBoundingClientRect().top < 0")
+    assert 0 == tab.evaluate("document.querySelector('#layers th').getBoundingClientRect().top")
+    stage = tab.locator("#stage").bounding_box()
+    assert 0 <= stage["y"] < 400
+    assert stage["y"] + stage["height"] < 800
+
+
+def test_what_was_copied_is_told_for_a_while(show):
+    tab = show(s6(), permissions=["clipboard-read", "clipboard-write"])
+    tab.click('[data-do="csv"]')
+    expect_text(tab, "#copied", "Copied 12 lines of CSV")
+    tab.wait_for_function("() => document.getElementById('copied').textContent === ''")
+
+
+# Boxes of texts in one line or one drawing: none may lie over another, or leave what holds it.
+TEXTS = """() => {
+  const boxes = [];
+  const groups = 'header .facts, #verdict .limits li, #verdict .figures, .cost-head, .stage-names,'
+    + ' #layers tr, #against tr, #side-by-side tr, .curves svg, #what-if .tools, #planned';
+  for (const group of document.querySelectorAll(groups)) {
+    const walker = document.createTreeWalker(group, NodeFilter.SHOW_TEXT);
+    const own = [];
+    while (walker.nextNode()) {
+      const node = walker.currentNode;
+      const holder = node.parentElement;
+      const style = getComputedStyle(holder);
+      const isHidden = style.visibility === 'hidden' || holder.nodeName === 'OPTION';
+      if (!node.textContent.trim() || isHidden) continue;
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      for (const box of range.getClientRects()) {
+        if (!box.width) continue;
+        own.push([box.left, box.top, box.right, box.bottom, node.textContent.trim()]);
+        const wrong = box.left < -0.5 || box.right > innerWidth + 0.5;
+        if (wrong) boxes.push(`cut at the edge: ${node.textContent}`);
+        const frame = holder.closest('td, th, .stage-names span, svg')?.getBoundingClientRect();
+        if (frame && (box.left < frame.left - 1 || box.right > frame.right + 1)) {
+          boxes.push(`cut: ${node.textContent}`);
+        }
+      }
+    }
+    own.forEach(([left, top, right, bottom, text], i) => own.slice(i + 1).forEach((other) => {
+      const wide = Math.min(right, other[2]) - Math.max(left, other[0]);
+      const high = Math.min(bottom, other[3]) - Math.max(top, other[1]);
+      if (wide > 1 && high > 3) boxes.push(`${text} over ${other[4]}`);
+    }));
+  }
+  return [...new Set(boxes)];
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
+@pytest.mark.parametrize("name", SIX)
+def test_no_text_is_cut_or_lies_over_another(show, name, width):
+    account, budget, page = limited(name)
+    if name == "s6":
+        page = render_html(account, budget=budget, against=account)
+    tab = show(page, viewport={"width": width, "height": 800})
+    if name == "s6":  # with ghosts as well
+        tab.fill("#spec", "c128 c128 c16 c16 p c16 c16 c16 gap10")
+    tab.click('[data-do="unfold"]')
+    assert [] == tab.evaluate(TEXTS)
+    assert width == tab.evaluate("document.documentElement.scrollWidth")
+    visible = tab.eval_on_selector_all(
+        "#layers thead th", "all => all.filter(th => th.offsetWidth).map(th => th.textContent)"
+    )
+    assert {"Layer", "Params", "MACs"} <= set(visible)
+
+
+def test_controls_are_large_enough_for_a_finger(show):
+    tab = show(s6(budget=Budget(params="14k")), viewport={"width": 360, "height": 740},
+               has_touch=True, is_mobile=True)  # fmt: skip
+    tab.fill("#spec", "c16 c15 p gap10")
+    tab.click("#spec-more")
+    small = tab.eval_on_selector_all(
+        "button, select, summary, input",
+        "all => all.filter(b => b.checkVisibility())"
+        ".map(b => [b.textContent || b.id || b.dataset.field, b.getBoundingClientRect()])"
+        ".filter(([, box]) => box.width < 24 || box.height < 24)"
+        ".map(([name]) => name)",
+    )
+    assert [] == small
+
+
+def test_the_reference_network_prints_on_two_pages(show):
+    tab = show(s6(budget=Budget(params="14k", macs="4M", receptive_field=22)))
+    printed = tab.pdf(format="A4")
+    assert 2 == len(re.findall(rb"/Type\s*/Page\b", printed))
+    tab.emulate_media(media="print")
+    height = tab.evaluate("document.querySelector('#costs').getBoundingClientRect().bottom")
+    assert height < 1000  # verdict, figures and strips stand on the first page
+
+
+def test_better_and_worse_are_told_apart(show):
+    small = plan("c16 c16 p c32 gap10", (1, 28, 28), name="small")
+    tab = show(s6(against=small))
+    cells = dict(tab.eval_on_selector_all(
+        "#against tbody tr", "rows => rows.map(r => [r.dataset.figure, r.lastChild.textContent])"
+    ))  # fmt: skip
+    assert "✗ worse +6,848 (+91.0 %)" == cells["params"]
+    assert "✓ better +" == cells["receptive_field"][:10]
+    colours = [tab.eval_on_selector(f"#against .{cls}", "c => getComputedStyle(c).color")
+               for cls in ("better", "worse")]  # fmt: skip
+    assert colours[0] != colours[1]
+    widths = {row.macs for row in small.layers() if row.macs}
+    other = tab.eval_on_selector_all(
+        ".strip.other.macs i:not(.spare)", f"all => all.map(i => {FLEX})"
+    )
+    assert widths == set(other)
+    top = "document.querySelector('#compare').getBoundingClientRect().top"
+    assert tab.evaluate(top) < tab.evaluate(top.replace("compare", "graph"))
 
 
 def odd_accounts():

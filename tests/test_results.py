@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from budgetnet import models, plan
+from budgetnet import deployment, models, plan
 from budgetnet.models import shipping
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -67,3 +67,26 @@ def test_the_constructs_are_counted_as_the_table_says(monkeypatch):
         ours = constructs.given("budgetnet", model)
         assert {k: v for k, v in truth.items() if v is not None}.items() <= ours.items()
         assert ours == stated[construct.name]["given"]["budgetnet"]
+
+
+DEPLOYMENTS = read("deployments")
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS["networks"])
+def test_the_runtimes_allocate_what_the_library_says(name):
+    for target, stated in DEPLOYMENTS["networks"][name].items():
+        runtime, dtype = target.split()
+        found = deployment(name, runtime=runtime, dtype=dtype)
+        if "assumed" in stated:
+            assert stated["assumed"] == list(found.assumed)
+        else:
+            said = {"said": found.ram_bytes, "bound": found.ram_bound, "flash": found.flash_bytes}
+            assert stated == stated | said | {"real": found.ram_bytes}
+
+
+def test_the_least_plans_run_as_they_are_planned():
+    networks = {name: found["tflm int8"] for name, found in DEPLOYMENTS["networks"].items()}
+    for name, found in (networks | DEPLOYMENTS["files"]).items():
+        assert found.get("least") == found.get("least_real"), name
+        assert found.get("least", 0) <= found.get("real", 0), name
+    assert all(found["same_outputs"] for found in DEPLOYMENTS["files"].values())

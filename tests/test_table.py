@@ -2,15 +2,12 @@
 
 import csv
 import io
-import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from budgetnet import account, models, plan
-from budgetnet.accounting.table import Column, Table, show
+from budgetnet.accounting.table import Column, Table
 
 S6_TEXT = """\
 s6  (input 1x28x28)
@@ -79,72 +76,3 @@ def test_a_notebook_shows_the_same_cells(name):
     cells += [("td", cell) for row in table.rows for cell in row if cell]
     cells += [("th", cell) for cell in table.totals if cell] + [("p", n) for n in table.notes]
     assert cells == Cells(planned._repr_html_()).found
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def shown(monkeypatch, stream, **environment):
-    for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {"TERM": "xterm", **environment}.items():
-        monkeypatch.setenv(name, value)
-    show(stream, plan("c16 c16 p c32 gap10", (1, 28, 28), name="small").to_table(), "a line")
-    return stream.getvalue()
-
-
-def test_a_pipe_gets_plain_text(monkeypatch):
-    account = plan("c16 c16 p c32 gap10", (1, 28, 28), name="small")
-    assert f"{account}\na line\n" == shown(monkeypatch, io.StringIO(), COLUMNS="60")
-
-
-FIGURES = ("1,917,248", "7,524", "32x10x10", "460,800", "28 (all)", "1,327,104")
-
-
-@pytest.mark.parametrize("columns", [56, 60, 80, 90, 110, 140])
-def test_a_terminal_gets_what_fits_its_width(monkeypatch, columns):
-    text = re.sub(r"\x1b\[[0-9;]*m", "", shown(monkeypatch, Terminal(), COLUMNS=str(columns)))
-    assert columns >= max(len(line.rstrip()) for line in text.splitlines())
-    for word in (*FIGURES, "head.pool", "a line"):
-        assert word in text
-    grid, _, told = text.partition("no room for: ")
-    for name in ("Share", "Kind", "Jump"):
-        assert (name in grid) != (name in told)
-    assert ("no room for" in text) == (columns < 110)
-
-
-def test_what_cannot_fit_is_whole_all_the_same(monkeypatch):
-    text = re.sub(r"\x1b\[[0-9;]*m", "", shown(monkeypatch, Terminal(), COLUMNS="20"))
-    for word in (*FIGURES, "head.pool"):
-        assert word in text
-
-
-@given(
-    st.lists(st.tuples(*[st.text("ab, 1", max_size=12)] * 4), min_size=1, max_size=4),
-    st.permutations([0, 0, 1, 2]), st.integers(1, 60),
-)  # fmt: skip
-def test_fitted_tables_keep_their_words(rows, spared, room):
-    columns = tuple(
-        Column(name, numeric=i % 2 == 1, spared=spared[i])
-        for i, name in enumerate(("One", "Two words", "Three", "Four"))
-    )
-    table = Table(columns, tuple(rows))
-    fitted, widths = table.fitted(room)
-    kept = [columns.index(column) for column in fitted.columns]
-    assert [tuple(row[i] for i in kept) for row in rows] == [*fitted.rows]
-    assert all(spared[i] for i in range(4) if i not in kept)
-    for place, width in enumerate(widths):
-        cells = [row[place] for row in fitted.rows]
-        whole = fitted.columns[place].numeric
-        pieces = [piece for cell in cells for piece in ([cell] if whole else cell.split())]
-        assert width >= max(map(len, pieces), default=0)
-    if sum(widths) + 3 * len(widths) - 1 > room:
-        assert not any(column.spared for column in fitted.columns)
-
-
-def test_no_color_is_respected(monkeypatch):
-    coloured = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
-    assert not coloured.search(shown(monkeypatch, Terminal(), COLUMNS="100", NO_COLOR="1"))
-    assert "\x1b[" in shown(monkeypatch, Terminal(), COLUMNS="100")

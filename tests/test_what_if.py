@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgetnet import Spec, plan
+from budgetnet.accounting.rows import layer_places
 from budgetnet.errors import BudgetnetError
+from budgetnet.spec.plan import live_bytes
 
 RUN = """(calls) => {
 %s
@@ -76,6 +78,12 @@ def same(expected, made, text):
     for name in ("params", "macs", "weight_bytes", "peak_activation_bytes", "depth"):
         assert getattr(expected, name) == made[name], (name, text)
     assert list(expected.receptive_field.size) == made["receptive_field"]
+    live = live_bytes(Spec.parse(text), expected.input_shape)
+    assert [*live] == [row["live"] for row in made["rows"]]
+    of_layers = [0] * len(expected.layers())
+    for place, size in zip(layer_places(expected.rows), live, strict=True):
+        of_layers[place] = max(of_layers[place], size)
+    assert of_layers == [row["live"] for row in made["layers"]]
     for rows, found in ((expected.rows, made["rows"]), (expected.layers(), made["layers"])):
         assert [
             (row.path, row.kind, row.role, list(row.output_shape), row.params, row.macs,

@@ -15,7 +15,7 @@ from .files import parse_json
 from .geometry import shapes_of
 from .receptive_field import ReceptiveField
 from .rows import Row
-from .table import Column, Table, compact, shape_text
+from .table import Column, Table, Toned, compact, shape_text
 from .window import Pair, Window
 
 
@@ -89,6 +89,27 @@ class Account:
         totals that the rest would add to are unknown.
         """
         return self.output_shapes is not None
+
+    @property
+    def global_from(self) -> Row | None:
+        """The row that first reads the whole map at once, if most MACs come with it or after it.
+
+        From there on everything depends on all of the input, as in a vision transformer, and
+        `receptive_field` is of the maps before. `None` if only a head reads the whole map.
+        """
+        whole = sum(row.macs or 0 for row in self.rows if row.is_global)
+        if 2 * whole <= sum(row.macs or 0 for row in self.rows):
+            return None
+        return next(row for row in self.rows if row.is_global)
+
+    @property
+    def global_text(self) -> str:
+        """Which row first reads the whole map, and how much comes after it; "" if only a head."""
+        if (first := self.global_from) is None or not self.macs:
+            return ""
+        share = sum(row.macs or 0 for row in self.rows if row.is_global) / self.macs
+        name = first.path or first.kind
+        return f"{name} reads the whole map, before {share:.1%} of the MACs".replace("%", " %")
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -173,7 +194,8 @@ class Account:
     def fold(self, depth: int) -> tuple[Row, ...]:
         """Rows summed by the first `depth` parts of their path; the last of each says the rest.
 
-        What a sum `reads` is given as positions among the sums.
+        What a sum `reads` is given as positions among the sums. A module that runs in two places
+        is one sum, so sums may read each other in a circle; a diagram has two boxes there.
         """
         return folding.to_depth(self.rows, depth)
 
@@ -188,20 +210,21 @@ class Account:
         """The account as a `Table`: one line per layer, or folded to `depth`."""
         columns = (
             Column("Layer"),
-            Column("Kind", spared=2),
-            Column("Kernel / stride / pad", spared=3),
-            Column("Output", numeric=True),
-            Column("RF", numeric=True),
-            Column("Jump", numeric=True, spared=1),
-            Column("Params", numeric=True),
-            Column("Share", numeric=True, spared=4),
-            Column("MACs", numeric=True),
+            Column("Kind", spared=5, joint="+"),
+            Column("Kernel / stride / pad", spared=7, short="Kernel", joint="/"),
+            Column("Output", numeric=True, spared=4),
+            Column("RF", numeric=True, spared=3),
+            Column("Jump", numeric=True, spared=6),
+            Column("Params", numeric=True, spared=1),
+            Column("Share", numeric=True, bar=True),
+            Column("MACs", numeric=True, spared=2, bar=True),
         )
         layers = self.layers() if depth is None else self.fold(depth)
         window = self.receptive_field
         totals = (
             *("Total", "", "", self.output_text),
-            *(_known(window), _known(window and compact(window.stride))),
+            _known(window) + ", then all" * bool(window and self.global_from),
+            _known(window and compact(window.stride)),
             *(f"{self.params:,}", "100.0 %" if self.params else "", _count(self.macs)),
         )
         return Table(
@@ -297,6 +320,8 @@ class Account:
         weights = f"{self.weight_bytes:,} bytes of weights and buffers"
         weights += f", at most {_count(self.peak_activation_bytes)} bytes of activations at once"
         notes = [weights + (f", {fixed:,} parameters frozen" if fixed else "")]
+        if self.receptive_field and self.global_text:
+            notes.append(f"receptive field {self.receptive_field} until {self.global_text}")
         contexts = {row.context for row in layers}
         if "+all" in contexts:
             notes.append("+all: also depends on the whole map, beside its local window")
@@ -306,13 +331,13 @@ class Account:
             )
         if self.unused:
             notes.append(f"parameters that no operation read: {', '.join(self.unused)}")
-        notes.extend(f"unknown: {reason}" for reason in self.unknown)
+        notes.extend(Toned(f"unknown: {reason}", "unknown") for reason in self.unknown)
         return tuple(notes)
 
 
 def _known(value: object) -> str:
-    return "unknown" if value is None else str(value)
+    return Toned("unknown", "unknown") if value is None else str(value)
 
 
 def _count(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,}"
+    return Toned("unknown", "unknown") if value is None else f"{value:,}"

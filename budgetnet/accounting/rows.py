@@ -82,6 +82,11 @@ def layer_paths(rows: tuple[Row, ...]) -> dict[str, str]:
     return {row.path: layer.path for group, layer in pairs for row in group}
 
 
+def layer_places(rows: tuple[Row, ...]) -> list[int]:
+    """For every row the place among the layers of the one that it is merged into."""
+    return _grouped(rows)[1]
+
+
 def _merged(groups: list[list[Row]]) -> list[Row]:
     kept = tuple(row for group in groups for row in group)
     return [_merge(group, kept) for group in groups]
@@ -113,7 +118,7 @@ def to_depth(rows: tuple[Row, ...], depth: int) -> tuple[Row, ...]:
     for row in rows:
         groups.setdefault(_top(row, depth), []).append(row)
     order = {path: place for place, path in enumerate(groups)}
-    sums = [_sum(path, group) for path, group in groups.items()]
+    sums = [summed(path, group) for path, group in groups.items()]
     return _joined(sums, list(groups.values()), [order[_top(row, depth)] for row in rows])
 
 
@@ -137,7 +142,7 @@ def by_module(rows: tuple[Row, ...]) -> dict[str, Row]:
         parts = row.path.split(".") if row.path else []
         for end in range(1, len(parts) + 1):
             groups.setdefault(".".join(parts[:end]), []).append(row)
-    return {path: _sum(path, group)._replace(reads=()) for path, group in groups.items()}
+    return {path: summed(path, group)._replace(reads=()) for path, group in groups.items()}
 
 
 def _parent(path: str) -> str:
@@ -181,8 +186,8 @@ def _context(group: list[Row]) -> dict[str, Any]:
     return {"global_context": bool(found), "lines": lines}
 
 
-def _sum(path: str, group: list[Row]) -> Row:
-    """The last row, with the costs of all."""
+def summed(path: str, group: list[Row]) -> Row:
+    """The last row, with the costs of all, and named by the path."""
     counts = [row.macs for row in group]
     first, is_one = group[0], len(group) == 1
     return group[-1]._replace(

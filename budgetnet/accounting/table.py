@@ -7,9 +7,10 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TextIO
 
-__all__ = ["Column", "Table"]
+from .layout import Toned, plain_lines, tone_of
+
+__all__ = ["Column", "Table", "Toned"]
 
 # What a terminal obeys instead of showing it: control characters, and marks that turn the direction
 # of writing; line separators; halves of characters, which no encoding has.
@@ -60,12 +61,22 @@ def visible_lines(text: str) -> str:
 class Column:
     """A named column; numbers are right-aligned, words left-aligned.
 
-    A narrow terminal leaves out columns with the highest `spared` first, and says so.
+    Attributes:
+        name: its heading.
+        numeric: whether it holds numbers.
+        spared: a narrow terminal leaves out columns with the highest first, and says so; 0 stays.
+        short: the heading where room is short.
+        joint: the sign between the parts of a cell, such as "+"; a narrow terminal sets no spaces
+            around it, and shows the first of parts that are added.
+        bar: whether a terminal with room draws a bar beside each number.
     """
 
     name: str
     numeric: bool = False
     spared: int = 0
+    short: str = ""
+    joint: str = ""
+    bar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,90 +91,19 @@ class Table:
 
     def to_text(self) -> str:
         """Plain text, for a terminal or a code block."""
-        from rich.console import Console
-
-        out = io.StringIO()
-        console = Console(file=out, width=10_000, color_system=None, force_terminal=False)
-        shown = self.visible()
-        console.print(shown._grid([None] * len(self.columns)))
-        lines = [line.rstrip() for line in out.getvalue().splitlines()]
-        body = [line for line in lines if line]
-        return "\n".join([*([shown.title] if self.title else []), *body, *shown.notes])
+        return "\n".join(plain_lines(self))
 
     def visible(self) -> Table:
         """This table with all its text escaped; every format is made from it."""
 
         def clean(cells: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(map(visible, cells))
+            return tuple(Toned(visible(cell), tone_of(cell)) for cell in cells)
 
         return Table(
             tuple(replace(column, name=visible(column.name)) for column in self.columns),
             tuple(map(clean, self.rows)), visible(self.title), clean(self.totals),
             clean(self.notes),
         )  # fmt: skip
-
-    def fitted(self, room: int) -> tuple[Table, list[int]]:
-        """This table without the columns that do not fit into `room` characters, and its widths.
-
-        Text folds between words, and no number is ever cut: what cannot fit exceeds the edge.
-        """
-        limits = [self._limits(i) for i in range(len(self.columns))]
-        if sum(least for least, _ in limits) + 3 * len(limits) - 1 > room:
-            spared = max(range(len(self.columns)), key=lambda i: self.columns[i].spared, default=0)
-            if limits and self.columns[spared].spared:
-                return self._without(spared).fitted(room)
-        widths = [most for _, most in limits]
-        while sum(widths) + 3 * len(widths) - 1 > room:
-            slack = [(width, i) for i, width in enumerate(widths) if width > limits[i][0]]
-            if not slack:
-                break
-            widths[max(slack)[1]] -= 1
-        return self, widths
-
-    def _limits(self, i: int) -> tuple[int, int]:
-        """The least and the most characters that a column can use."""
-        from rich.cells import cell_len  # some characters take two places
-
-        column = self.columns[i]
-        cells = [row[i] for row in (*self.rows, *([self.totals] if self.totals else []))]
-        whole = max(map(cell_len, cells), default=0)
-        folding = [column.name, *([] if column.numeric else cells)]
-        longest = max((cell_len(word) for cell in folding for word in cell.split()), default=1)
-        least = max(longest, whole if column.numeric else 1)
-        return least, max(least, whole, cell_len(column.name))
-
-    def _without(self, spared: int) -> Table:
-        def cut(cells: tuple[Any, ...]) -> tuple[Any, ...]:
-            return cells[:spared] + cells[spared + 1 :]
-
-        name, told = self.columns[spared].name, "no room for: "
-        *notes, last = ("", *self.notes)
-        more = f"{last}, {name}" if last.startswith(told) else ""
-        notes = [*notes, more] if more else [*notes, last, f"{told}{name}"]
-        return Table(
-            cut(self.columns), tuple(map(cut, self.rows)), self.title, cut(self.totals),
-            tuple(note for note in notes if note),
-        )  # fmt: skip
-
-    def _grid(self, widths: Sequence[int | None]) -> Any:
-        """The table for rich, folded to widths if they are given."""
-        from rich import box  # on use, so that importing the package stays light
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        grid = RichTable(box=box.SIMPLE_HEAD, show_footer=bool(self.totals), pad_edge=False)
-        foot: Sequence[str] = self.totals or [""] * len(self.columns)
-        for column, total, width in zip(self.columns, foot, widths, strict=True):
-            grid.add_column(
-                Text(column.name),
-                Text(total),
-                justify="right" if column.numeric else "left",
-                no_wrap=width is None,
-                width=width,
-            )
-        for row in self.rows:
-            grid.add_row(*map(Text, row))  # Text: a name in brackets is not markup
-        return grid
 
     def to_markdown(self) -> str:
         """GitHub-flavoured Markdown, columns aligned, the totals as a last bold row."""
@@ -230,28 +170,3 @@ class Table:
 
 def _escape(cell: str) -> str:
     return cell.replace("\\", "\\\\").replace("|", "\\|")
-
-
-def show(stream: TextIO, *parts: Table | str) -> None:
-    """Print tables and lines: plain, as `to_text`, or folded to the width of a terminal.
-
-    Characters that control a terminal or a log are escaped. rich decides what a terminal is and
-    can show; NO_COLOR and COLUMNS are respected.
-    """
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=stream, highlight=False)
-    for part in parts:
-        if not console.is_terminal:
-            stream.write(f"{visible_lines(part) if isinstance(part, str) else part.to_text()}\n")
-        elif isinstance(part, str):
-            console.print(Text(visible_lines(part)))
-        else:
-            table, widths = part.visible().fitted(console.width)
-            if table.title:
-                console.print(Text(table.title, style="bold"))
-            wide = max(console.width, sum(widths) + 3 * len(widths) - 1)
-            Console(file=stream, width=wide).print(table._grid(widths))
-            for note in table.notes:
-                console.print(Text(note, style="dim"))

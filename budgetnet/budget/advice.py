@@ -50,6 +50,18 @@ class Change(NamedTuple):
     alternatives: int
 
 
+class Advice(NamedTuple):
+    """Why a network is within its budget or not, and what would help.
+
+    Attributes:
+        lines: the reasons for the findings, one line each.
+        change: the cheapest change that meets the budget; `None` if none is needed or known.
+    """
+
+    lines: tuple[str, ...]
+    change: Change | None = None
+
+
 def explain_findings(limits: Sequence[Limit], account: Account, findings: Sequence[Finding]) -> str:
     """The whole message: findings, what costs most, the receptive field, the cheapest change."""
     broken = ", ".join(finding.name for finding in findings if not finding.ok)
@@ -62,6 +74,11 @@ def explain_findings(limits: Sequence[Limit], account: Account, findings: Sequen
 
 def reasons(limits: Sequence[Limit], account: Account, findings: Sequence[Finding]) -> list[str]:
     """The reasons for the findings, one line each."""
+    return [*advise(limits, account, findings).lines]
+
+
+def advise(limits: Sequence[Limit], account: Account, findings: Sequence[Finding]) -> Advice:
+    """The reasons for the findings, and the cheapest change that meets the budget."""
     over = [finding.figure for finding in findings if finding.verdict == "over"]
     large = {FIGURES[name].driver for name in over if name} if findings else {"params", "macs"}
     lines = [f"unknown: {finding.reason}" for finding in findings if finding.verdict == "unknown"]
@@ -74,9 +91,10 @@ def reasons(limits: Sequence[Limit], account: Account, findings: Sequence[Findin
     if "maps" in large:
         lines.append(f"largest maps: {_largest(account)}")
     lines.extend(coverage_text(account))
-    if any(finding.verdict in ("over", "under") for finding in findings):
-        lines.extend(_change_text(limits, account))
-    return lines
+    if not any(finding.verdict in ("over", "under") for finding in findings):
+        return Advice(tuple(lines))
+    told, change = _change(limits, account)
+    return Advice((*lines, *told), change)
 
 
 def _most(account: Account, figure: str) -> str:
@@ -122,6 +140,8 @@ def coverage_text(account: Account) -> list[str]:
         return []
     field, size = account.receptive_field, shape_text(account.input_size)
     first, later = coverage(account)
+    if first is None and account.global_text:
+        return [f"receptive field: {field} of the {size} input, until {account.global_text}"]
     if first is None:
         return [f"receptive field: {field} of the {size} input; no layer covers it"]
     text = f"receptive field: {first.receptive_field} at {first.path} covers the {size} input"
@@ -135,23 +155,27 @@ def _after(later: Sequence[Row]) -> str:
     return f"the {len(names)} layers after it, {names[0]} to {names[-1]}, see"
 
 
-def _change_text(limits: Sequence[Limit], account: Account) -> list[str]:
+def _change(limits: Sequence[Limit], account: Account) -> tuple[list[str], Change | None]:
+    """What is said of a change, and the change."""
     chain = chain_of(account)
     if chain is None or not _agree(chain.planned, account, limits):
-        return []
+        return [], None
     candidates = count_candidates(chain.spec)
     if (stages := len(chain.spec.stages)) * candidates > MOST_PLANNED:
-        return [
+        words = (
             f"no change was looked for: {candidates:,} candidates of {stages:,} stages are more "
             f"than the {MOST_PLANNED:,} stages that are planned again"
-        ]
+        )
+        return [words], None
     change = cheapest_change(chain.spec, chain.names, limits, account.input_shape)
     if change is not None:
         others = f" (one of {change.alternatives} that would do)" if change.alternatives > 1 else ""
-        return [f"cheapest single change{others}: {change.text}, {_gives(change.account)}"]
+        return [f"cheapest single change{others}: {change.text}, {_gives(change.account)}"], change
     none = "no single change of a width, a kernel or a stage meets the budget"
     scaled = scaled_change(chain.spec, limits, account.input_shape)
-    return [none if scaled is None else f"{none}; {scaled.text}, {_gives(scaled.account)}"]
+    if scaled is None:
+        return [none], None
+    return [f"{none}; {scaled.text}, {_gives(scaled.account)}"], scaled
 
 
 def _gives(made: Account) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..accounting.account import Account
-from ..accounting.table import Column, Table
+from ..accounting.table import Column, Table, Toned
 from .limits import Finding, Limit
 
 
@@ -30,11 +30,18 @@ def findings_of(limit: Limit, account: Account) -> Iterable[Finding]:
 def findings_table(title: str, findings: Sequence[Finding]) -> Table:
     """Findings as a table, one line each."""
     columns = (
-        Column("Limit"), Column("Measured", True), Column("Allowed"), Column("Headroom"),
-        Column("Verdict"),
+        Column("Limit"), Column("Measured", True, spared=1), Column("Allowed", spared=3),
+        Column("Headroom", spared=2), Column("Verdict"),
     )  # fmt: skip
     rows = tuple(
-        (f.name, f.measured_text, f.limit, f.headroom_text, "ok" if f.ok else f.verdict.upper())
+        (f.name, f.measured_text, f.limit, Toned(f.headroom_text, _tone(f)),
+         Toned("ok" if f.ok else f.verdict.upper(), _tone(f)))
         for f in findings
-    )
+    )  # fmt: skip
     return Table(columns, rows, title)
+
+
+def _tone(finding: Finding) -> str:
+    if finding.ok:
+        return "near" if finding.is_near else "ok"
+    return "unknown" if finding.verdict == "unknown" else "over"

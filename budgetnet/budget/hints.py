@@ -109,7 +109,7 @@ def _is_whole(row: Row) -> bool:
 
 def _small_field(account: Account) -> Iterator[Hint]:
     field, size = account.receptive_field, account.input_size
-    if field is None or not size:
+    if field is None or not size or account.global_from is not None:
         return
     if any(a < b for a, b in zip(field.size, size, strict=True)):
         last = [row for row in account.rows if not row.is_global]

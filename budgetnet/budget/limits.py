@@ -48,6 +48,15 @@ class Finding(NamedTuple):
         return self.verdict == "within"
 
     @property
+    def is_near(self) -> bool:
+        """Whether a cost is within its limit by less than a twentieth of it."""
+        if not self.ok or not self.bound or not self.figure or not isinstance(self.measured, int):
+            return False
+        is_most = self.measured + (self.headroom or 0) == self.bound
+        more_is_better = FIGURES[self.figure].more_is_better
+        return is_most and not more_is_better and 20 * (self.bound - self.measured) < self.bound
+
+    @property
     def measured_text(self) -> str:
         """The figure as people write it."""
         return figure_text(self.measured)

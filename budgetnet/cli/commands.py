@@ -18,6 +18,7 @@ from .streams import print_error, print_note, print_raw_note, print_raw_result, 
 
 if TYPE_CHECKING:
     from ..accounting.table import Table
+    from .checks import Outcome
 
 
 def account(args: argparse.Namespace) -> int:
@@ -72,18 +73,19 @@ def check(args: argparse.Namespace) -> int:
     )
     outcomes = [run_check(check, known.get(check.name)) for check in checks]
     code = verdicts.exit_code(outcomes)
+    own = _check_formats(outcomes)
     parts: list[Table | str] = []
     if _is_data(form):
         parts = [verdicts.to_table(outcomes)]
-    elif form != "json":
+    elif form not in own:
         parts = verdicts.to_parts(outcomes, why=args.why)
-    _deliver(args, *parts, form=form, json=partial(verdicts.to_json, outcomes))
+    _deliver(args, *parts, form=form, **own)
     if args.debug:
         for outcome in outcomes:
             if outcome.error is not None:
                 print_note("".join(traceback.format_exception(outcome.error)))
     # What programs read stays alone on stdout: GitHub reads annotations from either stream.
-    beside = (_is_data(form) or form == "json") and not args.output
+    beside = (_is_data(form) or form in own) and not args.output
     if annotates:
         if annotations := verdicts.to_annotations(outcomes):
             (print_raw_note if beside else print_raw_result)(annotations)
@@ -95,6 +97,17 @@ def check(args: argparse.Namespace) -> int:
             write_baseline(folder / NAME, outcomes)
             (print_note if beside else print_result)(f"wrote {folder / NAME}; commit it")
     return code
+
+
+def _check_formats(outcomes: Sequence[Outcome]) -> dict[str, Callable[[], str]]:
+    """The formats of `check` that are no tables, each made on use."""
+    from . import ci_formats, verdicts
+
+    made = {
+        "json": verdicts.to_json, "sarif": ci_formats.to_sarif, "junit": ci_formats.to_junit,
+        "badge": ci_formats.to_badge,
+    }  # fmt: skip
+    return {name: partial(make, outcomes) for name, make in made.items()}
 
 
 def _check_format(asked: Sequence[str]) -> tuple[str, bool]:
@@ -217,7 +230,10 @@ def _deliver(
         print_result(*parts)
         return
     text = own[form]() if form in own else render(form, *parts)
-    if form == "json":  # in which no text passes for a command to a CI's log, wherever it stands
+    if form in (
+        "json",
+        "sarif",
+    ):  # in which no text passes for a command to a CI's log, wherever it stands
         text = text.replace("##", "#\\u0023")
     _write(text, args.output)
 

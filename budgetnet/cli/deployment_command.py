@@ -13,7 +13,7 @@ from ..accounting.device.least import least_memory
 from ..accounting.device.target import Target
 from ..accounting.files import read_bytes, write_atomically
 from ..accounting.geometry import parse_shape
-from ..accounting.table import Table
+from ..accounting.table import Table, Toned
 from ..deploy.deployment import deployment, is_tflite
 from ..deploy.tflite_plan import write_plan
 from ..errors import ArgumentError, explain
@@ -55,7 +55,9 @@ def parts_of(found: Deployment, board: str | None) -> list[Table | str]:
         ):
             about = "about " if name == "RAM" and found.persistent_bytes else ""
             share = f"{needs / has:.1%}".replace("%", " %")
-            parts.append(f"{about}{share} of the {has:,} bytes of {name} of {board}")
+            tone = "over" if needs > has else "near" if 20 * (has - needs) < has else "ok"
+            text = f"{about}{share} of the {has:,} bytes of {name} of {board}"
+            parts.append(Toned(text, tone))
     return parts
 
 

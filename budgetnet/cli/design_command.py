@@ -117,7 +117,7 @@ def _check_plot(args: argparse.Namespace) -> None:
     """Check before the search that its answer can be drawn."""
     if not args.pareto or len(args.pareto.split(",")) != 2:
         what = "--plot draws a Pareto front of two figures"
-        raise ArgumentError(explain(what, remedy="Add --pareto params,macs."))
+        raise ArgumentError(explain(what, remedy="Add --pareto params,rf."))
     if Path(args.plot).suffix not in PICTURES:
         what = f"--plot cannot write {args.plot}"
         raise ArgumentError(explain(what, remedy=f"End its name in {', '.join(PICTURES)}."))

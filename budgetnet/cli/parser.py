@@ -13,7 +13,7 @@ from .._version import __version__
 from ..designer.kinds import KINDS
 from ..designer.presets import PRESETS
 from ..designer.space import HEADS
-from ..errors import BudgetnetError, UnsupportedOp, explain, one_line
+from ..errors import BudgetnetError, UnsupportedOp, explain, mark_of, one_line
 from ..spec.fields import ACTIVATIONS
 from . import commands as run
 from .arguments import (
@@ -32,6 +32,7 @@ from .streams import (
     allow_all_characters,
     final_status,
     print_error,
+    print_mark,
     print_note,
     print_raw_note,
     print_raw_result,
@@ -73,6 +74,7 @@ def _run(words: Sequence[str], *, debug: bool) -> int:
             print_note(f"budgetnet: {error}")
             return 1
         print_error(one_line(error))
+        print_mark(mark_of(error))
         return 3 if isinstance(error, UnsupportedOp) else 2
     except BaseException as error:  # a status says one thing, whatever went wrong
         _show(error, debug=debug)
@@ -155,7 +157,7 @@ def _add_design(commands: Any) -> None:
             is wrong. Ctrl-C prints the best so far.""",
         epilog="""examples: budgetnet design --input 1x28x28 --classes 10 --params 20k --rf 22;
             budgetnet design --input 1x28x28 --classes 10 --params 8k --rf 22 --format python;
-            budgetnet design --input 1x28x28 --classes 10 --rf 22 --pareto params,macs""",
+            budgetnet design --input 1x28x28 --classes 10 --params 3k --pareto params,rf""",
     )
     add = design.add_argument
     add("--input", metavar="CxHxW", required=True, help="such as 1x28x28")
@@ -230,7 +232,7 @@ def _add_check(commands: Any) -> None:
     add_checks(check)
     check.add_argument("--why", action="store_true", help="say what costs most, and give hints")
     add_format(
-        check, "github", action="append", default=None,
+        check, "github", "sarif", "junit", "badge", action="append", default=None,
         help="github annotates pull requests and writes the job summary, beside the table or, "
         "given twice, beside another format",
     )  # fmt: skip
@@ -263,7 +265,13 @@ def _add_report(commands: Any) -> None:
     add_checks(report)
     add = report.add_argument
     add("--image", metavar="FILE", help="a picture to lay receptive fields over")
-    add("--footprints", action="store_true", help="measure gradients and lay them over the fields")
+    add(
+        "--footprints",
+        action="store_true",
+        help="measure the gradient of the middle unit of each map and lay it over its field",
+    )
+    add("--footprint", metavar="LAYER@row,column", action="append",
+        help="measure that of one unit; may be given several times")  # fmt: skip
     add("--weights", metavar="NAME", help="shipped ones to measure, such as mnist")
     add("--against", metavar="TARGET", help="another network to compare with")
     add_output(report, "such as report.html", required=True)
@@ -274,12 +282,18 @@ def _add_draw(commands: Any) -> None:
         commands,
         run.draw,
         help="draw a network as an SVG picture, or its receptive fields",
+        description="""Draw a network as an SVG picture of one screen: stages hold blocks, blocks
+            that are alike stand once, as x6, U-Nets are drawn as a U, and a deeper tint costs
+            more.""",
         epilog="""examples: budgetnet draw s6 -o s6.svg;
-            budgetnet draw torchvision.models:resnet50 --input 3x224x224 --depth 2 -o resnet.svg;
+            budgetnet draw torchvision.models:resnet50 --input 3x224x224 -o resnet50.svg;
+            budgetnet draw torchvision.models:vit_b_16 --input 3x224x224 --depth 3 -o vit.svg;
             budgetnet draw s6 --plot rf.png""",
     )
     add_target(draw)
-    draw.add_argument("--depth", type=int, metavar="N", help="sum layers N modules deep")
+    draw.add_argument(
+        "--depth", type=int, metavar="N", help="every module N deep has a box, repeats as well"
+    )
     draw.add_argument("--plot", metavar="FILE", help="a picture of the receptive fields: png, svg")
     add_output(draw, "such as net.svg")
 

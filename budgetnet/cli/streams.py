@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from ..accounting.table import Table, show, visible, visible_lines
+from ..accounting.table import Table, visible, visible_lines
+from ..accounting.terminal import show
 from ..errors import ArgumentError, explain
 
 LONGEST = 2_000  # characters of an error: a line that one can read
@@ -140,6 +141,12 @@ def print_error(text: str) -> None:
     if len(line) > LONGEST:
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     print_note(f"budgetnet: {line}")
+
+
+def print_mark(mark: str) -> None:
+    """Print where in a text an error is, for someone who reads it on a terminal."""
+    if mark and sys.stderr is not None and sys.stderr.isatty():
+        print_note(mark)
 
 
 def final_status(code: int) -> int:

@@ -1,14 +1,17 @@
-"""Outcomes of checks for people and for CI: terminal text, Markdown, JSON, GitHub annotations."""
+"""Outcomes of checks for people and for CI: terminal text, Markdown, JSON, GitHub annotations.
+
+The formats of other programs are in `ci_formats`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..accounting.account import Account
 from ..accounting.rows import layer_paths
-from ..accounting.table import Column, Table, visible
+from ..accounting.table import Column, Table, Toned, visible
 from ..budget.figures import FIGURES, figure_text
 from ..budget.findings import findings_table
 from ..budget.limits import Finding
@@ -17,6 +20,16 @@ from .checks import Outcome
 
 FORMAT, VERSION = "budgetnet.check", 1
 _WORDS = {0: "within", 1: "over budget", 2: "error", 3: "unknown"}
+_TONES = {0: "ok", 1: "over", 2: "over", 3: "unknown"}
+
+
+class Violation(NamedTuple):
+    """What fails a check: the limit, its key in a configuration, its verdict, and all in words."""
+
+    name: str
+    key: str
+    verdict: str
+    message: str
 
 
 def to_parts(outcomes: Sequence[Outcome], *, why: bool = False) -> list[Table | str]:
@@ -56,12 +69,13 @@ def to_annotations(outcomes: Sequence[Outcome]) -> str:
     lines = []
     for outcome in outcomes:
         check = outcome.check
-        for key, message in _violations(outcome):
+        for violation in violations(outcome):
             options = {"title": f"budgetnet: {check.name}"}
             if check.file:
-                options = {"file": str(check.file), "line": str(check.line(key)), **options}
+                line = str(check.line(violation.key))
+                options = {"file": str(check.file), "line": line, **options}
             told = ",".join(f"{name}={_property(value)}" for name, value in options.items())
-            lines.append(f"::error {told}::{_data(message)}")
+            lines.append(f"::error {told}::{_data(violation.message)}")
     return "\n".join(lines)
 
 
@@ -76,7 +90,8 @@ def _one(outcome: Outcome, *, why: bool) -> list[Table | str]:
     check, account = outcome.check, outcome.account
     if account is None:
         message = one_line(outcome.error) if outcome.error else ""
-        return [message if check.name in message else f"{check.name}: {message}"]
+        text = message if check.name in message else f"{check.name}: {message}"
+        return [Toned(text, _TONES[outcome.code])]
     title = _title(outcome, account)
     findings, budget = outcome.findings, outcome.budget
     table = findings_table(title, findings) if findings else _figures(title, account)
@@ -120,17 +135,25 @@ def _figures(title: str, account: Account) -> Table:
     return Table(columns, tuple(rows), title)
 
 
-def _violations(outcome: Outcome) -> list[tuple[str, str]]:
-    """Key and message of everything that fails a check."""
+def violations(outcome: Outcome) -> list[Violation]:
+    """Everything that fails a check."""
     if outcome.error is not None:
-        return [("", one_line(outcome.error))]
+        verdict = "unknown" if outcome.code == 3 else "error"
+        return [Violation("account", "", verdict, one_line(outcome.error))]
     found = []
     for finding in outcome.findings:
         if not finding.ok:
             text = f"{finding.name} is {finding.measured_text}, allowed {finding.limit}"
             more = [part for part in (finding.headroom_text, outcome.check.message) if part]
-            found.append((finding.key, ". ".join([text, *more])))
+            message = ". ".join([text, *more])
+            found.append(Violation(finding.name, finding.key, finding.verdict, message))
     return found
+
+
+def within_text(outcomes: Sequence[Outcome]) -> str:
+    """How many checks are within."""
+    within = sum(outcome.code == 0 for outcome in outcomes)
+    return f"{within} of {len(outcomes)} within"
 
 
 def _tally(outcomes: Sequence[Outcome]) -> str:
@@ -138,7 +161,8 @@ def _tally(outcomes: Sequence[Outcome]) -> str:
         return "no checks"
     codes = [outcome.code for outcome in outcomes]
     counts = [f"{codes.count(code)} {word}" for code, word in _WORDS.items() if code in codes]
-    return f"{len(codes)} check{'s' * (len(codes) > 1)}: {', '.join(counts)}"
+    text = f"{len(codes)} check{'s' * (len(codes) > 1)}: {', '.join(counts)}"
+    return Toned(text, _TONES[exit_code(outcomes)])
 
 
 def _to_dict(outcome: Outcome) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..accounting.account import Account
 from ..accounting.device.target import Target
-from ..accounting.table import Column, Table
+from ..accounting.table import Column, Table, Toned
 from ..budget.budget import Budget
 from ..budget.figures import FIGURES, figure_text, read_on
 from ..budget.limits import Range
@@ -116,9 +116,11 @@ class Designs(Sequence[Design]):
             for name, figure in FIGURES.items()
             if name in COUNTED or (name in ON_DEVICE and name in asked)
         }
+        spared = sorted(figures, key=lambda name: name not in asked)  # what was asked for stays
         columns = (
             Column("#", numeric=True), Column("Network"),
-            *(Column(figure.heading, numeric=True) for figure in figures.values()),
+            *(Column(figure.heading, numeric=True, spared=spared.index(name))
+              for name, figure in figures.items()),
         )  # fmt: skip
         rows = tuple(
             (str(i), str(one.spec), *(figure_text(self._read(name, one)) for name in figures))
@@ -131,7 +133,8 @@ class Designs(Sequence[Design]):
             title = f"{self.goal} with {limits}"
             columns = (*columns[:2], Column("Input"), *columns[2:])
             rows = tuple((*row[:2], text, *row[2:]) for row, text in zip(rows, inputs, strict=True))
-        return Table(columns, rows, title, notes=(self.claim(),))
+        claim = Toned(self.claim(), "" if self.proven else "near")
+        return Table(columns, rows, title, notes=(claim,))
 
     def _read(self, name: str, one: Design) -> int | tuple[int, ...] | None:
         """A figure of a network, on the runtime that the budget names."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
+from itertools import zip_longest
 
 from ..accounting.account import Account
 from ..accounting.rows import Row
 from ..accounting.table import shape_text
 from ..budget.figures import FIGURES, Figure, figure_text
-from .markup import Markup, join, tag
+from .grouping import name_of
+from .markup import Markup, tag
 
 
-def comparison(one: Account, two: Account) -> Markup:
-    """Figures of both networks with the difference, then their layers side by side."""
+def figures_beside(one: Account, two: Account) -> Markup:
+    """Figures of both networks; the difference says which is better, in words, sign and colour."""
     names = [tag("th", name, scope="col", cls="num") for name in (one.name, two.name)]
-    figures = tag(
+    table = tag(
         "table",
         tag("caption", f"{one.name} against {two.name}"),
         tag("thead", tag("tr", tag("th", "Figure", scope="col"), *names,
@@ -23,22 +25,22 @@ def comparison(one: Account, two: Account) -> Markup:
         tag("tbody", *(_figure(name, figure, one, two) for name, figure in FIGURES.items())),
         id="against",
     )  # fmt: skip
-    head = ("Layer", "Output", "RF", "Params", "MACs")
-    layers = tag(
+    return tag("div", table, cls="fits")
+
+
+def layers_beside(one: Account, two: Account) -> Markup:
+    """Layers of both networks beside each other."""
+    table = tag(
         "table",
-        tag("caption", "Layer by layer, matched by name and kind"),
+        tag("caption", "Matched by name and kind, and between those by position; what differs "
+                       "is set bold, less of a cost with ✓ and more with ✗."),
         tag("thead",
-            tag("tr", *(tag("th", a.name, scope="colgroup", colspan=5) for a in (one, two))),
-            tag("tr", *(tag("th", h, scope="col", cls="num" if i else None)
-                        for _ in range(2) for i, h in enumerate(head)))),
-        tag("tbody", *_pairs(one.layers(), two.layers())),
+            tag("tr", *(tag("th", head or a.name, scope="col", cls=f"k{i}{' num' * bool(i)}")
+                        for a in (one, two) for i, head in enumerate(_HEADS)))),
+        tag("tbody", *_rows(one.layers(), two.layers())),
         id="side-by-side",
     )  # fmt: skip
-    scroll = {"cls": "scroll", "tabindex": 0, "role": "region"}
-    return join((
-        tag("div", figures, **scroll, aria_label="Figures of both networks"),
-        tag("div", layers, **scroll, aria_label="Layers of both networks"),
-    ))  # fmt: skip
+    return tag("div", table, cls="fits")
 
 
 def difference(one: object, two: object) -> str:
@@ -62,30 +64,58 @@ def difference(one: object, two: object) -> str:
 def _figure(name: str, figure: Figure, one: Account, two: Account) -> Markup:
     values = [figure.read(account) for account in (one, two)]
     cells = [tag("td", figure_text(value), cls="num") for value in values]
-    apart = difference(*values)
-    cls = "num" if apart == "same" else "num differs"
-    return tag("tr", tag("th", figure.label, scope="row"), *cells, tag("td", apart, cls=cls),
-               data_figure=name)  # fmt: skip
+    cls, words = quality(values[0], values[1], figure.more_is_better)
+    apart = tag("td", words, difference(*values), cls=f"num {cls}".rstrip())
+    return tag("tr", tag("th", figure.label, scope="row"), *cells, apart, data_figure=name)
 
 
-def _pairs(one: Sequence[Row], two: Sequence[Row]) -> Iterator[Markup]:
-    mine_keys, their_keys = ([(row.path, row.kind) for row in rows] for rows in (one, two))
-    matcher = SequenceMatcher(a=mine_keys, b=their_keys, autojunk=False)
-    for step, a, b, c, d in matcher.get_opcodes():
-        if step == "equal":
-            pairs: list[tuple[Row | None, Row | None]] = [*zip(one[a:b], two[c:d], strict=True)]
-        else:
-            length = max(b - a, d - c)
-            left = [*one[a:b], *[None] * (length - b + a)]
-            right = [*two[c:d], *[None] * (length - d + c)]
-            pairs = [*zip(left, right, strict=True)]
-        for mine, theirs in pairs:
-            mine_cells, their_cells = _cells(mine), _cells(theirs)
-            yield tag(
-                "tr",
-                *_half(mine_cells, their_cells),
-                *_half(their_cells, mine_cells),
-            )
+def quality(one: object, two: object, more_is_better: bool = False) -> tuple[str, str]:
+    """Whether the first figure is better than the second: a class, and a sign with a word.
+
+    >>> quality(3, 4), quality(3, 4, more_is_better=True), quality(4, 4), quality(None, 4)
+    (('better', '✓ better '), ('worse', '✗ worse '), ('', ''), ('differs', ''))
+    """
+    if one == two:
+        return "", ""
+    mine, theirs = (min(v, default=0) if isinstance(v, tuple) else v for v in (one, two))
+    if not isinstance(mine, int) or not isinstance(theirs, int) or mine == theirs:
+        return "differs", ""
+    is_better = (mine > theirs) == more_is_better
+    return ("better", "✓ better ") if is_better else ("worse", "✗ worse ")
+
+
+def matched(one: Sequence[Row], two: Sequence[Row]) -> Iterator[tuple[Row | None, Row | None]]:
+    """Layers in pairs: of one name and kind; where names differ of one kind, then by position."""
+    by_name, by_kind = (lambda row: (row.path, row.kind)), (lambda row: row.kind)
+    for mine, theirs in _blocks(one, two, by_name):
+        if [*map(by_name, mine)] == [*map(by_name, theirs)]:
+            yield from zip(mine, theirs, strict=True)
+            continue
+        for left, right in _blocks(mine, theirs, by_kind):
+            yield from zip_longest(left, right)
+
+
+def _blocks(
+    one: Sequence[Row], two: Sequence[Row], key: Callable[[Row], object]
+) -> Iterator[tuple[Sequence[Row], Sequence[Row]]]:
+    """Both lists in pieces that are alike, and pieces that are not."""
+    matcher = SequenceMatcher(a=[*map(key, one)], b=[*map(key, two)], autojunk=False)
+    for _, a, b, c, d in matcher.get_opcodes():
+        yield one[a:b], two[c:d]
+
+
+def _rows(one: Sequence[Row], two: Sequence[Row]) -> Iterator[Markup]:
+    for mine, theirs in matched(one, two):
+        mine_cells, their_cells = _cells(mine), _cells(theirs)
+        signs: tuple[str, ...] = ("",) * 5
+        if mine and theirs:
+            costs = ((mine.params, theirs.params), (mine.macs, theirs.macs))
+            signs = ("", "", "", *(quality(*pair)[0] for pair in costs))
+        yield tag(
+            "tr",
+            *_half(mine_cells, their_cells, signs),
+            *_half(their_cells, mine_cells, ("",) * 5),
+        )
 
 
 def _cells(row: Row | None) -> tuple[str, ...]:
@@ -94,13 +124,19 @@ def _cells(row: Row | None) -> tuple[str, ...]:
     field = "unknown" if row.receptive_field is None else str(row.receptive_field)
     macs = "unknown" if row.macs is None else f"{row.macs:,}" * bool(row.macs)
     shape = shape_text(row.output_shape)
-    return row.path or row.kind, shape, field, f"{row.params:,}" * bool(row.params), macs
+    return name_of(row), shape, field, f"{row.params:,}" * bool(row.params), macs
 
 
-def _half(cells: Sequence[str], others: Sequence[str]) -> list[Markup]:
+def _half(cells: Sequence[str], others: Sequence[str], signs: Sequence[str]) -> list[Markup]:
     """Five cells of one network; those that differ are set bold, which print shows as well."""
-    out = []
-    for i, (cell, other) in enumerate(zip(cells, others, strict=True)):
-        cls = " ".join(["num"] * bool(i) + ["differs"] * (cell != other)) or None
-        out.append(tag("td", cell, cls=cls))
+    is_alone, out = not (cells[0] and others[0]), []
+    for i, (cell, other, sign) in enumerate(zip(cells, others, signs, strict=True)):
+        apart = "" if is_alone or not i or cell == other else sign or "differs"
+        words = f"{_SIGNS[sign]} {cell}" if sign in _SIGNS else cell
+        cls = " ".join(filter(None, (f"k{i}", "num" * bool(i), apart)))
+        out.append(tag("td", words, cls=cls))
     return out
+
+
+_SIGNS = {"better": "✓", "worse": "✗"}
+_HEADS = ("", "Output", "RF", "Params", "MACs")

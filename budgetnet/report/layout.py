@@ -3,6 +3,8 @@
 Ranks go downwards: a box is below everything that it reads. Branches are side by side in columns.
 An edge runs down a free column, or else down a lane to the left of all columns. To change column,
 it uses a track in the gap between two ranks, which edges share only at their own ends.
+
+A U has two columns: one arm runs down, the other up, and skips cross between boxes of one rank.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..accounting.rows import Row
+from .wiring import Reads
 
 MOST_COLUMNS = 6  # side by side; what is more stands below
 
@@ -48,21 +50,20 @@ class Run(NamedTuple):
 class Layout(NamedTuple):
     """Rank and column of every box, inputs first (the last of them is -1), and all edges.
 
-    `tracks` has how many tracks lie in the gap below each rank.
+    `tracks` has how many tracks lie in the gap below each rank; `is_u` tells a U.
     """
 
     places: dict[int, tuple[int, int]]
     edges: tuple[Edge, ...]
     tracks: tuple[int, ...]
     lanes: int
+    is_u: bool = False
 
 
-def layout(layers: Sequence[Row], inputs: int = 1) -> Layout:
-    """Place the layers, and find a way for every edge.
+def layout(layers: Sequence[Reads], inputs: int = 1) -> Layout:
+    """Place the boxes, and find a way for every edge.
 
-    >>> rows = [Row(n, "", (), 0, 0, None, reads=r) for n, r in
-    ...         (("a", (-1,)), ("b", (0,)), ("c", (0,)), ("cat", (1, 2)), ("add", (3, 0)))]
-    >>> found = layout(rows)
+    >>> found = layout([Reads((-1,)), Reads((0,)), Reads((0,)), Reads((1, 2)), Reads((3, 0))])
     >>> found.places
     {-1: (0, 0), 0: (1, 0), 1: (2, 0), 2: (2, 1), 3: (3, 0), 4: (4, 0)}
     >>> [(e.source, e.reader) for e in found.edges if e.column < 0], found.lanes
@@ -77,7 +78,7 @@ def layout(layers: Sequence[Row], inputs: int = 1) -> Layout:
     return Layout(places, tuple(edges), tracks, -min(lanes.values(), default=0))
 
 
-def _placed(layers: Sequence[Row], inputs: int) -> dict[int, tuple[int, int]]:
+def _placed(layers: Sequence[Reads], inputs: int) -> dict[int, tuple[int, int]]:
     """A box goes below what it reads, into the column of one of those, or the next that is free."""
     places = {-1 - i: (0, i) for i in range(inputs)}
     taken = set(places.values())
@@ -95,10 +96,10 @@ def _placed(layers: Sequence[Row], inputs: int) -> dict[int, tuple[int, int]]:
     return places
 
 
-def _routed(layers: Sequence[Row], places: dict[int, tuple[int, int]]) -> list[Edge]:
+def _routed(layers: Sequence[Reads], places: dict[int, tuple[int, int]]) -> list[Edge]:
     """Edges with their columns; short ones choose first, and -1 stands for any lane."""
     pairs = [(source, i) for i, layer in enumerate(layers) for source in dict.fromkeys(layer.reads)]
-    pairs.sort(key=lambda pair: abs(places[pair[1]][0] - places[pair[0]][0]))
+    pairs.sort(key=lambda pair: places[pair[1]][0] - places[pair[0]][0])
     boxes = set(places.values())
     used: dict[tuple[int, int], set[tuple[int, int]]] = {}  # edges that pass a place
 
@@ -112,7 +113,7 @@ def _routed(layers: Sequence[Row], places: dict[int, tuple[int, int]]) -> list[E
     edges = []
     for pair in pairs:
         (top, one), (foot, two) = places[pair[0]], places[pair[1]]
-        column = next((c for c in (two, one) if top < foot and is_free(c, pair, top, foot)), -1)
+        column = next((c for c in (two, one) if is_free(c, pair, top, foot)), -1)
         for rank in range(top + 1, foot) if column >= 0 else ():
             used.setdefault((rank, column), set()).add(pair)
         edges.append(Edge(*pair, column))
@@ -124,8 +125,6 @@ def _in_lanes(edges: Sequence[Edge], places: dict[int, tuple[int, int]]) -> dict
     spans: dict[int, list[int]] = {}
     for edge in edges:
         top, foot = places[edge.source][0], places[edge.reader][0]
-        if foot <= top:  # upwards: a fold whose members read it in a circle
-            top, foot = foot - 1, top + 1
         ends = spans.setdefault(edge.source, [top, foot])
         ends[:] = min(ends[0], top), max(ends[1], foot)
     lanes: list[list[tuple[int, int]]] = []
@@ -169,3 +168,28 @@ def _on_tracks(
         found = track(rank - 1, ("to", edge.reader), column, edge.column)
         out.append(edge._replace(enter=found))
     return out, tuple(map(len, gaps))
+
+
+def u_layout(count: int, down: int, skips: Sequence[tuple[int, int]]) -> Layout:
+    """Place a chain as a U: boxes before `down` in the left arm, the rest upwards in the right.
+
+    Both ends of a skip have one rank, so that it crosses between the arms on a straight line.
+
+    >>> u_layout(5, 3, ((0, 4), (1, 3))).places
+    {-1: (0, 0), 0: (1, 0), 4: (1, 1), 1: (2, 0), 3: (2, 1), 2: (3, 0)}
+    """
+    places: dict[int, tuple[int, int]] = {}
+    top, source, reader = 0, -2, count
+    for one, other in (*skips, (down - 1, down - 1)):
+        left, right = range(source + 1, one + 1), range(reader - 1, max(other, down) - 1, -1)
+        foot = top + max(len(left), len(right)) - 1
+        is_floor = one == other  # where the right arm may end above the left
+        for column, arm in enumerate((left, right)):
+            places |= {box: (top + i, column) for i, box in enumerate(arm)}
+            if arm and not (is_floor and column):
+                places[arm[-1]] = (foot, column)
+        top, source, reader = foot + 1, one, other
+    chain = [Edge(i - 1, i, places[i][1]) for i in range(count)]
+    across = [Edge(*skip, 1) for skip in skips]
+    ranks = 1 + max(rank for rank, _ in places.values())
+    return Layout(places, (*chain, *across), (0,) * ranks, 0, is_u=True)

@@ -11,26 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError, explain
+from .samples import sample
 
 _SIGNS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
 LARGEST = 2 << 20  # bytes of a picture; a report is one file that people mail
-_FINEST = 96  # positions of the sample along its longer side
-
-# A seven with a bar and a foot, as strokes between points of the unit square.
-_STROKES = (
-    ((0.26, 0.24), (0.74, 0.24)),
-    ((0.74, 0.24), (0.45, 0.78)),
-    ((0.40, 0.52), (0.68, 0.52)),
-)
 
 
-def picture(image: str | Path | None, height: int, width: int) -> str:
+def picture(image: str | Path | None, channels: int, height: int, width: int) -> str:
     """A picture as a `data:` address; it is shown stretched over the whole input.
 
     Raises `ArgumentError` if the file cannot be read, is not a picture, or is too large.
     """
     if image is None:
-        return data_address(sample(height, width))
+        return data_address(sample(channels, height, width))
     path = Path(image)
     try:
         content = path.read_bytes()
@@ -49,9 +42,9 @@ def picture(image: str | Path | None, height: int, width: int) -> str:
 
 
 def data_address(levels: NDArray[np.uint8]) -> str:
-    """A picture `(H, W)` of grey levels, or `(H, W, 4)` of colours with opacity, as PNG in text."""
+    """A picture as PNG in text: grey levels `(H, W)`, or colours `(H, W, 3)`, 4 with opacity."""
     height, width = levels.shape[:2]
-    kind = 0 if levels.ndim == 2 else 6
+    kind = 0 if levels.ndim == 2 else {3: 2, 4: 6}[levels.shape[2]]
     lines = np.ascontiguousarray(levels).reshape(height, -1)
     raw = b"".join(b"\0" + line.tobytes() for line in lines)
 
@@ -64,27 +57,6 @@ def data_address(levels: NDArray[np.uint8]) -> str:
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed)
     content += chunk(b"IEND", b"")
     return "data:image/png;base64," + base64.b64encode(content).decode()
-
-
-def sample(height: int, width: int) -> NDArray[np.uint8]:
-    """A handwritten-looking digit, light on dark as in MNIST."""
-    finer = min(1.0, _FINEST / max(height, width))
-    rows, columns = max(1, round(height * finer)), max(1, round(width * finer))
-    y, x = (np.arange(n) + 0.5 for n in (rows, columns))
-    side = min(rows, columns)
-    points = np.stack(
-        np.broadcast_arrays(
-            (x - columns / 2)[None, :] / side + 0.5, (y - rows / 2)[:, None] / side + 0.5
-        ),
-        axis=-1,
-    )
-    away = np.full((rows, columns), np.inf)
-    for begin, end in _STROKES:
-        start, step = np.array(begin), np.subtract(end, begin)
-        along = np.clip(((points - start) @ step) / (step @ step), 0, 1)
-        away = np.minimum(away, np.linalg.norm(points - start - along[..., None] * step, axis=-1))
-    ink = np.clip((0.075 - away) * max(side, 12) / 2 + 0.5, 0, 1)
-    return np.asarray(235 * ink + 12, np.uint8)
 
 
 def footprint_address(footprint: NDArray[np.generic]) -> str:

@@ -12,10 +12,11 @@ from ..accounting.files import write_atomically
 from ..accounting.rows import Row
 from ..errors import ArgumentError, explain
 from .curves import Curve, curves_of, is_map
-from .pictures import sample
+from .samples import sample
 
 PICTURES = (".png", ".svg", ".pdf")
 MOST_NAMED = 14  # regions and layers whose names have room
+LONGEST_NAME = 22
 
 
 def plot_fields(account: Account, file: Path) -> None:
@@ -74,7 +75,7 @@ def _draw_regions(
 
     height, width = account.input_shape[1:]
     extent = (0, width, height, 0)
-    axes.imshow(sample(height, width), cmap="gray", extent=extent, interpolation="nearest")
+    axes.imshow(sample(*account.input_shape), cmap="gray", extent=extent, interpolation="nearest")
     edges = [0, height, 0, width]
     for i, colour in colours.items():
         row = layers[i]
@@ -100,18 +101,34 @@ def _draw_growth(
     axes.plot([*known], [*known.values()], color="#9aa3af", linewidth=1.2, zorder=1)
     shades = [colours.get(i, "#556070") for i in known]
     axes.scatter([*known], [*known.values()], c=shades, s=26, zorder=2)
+    whole = {i: field for i, row in enumerate(layers) if (field := _whole(row)) is not None}
+    axes.scatter([*whole], [*whole.values()], c="white", edgecolors="#9aa3af", s=20, zorder=1)
     if curve.line:
         axes.axhline(curve.line[0], color="#556070", linestyle="--", linewidth=1)
         axes.annotate(curve.line[1], (0, curve.line[0]), xytext=(2, 3),
                       textcoords="offset points", fontsize=8, color="#556070")  # fmt: skip
     if curve.mark is not None:
         axes.axvline(curve.mark, color="#b8400a", linestyle=":", linewidth=1)
-    axes.set_title(curve.note, fontsize=9)
-    places = [*known][:: max(1, -(-len(known) // MOST_NAMED))]
-    names = [layers[i].path or layers[i].kind for i in places]
+    hollow = "hollow: after the whole map was read" if whole else ""
+    axes.set_title("; ".join(filter(None, (curve.note, hollow))), fontsize=9)
+    drawn = sorted({*known, *whole})
+    places = drawn[:: max(1, -(-len(drawn) // MOST_NAMED))]
+    names = [_ending(layers[i].path or layers[i].kind) for i in places]
     axes.set_xticks(places, names, rotation=40, ha="right", fontsize=7.5)
     axes.tick_params(axis="y", labelsize=8)
     axes.set_ylabel("receptive field", fontsize=9)
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
+
+
+def _whole(row: Row) -> int | None:
+    """What a layer sees that reads the whole map, or comes after one that does."""
+    if row.receptive_field is None or not row.is_global:
+        return None
+    return min(row.receptive_field.size, default=None)
+
+
+def _ending(name: str) -> str:
+    """The end of a name, which tells layers apart."""
+    return name if len(name) <= LONGEST_NAME else f"...{name[-LONGEST_NAME:]}"

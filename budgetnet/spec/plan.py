@@ -46,10 +46,7 @@ def plan(
     """
     named = spec if isinstance(spec, str) and spec in REFERENCES else ""
     spec, shape = spec_and_shape(spec, input_shape)
-    run = Run(shape)
-    for child, stage in spec.named_stages():
-        steps, _ = link(child, stage, run.shape[0], run.shape[1:])
-        run.add(child, steps)
+    run = _run(spec, shape)
     rows = tuple(run.rows)
     local = [row.receptive_field for row in rows if not row.is_global]
     params = sum([row.params for row in rows])
@@ -68,6 +65,25 @@ def plan(
         peak_activation_bytes=run.peak,
         spec=text,
     )
+
+
+def live_bytes(spec: Spec, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Bytes of activations that live at once while each row of a plan runs, in float32 at batch 1.
+
+    The most of them is the plan's `peak_activation_bytes`.
+
+    >>> max(live_bytes(as_spec("s6"), (1, 28, 28))), plan("s6").peak_activation_bytes
+    (120128, 120128)
+    """
+    return tuple(_run(spec, input_shape).live)
+
+
+def _run(spec: Spec, shape: tuple[int, ...]) -> Run:
+    run = Run(shape)
+    for child, stage in spec.named_stages():
+        steps, _ = link(child, stage, run.shape[0], run.shape[1:])
+        run.add(child, steps)
+    return run
 
 
 def as_spec(value: SpecLike) -> Spec:

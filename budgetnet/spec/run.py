@@ -100,6 +100,8 @@ class Run:
         shape: of the last output.
         rows: one per layer.
         norm_buffers: buffers of every norm.
+        live: bytes of float32 activations that every row needs at once, its input and output among
+            them.
         peak: most bytes of float32 activations at once, as the network runs in a `nn.Sequential`
             whose caller holds the input.
     """
@@ -114,6 +116,7 @@ class Run:
         self.shape = shape
         self.rows: list[Row] = []
         self.norm_buffers: list[Count] = []
+        self.live: list[Count] = []
         self.peak: Count = 0
         self._field: Any = field or unread(shape)  # of a Row it may be unknown, but a plan knows it
         self._outside = outside
@@ -143,6 +146,7 @@ class Run:
             live = outside + sum([sizes[start + j + 1 if j >= 0 else memory] for j in held])
             if own == i:  # not a view
                 live = live + (3 * size if layer.role == "max pooling" else size)
+            self.live.append(live)
             peak = _larger(peak, live)
             if layer.role == "batch norm":
                 self.norm_buffers.append(layer.buffers)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .effective import EffectiveField, effective_receptive_field
-    from .footprints import centre_footprints
+    from .footprints import centre_footprints, unit_footprints
     from .operators import assert_reads_match
     from .oracles import assert_field_matches, gradient_footprint, nan_footprint
     from .random_graphs import Graph, graphs
@@ -40,6 +40,7 @@ _HOMES = {  # imported on first use: the pytest plugin needs no torch
     "graphs": "random_graphs",
     "nan_footprint": "oracles",
     "specs": "strategies",
+    "unit_footprints": "footprints",
 }
 __all__ = [
     "EffectiveField",
@@ -54,6 +55,7 @@ __all__ = [
     "graphs",
     "nan_footprint",
     "specs",
+    "unit_footprints",
 ]
 
 

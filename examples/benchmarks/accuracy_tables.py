@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from raw_results import markdown, numbers, read, source, spread, sweep_source
+from raw_results import figure, markdown, numbers, read, source, spread, sweep_source
 
 from budgetnet.accounting.table import Column, Table
 from run_folder import TARGET
@@ -34,32 +37,34 @@ CLAIMS = {  # of the report: best accuracy over 20 epochs
     "s6_exp2": "98.5",
     "s6_exp3": "98.75",
 }
-CLAIMS_MADE = [  # the report's, the experiments that measure them, and what they say
+CLAIMS_MADE = [  # the report's, what measures them, the verdict; [x]: points lost by x,
+    # <x>: its parameters
     ("BatchNorm helps (98.1 to 98.5)",
      ("s6", "no BatchNorm", "no BatchNorm, peak rate 0.05", "no BatchNorm, peak rate 0.02"),
-     "holds: by a point and more; without it, only a tenth of the rate trains at all"),
+     "holds: by [no BatchNorm, peak rate 0.02] and more; without it, it takes a tenth of the rate"),
     ("removing the last BatchNorm changes nothing", ("s6", "last BatchNorm removed"), "holds"),
     ("the drop of the learning rate ends the plateau",
      ("s6", "constant rate 0.2", "constant rate 0.05"),
-     "holds: decay to zero is worth 0.2 to 0.3 points"),
+     "holds: decay to zero is worth [constant rate 0.05] to [constant rate 0.2] points"),
     ("no dropout is needed", ("s6", "dropout 0.05", "dropout 0.1"),
-     "holds: dropout costs 0.08 and 0.26 points"),
+     "holds: dropout costs [dropout 0.05] and [dropout 0.1] points"),
     ("pooling five layers before the output beats pooling one or two before it (98.75 at most)",
      ("s6", "pool after 1", "pool after 2", "pool after 3", "pool after 5", "pool after 6",
       "pool after 7", "no pool"),
-     "barely: 99.44 or more at any position; one or two layers before the output 0.03 to 0.07 "
-     "less, which is near the noise; only removing the pool has a cost, 0.16"),
+     "barely: one or two layers before the output [pool after 6] to [pool after 7] less, which is "
+     "near the noise; only removing the pool has a cost, [no pool]"),
     ("5x5 and 7x7 first kernels cost receptive field",
      ("s6", "first kernel 5", "first kernel 7"),
-     "does not hold: they increase it and the parameters (14,628 and 15,012); within noise"),
+     "does not hold: they increase it and the parameters (<first kernel 5> and <first kernel 7>); "
+     "within noise"),
     ("at most 16 channels beats 32 within 20k", ("s6", "widest 8", "widest 32",
      "widest 32, pool inside"),
      "holds, though the wide networks are shallow, with fields of 8 and 12; 8 channels in 23 "
      "layers are worse too"),
     ("a receptive field of 10 never passes 98.75, 22 reaches 99.4",
      ("s6", "pool after 1", "pool after 7", "no pool", "widest 32"),
-     "partly: a field of 8 stays below, but at equal parameters 15 (no pool) reaches 99.35, 16 "
-     "reaches 99.44, and 28 (pool after 1) no more than 22"),
+     "partly: a field of 8 stays below, but at equal parameters one of 15 (no pool) is only "
+     "[no pool] behind, 16 (pool after 7) [pool after 7], and 28 (pool after 1) no better than 22"),
     ("augmentation (rotation, crop)",
      ("s6", "no augmentation", "rotation only", "shift only", "scale only", "shear only"),
      "within noise at five epochs"),
@@ -80,7 +85,7 @@ def experiments(name: str, *picked: str) -> str:
         for key, row in ((key, found[key]) for key in names)
     ]  # fmt: skip
     mean = "held-out %, mean" if held_out else "mean of last epochs, %"
-    columns = ["", "parameters", "seeds", mean, "sd", "least"]
+    columns = ["experiment", "parameters", "seeds", mean, "sd", "least"]
     return f"{markdown(columns, rows)}\n\n{sweep_source(name, result)}"
 
 
@@ -118,8 +123,13 @@ def findings() -> str:
         mean, sd = spread(found[name])
         return f"{name}: {mean} ± {sd}"
 
+    def filled(verdict: str) -> str:
+        text = re.sub(r"\[(.+?)\]", lambda name: gain("findings", name[1], "s6"), verdict)
+        return re.sub(r"<(.+?)>", lambda name: f"{found[name[1]]['parameters']:,}", text)
+
     rows = [
-        (claim, "; ".join(map(measured, names)), verdict) for claim, names, verdict in CLAIMS_MADE
+        (claim, "; ".join(map(measured, names)), filled(verdict))
+        for claim, names, verdict in CLAIMS_MADE
     ]
     head = (Column("claim"), Column("mean of last epochs ± sd, 3 seeds"), Column("verdict"))
     return f"{Table(head, tuple(rows)).to_markdown()}\n\n{sweep_source('findings', result)}"
@@ -129,11 +139,11 @@ def report_recipe() -> str:
     result = read("report")
     rows = []
     for model, row in result["summary"].items():
-        runs = [run["epochs"] for run in result["runs"] if run["name"] == model]
-        firsts = [next((k for k, a in enumerate(run, 1) if a >= TARGET), None) for run in runs]
+        epochs = [run["epochs"] for run in runs("report", model)]
         rows.append(
-            (model, f"{row['parameters']:,}", str(row["receptive_field"][0]), numbers(firsts),
-             numbers([max(run) for run in runs]), numbers([run[-1] for run in runs]),
+            (model, f"{row['parameters']:,}", str(row["receptive_field"][0]),
+             numbers(firsts("report", model)), numbers([max(run) for run in epochs]),
+             numbers([run[-1] for run in epochs]),
              f"{row['mean']:.2f}", CLAIMS[model])
         )  # fmt: skip
     columns = ["network", "parameters", "RF", "first epoch at 99.4", "best", "last", "mean last"]
@@ -149,7 +159,7 @@ def training(name: str) -> str:
         for side, rate in found["median"].items()
     ]
     reference = next(iter(found["median"]))
-    table = markdown(["", "images/s", f'"{reference}" is faster by'], rows)
+    table = markdown(["way of training", "images/s", f'"{reference}" is faster by'], rows)
     note = f"\n\n{result['note']}" if "note" in result else ""
     return f"{table}{note}\n\n{source(name, result)}"
 
@@ -161,7 +171,13 @@ def to_target() -> str:
          str(found["mean"]["seconds"] or ""), numbers([run["seconds"] for run in found["runs"]]))
         for name, found in result["to_target"].items()
     ]  # fmt: skip
-    columns = ["", "seeds at 99.4 %", "epochs, mean", "seconds, mean", "seconds of every run"]
+    columns = [
+        "way of training",
+        "seeds at 99.4 %",
+        "epochs, mean",
+        "seconds, mean",
+        "seconds of every run",
+    ]
     return f"{markdown(columns, rows)}\n\n{source('training_cpu', result)}"
 
 
@@ -172,8 +188,49 @@ def faster_to_target() -> str:
     return f"{course / min(means.values()):.1f}"
 
 
+def runs(name: str, experiment: str) -> list[dict[str, Any]]:
+    return [run for run in read(name)["runs"] if run["name"] == experiment]
+
+
+def summary(form: str, name: str, experiment: str, key: str) -> str:
+    return figure(form, name, "summary", experiment, key)
+
+
+def mean(name: str, experiment: str) -> str:
+    """The mean of an experiment, with its spread and the number of seeds."""
+    row = read(name)["summary"][experiment]
+    return f"{row['mean']:.3f} ± {row['sd']:.3f} over {row['n']} seeds"
+
+
+def gain(name: str, one: str, other: str) -> str:
+    """By how many points the mean of the other experiment is higher."""
+    found = read(name)["summary"]
+    return f"{found[other]['mean'] - found[one]['mean']:.2f}"
+
+
+def best(name: str, experiment: str) -> str:
+    return f"{max(max(run['epochs']) for run in runs(name, experiment)):.2f}"
+
+
+def firsts(name: str, experiment: str) -> list[int | None]:
+    """The first epoch of every run that reaches the target."""
+    accuracies = (run["epochs"] for run in runs(name, experiment))
+    return [next((k for k, a in enumerate(run, 1) if a >= TARGET), None) for run in accuracies]
+
+
+def best_over_last(name: str) -> str:
+    found = read(name)["runs"]
+    return f"{statistics.mean(max(run['epochs']) - run['last'] for run in found):.2f}"
+
+
+def fewest_published() -> str:
+    """Of the published networks whose last epoch reaches the target."""
+    reaching = (count for count, _, last, *_ in PUBLISHED if last is not None and last >= TARGET)
+    return f"{min(reaching):,}"
+
+
 def arrived(name: str, experiment: str) -> str:
-    last = [run["last"] for run in read(name)["runs"] if run["name"] == experiment]
+    last = [run["last"] for run in runs(name, experiment)]
     return f"{sum(value >= TARGET for value in last)} of {len(last)}"
 
 
@@ -190,35 +247,4 @@ def gpu_run() -> str:
 def where_time_goes() -> str:
     result = read("training_cpu")
     rows = [(part, f"{100 * share:.0f} %") for part, share in result["shares"].items()]
-    return markdown(["share of a training step", ""], rows)
-
-
-def of_the_ceiling(key: str) -> str:
-    rates = read("training_cpu")["gmacs_per_second"]
-    return f"{rates[key]:.0f}"
-
-
-PARTS = {
-    "default": lambda: experiments("default"),
-    "default_choices": lambda: experiments("default_choices"),
-    "short": lambda: experiments("short", "1 epoch", "2 epochs", "3 epochs"),
-    "short_choices": lambda: experiments("short_choices"),
-    "long": lambda: experiments("long"),
-    "long_choices": lambda: experiments("long_choices"),
-    "frontier": frontier,
-    "published": published,
-    "shape_choices": lambda: experiments("shape_choices"),
-    "small_choices": lambda: experiments("small_choices"),
-    "findings": findings,
-    "report_recipe": report_recipe,
-    "where_time_goes": where_time_goes,
-    "gpu_run": gpu_run,
-    "arrived_2": lambda: arrived("short", "2 epochs"),
-    "arrived_3": lambda: arrived("short", "3 epochs"),
-    "faster_to_target": faster_to_target,
-    "ceiling": lambda: of_the_ceiling("matrix product"),
-    "training_rate": lambda: of_the_ceiling("training"),
-    "training_cpu": lambda: training("training_cpu"),
-    "training_cuda": lambda: training("training_cuda"),
-    "to_target": to_target,
-}
+    return markdown(["part of a training step", "share"], rows)

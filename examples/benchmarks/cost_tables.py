@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raw_results import markdown, read, source
+from raw_results import between, markdown, read, source
 
 
 def accounting() -> str:
@@ -13,10 +13,7 @@ def accounting() -> str:
         dict.fromkeys(t for found in result["networks"].values() for t in found["median_ms"])
     )
     rows = [
-        (
-            tool,
-            *(milliseconds(found["median_ms"].get(tool)) for found in result["networks"].values()),
-        )
+        (tool, *(milliseconds(found, tool) for found in result["networks"].values()))
         for tool in tools
     ]
     for title, key in (
@@ -24,12 +21,15 @@ def accounting() -> str:
         ("than the fastest on the meta device by", "faster_by_than_meta"),
     ):
         rows.append((title, *(f"{found[key]:.1f}" for found in result["networks"].values())))
-    table = markdown(["median, ms", *result["networks"]], rows)
+    table = markdown(["median (least), ms", *result["networks"]], rows)
     return f"{table}\n\n{source('accounting', result)}"
 
 
-def milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def milliseconds(found: dict[str, Any], tool: str) -> str:
+    """The median of a tool, and the least."""
+    if tool not in found["median_ms"]:
+        return ""
+    return f"{found['median_ms'][tool]:.2f} ({found['least_ms'][tool]:.2f})"
 
 
 def plan_speed() -> str:
@@ -90,14 +90,15 @@ def designing() -> str:
         best = "nothing" if found["best"] is None else f"{found['best']:,.0f}"
         sampled = f"as good {after}" if found["reached"] else f"{best} {after}"
         cells = (
-            f"{case['seconds']:.2f}", case["goal"], f"{case['value']:,.0f}",
+            f"{case['seconds']:.2f}", between(case["all_seconds"], ".2f"), case["goal"],
+            f"{case['value']:,.0f}",
             f"{case['covered']:.2g}", f"{case['evaluated']:,}", f"{case['times_brute_force']:.1g}",
             sampled,
         )  # fmt: skip
         rows.append((name, *cells))
     columns = [
-        "", "seconds", "objective", "best", "networks covered", "beginnings looked at",
-        "times brute force", "sampling finds",
+        "search", f"median of {result['rounds']}, s", "least to most", "objective", "best",
+        "networks covered", "beginnings looked at", "times brute force", "sampling finds",
     ]  # fmt: skip
     return f"{markdown(columns, rows)}\n\n{source('designing', result)}"
 
@@ -211,6 +212,11 @@ def modules() -> str:
     return markdown(["modules, built and changed", *before], rows)
 
 
+def zoo(outcome: str) -> int:
+    """How many networks of the model zoos have an outcome."""
+    return sum(network["outcome"] == outcome for network in read("models")["networks"])
+
+
 def networks() -> str:
     """What came of every network of four libraries, before and now."""
     before, now = read("before")["networks"], read("models")
@@ -220,42 +226,3 @@ def networks() -> str:
         rows.append((f"{library}, before", *(str(found[name]) for name in FOUND)))
         rows.append((f"{library}, now", *(str(outcomes.count(name)) for name in FOUND)))
     return f"{markdown(['networks', *FOUND], rows)}\n\n{source('models', now)}"
-
-
-def int8() -> str:
-    result = read("int8")
-    images = result["images"]
-    rows = [
-        (
-            name,
-            *(f"{100 * found[key] / images:.2f} %" for key in ("float_correct", "int8_correct")),
-            *(f"{found[key]:,}" for key in ("differ", "weight_bytes", "file_bytes", "planned")),
-            f"{found['head']:,} + {found['tail']:,}",
-        )
-        for name, found in result["networks"].items()
-    ]
-    heads = ["network", "float32", "int8", "images judged differently", "weights, B", "file, B"]
-    table = markdown([*heads, "planned, B", "allocated, B"], rows)
-    return f"{table}\n\n{source('int8', result)}"
-
-
-PARTS = {
-    "int8": int8,
-    "operators": operators,
-    "operators_told": operators_told,
-    "modules": modules,
-    "networks": networks,
-    "constructs_params": lambda: constructs("params"),
-    "constructs_macs": lambda: constructs("macs"),
-    "constructs_field": lambda: constructs("receptive_field"),
-    "conventions": conventions,
-    "constructs_source": constructs_source,
-    "accounting": accounting,
-    "plan_speed": plan_speed,
-    "extra_memory": extra_memory,
-    "shares": shares,
-    "startup": startup,
-    "reports": reports,
-    "designing": designing,
-    "objectives": objectives,
-}

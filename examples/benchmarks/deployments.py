@@ -1,126 +1,160 @@
 """What the library says that a runtime allocates, beside what the runtimes say themselves.
 
+    pip install executorch tosa-tools && pip install --pre tflite-micro
     python examples/benchmarks/deployments.py
 
-Networks are lowered to the operators of TensorFlow Lite Micro, written as `.tflite` files, and
-loaded into its interpreter (`pip install --pre tflite-micro`), which prints the arena. So are the
-files of MLPerf Tiny in `$BUDGETNET_DATA/mlperf_tiny`, as they are and with the least plan.
-ExecuTorch (`pip install executorch`) exports the networks in float32 and plans their memory. What
-is not installed is left out. Nothing is timed.
+Every named network is lowered to the operators of TensorFlow Lite Micro, written as a `.tflite`
+file, and loaded into the interpreter, as it is and with the least plan. So are the files of MLPerf
+Tiny in `$BUDGETNET_DATA/mlperf_tiny`. ExecuTorch exports the networks in float32, and in int8 with
+its Cortex-M backend, and plans their memory. Nothing is timed.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests")]
 
+import numpy as np
 import torch
+from executorch.backends.cortex_m.passes.cortex_m_pass_manager import CortexMPassManager
+from executorch.backends.cortex_m.quantizer.quantizer import CortexMQuantizer
+from executorch.backends.cortex_m.target_config import CortexM, CortexMTargetConfig
+from executorch.exir import EdgeCompileConfig, to_edge
+from executorch.exir.passes.quantize_io_pass import QuantizeInputs, QuantizeOutputs
 from tflite_files import content_of, interpret
 from torch import nn
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 import budgetnet
+import run_folder
 from budgetnet import models
 from budgetnet.accounting.device.lowering import lower
 from budgetnet.accounting.device.target import Target
-from budgetnet.accounting.table import Column, Table
 from budgetnet.cli import main as command
-from budgetnet.errors import UnsupportedOp
 
 TINY = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "mlperf_tiny"
-VISION = ("resnet18", "mobilenet_v2", "squeezenet1_0", "densenet121")
-NONE = "-"
+RESULTS = ROOT / "docs" / "results" / "deployments.json"
+KEPT = [  # what the Cortex-M backend has kernels for, and torch would take apart
+    getattr(torch.ops.aten, name).default
+    for name in ("linear", "hardsigmoid", "hardsigmoid_", "hardswish", "hardswish_")
+]
+Found = dict[str, Any]
 
 
-def networks() -> Iterator[tuple[str, nn.Module, tuple[int, ...]]]:
-    """Networks with a name and the shape of their input."""
-    for name in models.list_models():
-        yield name, models.get_model(name).eval(), models.get_reference(name).input_shape
-    try:
-        import torchvision
-    except ImportError:
-        return
-    for name in VISION:
-        yield name, getattr(torchvision.models, name)().eval(), (3, 224, 224)
+def in_tflm(content: bytes, found: budgetnet.Deployment) -> Found:
+    """A file in the interpreter, as it is and with the least plan."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, planned = Path(folder, "model.tflite"), Path(folder, "planned.tflite")
+        file.write_bytes(content)
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert command(["plan-memory", str(file), "-o", str(planned)]) == 0
+        after = planned.read_bytes()
+    real, better = (interpret(each, arena=1 << 26) for each in (content, after))
+    return {
+        "real": real.head,
+        "least": found.least(5).plan.size,
+        "least_real": better.head,
+        "same_outputs": np.array_equal(output(real.interpreter), output(better.interpreter)),
+    }
 
 
-def real_tflm(content: bytes) -> str:
-    """What the interpreter allocates for activations."""
-    try:
-        return f"{interpret(content, arena=1 << 26).head:,}"
-    except ImportError:
-        return NONE
-    except RuntimeError:  # it has no kernel for an operator, or not for as many inputs
-        return "refused"
+def output(interpreter: Any) -> Any:
+    """What an interpreter makes of one random image."""
+    shape = interpreter.get_input_details(0)["shape"]
+    image = np.random.default_rng(0).integers(-128, 128, shape, np.int8)
+    interpreter.set_input(image, 0)
+    interpreter.invoke()
+    return interpreter.get_output(0)
 
 
-def real_executorch(model: nn.Module, shape: tuple[int, ...]) -> str:
-    """What ExecuTorch plans for an export in float32."""
-    try:
-        from executorch.exir import to_edge
-    except ImportError:
-        return NONE
-    program = to_edge(torch.export.export(model, (torch.zeros(1, *shape),))).to_executorch()
-    (plan,) = program.executorch_program.execution_plan
-    return f"{plan.non_const_buffer_sizes[1]:,}"
+def executorch(network: nn.Module, shape: tuple[int, ...], dtype: str) -> int:
+    """The bytes that ExecuTorch plans for an export."""
+    image = torch.zeros(1, *shape)
+    if dtype == "float32":
+        return planned(to_edge(torch.export.export(network, (image,))))
+    if len(shape) == 3:
+        image = image.to(memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last)
+    graph = torch.export.export(network, (image,)).module(check_guards=False)
+    graph = prepare_pt2e(graph, CortexMQuantizer())
+    graph(image)  # its scales change no size
+    exported = torch.export.export(convert_pt2e(graph), (image,))
+    config = EdgeCompileConfig(_check_ir_validity=False, preserve_ops=KEPT)
+    edge = to_edge(exported, compile_config=config)
+    edge = edge.transform([QuantizeInputs(edge, [0]), QuantizeOutputs(edge, [0])])
+    passes = CortexMPassManager(
+        edge.exported_program(), target_config=CortexMTargetConfig(cpu=CortexM.M4)
+    )
+    edge._edge_programs["forward"] = passes.transform()
+    return planned(edge)
 
 
-def row_of(name: str, model: nn.Module, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """A network for both runtimes: what is said, and what they say."""
-    account = budgetnet.account(model, shape)
+def planned(edge: Any) -> int:
+    """What the plan of a program needs for all that is not constant."""
+    plans = {plan.name: plan for plan in edge.to_executorch().executorch_program.execution_plan}
+    return int(plans["forward"].non_const_buffer_sizes[1])
+
+
+def measured(name: str) -> Found:
+    """A named network: what is said for each runtime, and what it says itself."""
+    network, shape = models.get_model(name).eval(), models.get_reference(name).input_shape
+    account = budgetnet.account(network, shape)
     tflm = budgetnet.deployment(account)
-    float32 = budgetnet.deployment(account, runtime="executorch", dtype="float32")
-    lowered = lower(account, Target()).model
-    unnamed = any(operator.name.startswith("CUSTOM") for operator in lowered.operators)
-    real = NONE if unnamed else real_tflm(content_of(lowered))  # a file wants names
-    least = tflm.least(5).plan.size
-    planned = f"{float32.ram_bytes:,}" if not float32.assumed else "assumed"
-    head = "assumed" if tflm.assumed else f"{tflm.ram_bytes:,}"
-    return (
-        name, f"{tflm.flash_bytes:,}", head, real, f"{tflm.ram_bound:,}",
-        f"{least:,}", planned, real_executorch(model, shape),
-    )  # fmt: skip
+    said = {"tflm int8": told(tflm)}
+    if not tflm.assumed:
+        said["tflm int8"] |= in_tflm(content_of(lower(account, Target()).model), tflm)
+        del said["tflm int8"]["same_outputs"]  # such a file has no weights
+    for dtype in ("int8", "float32"):
+        found = budgetnet.deployment(account, runtime="executorch", dtype=dtype)
+        said[f"executorch {dtype}"] = told(found)
+        if not found.assumed:
+            said[f"executorch {dtype}"]["real"] = executorch(network, shape, dtype)
+    return said
 
 
-def rows_of_files() -> Iterator[tuple[str, ...]]:
-    """The files of MLPerf Tiny, before and after planning."""
-    for path in sorted(TINY.glob("*.tflite")):
-        found = budgetnet.deployment(path)
-        with tempfile.TemporaryDirectory() as folder:
-            planned = Path(folder) / "planned.tflite"
-            command(["plan-memory", str(path), "-o", str(planned)])
-            after = real_tflm(planned.read_bytes())
-        yield (
-            path.name, f"{found.flash_bytes:,}", f"{found.ram_bytes:,}",
-            real_tflm(path.read_bytes()), f"{found.ram_bound:,}", f"{after} in the interpreter",
-            NONE, NONE,
-        )  # fmt: skip
+def told(found: budgetnet.Deployment) -> Found:
+    """What the library says; nothing where it assumes an operator."""
+    if found.assumed:
+        return {"assumed": list(found.assumed)}
+    return {"said": found.ram_bytes, "bound": found.ram_bound, "flash": found.flash_bytes}
 
 
 def main() -> None:
-    """Print the table."""
-    rows = list(rows_of_files())
-    for name, model, shape in networks():
-        try:
-            rows.append(row_of(name, model, shape))
-        except UnsupportedOp as error:
-            rows.append((name, str(error), *[NONE] * 6))
-    names = (
-        "Flash",
-        "tflm int8",
-        "interpreter",
-        "Bound",
-        "Least plan",
-        "executorch float32",
-        "its",
+    """Write the raw results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="*", default=models.list_models())
+    parser.add_argument("-o", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    files, networks = {}, {}
+    for path in sorted(TINY.glob("*.tflite")):
+        found = budgetnet.deployment(path)
+        files[path.name] = told(found) | in_tflm(path.read_bytes(), found)
+        print(path.name, files[path.name], flush=True)
+    for name in args.networks:
+        networks[name] = measured(name)
+        print(name, networks[name], flush=True)
+    tools = {name: version(name) for name in ("executorch", "torchao", "tflite-micro")}
+    run_folder.write_json(
+        args.o,
+        {
+            "command": "python examples/benchmarks/deployments.py",
+            "files": files,
+            "networks": networks,
+            "versions": run_folder.versions() | tools,
+            "hardware": run_folder.hardware(torch.device("cpu")),
+        },
     )
-    columns = (Column("Network"), *(Column(name, numeric=True) for name in names))
-    print(Table(columns, tuple(rows), "bytes, as said and as the runtimes say").to_text())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHOWN = (
     "torch", "torchvision", "torchinfo", "thop", "fvcore", "calflops", "ptflops", "torchscan",
     "torchsummary", "torchlens", "litert-torch", "ai-edge-quantizer", "tflite-micro",
+    "executorch", "torchao",
 )  # fmt: skip
 
 
@@ -31,6 +32,19 @@ def source(name: str, result: dict[str, Any]) -> str:
     )
 
 
+def figure(form: str, name: str, *path: Any) -> str:
+    """A number of a raw result as a sentence shows it; a function in the path is called."""
+    found = read(name)
+    for step in path:
+        found = step(found) if callable(step) else found[step]
+    return format(found, form)
+
+
+def folded(title: str, table: str) -> str:
+    """A long table that opens on a click."""
+    return f"<details>\n<summary>{title}</summary>\n\n{table}\n\n</details>"
+
+
 def numbers(values: list[Any]) -> str:
     return ", ".join("never" if value is None else str(value) for value in values)
 
@@ -39,6 +53,10 @@ def markdown(columns: list[str], rows: list[tuple[str, ...]]) -> str:
     """A table whose first column is words and whose others are numbers."""
     head = tuple(Column(name, numeric=i > 0) for i, name in enumerate(columns))
     return Table(head, tuple(rows)).to_markdown()
+
+
+def between(values: list[float], form: str) -> str:
+    return f"{min(values):{form}} to {max(values):{form}}"
 
 
 def spread(row: dict[str, Any]) -> tuple[str, str]:

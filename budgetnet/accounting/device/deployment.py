@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import UnsupportedOp, explain
 from ..account import Account
-from ..table import Column, Table
+from ..table import Column, Table, Toned
 from .arena import Activations, activations
 from .least import LeastMemory, least_memory
 from .lowering import Lowered, lower
@@ -100,13 +100,13 @@ class Deployment:
     def to_table(self) -> Table:
         """The steps with the bytes in memory at each, and the figures below."""
         columns = (
-            Column("Layer"), Column("Computes", spared=2), Column("Operator", spared=3),
-            Column("In memory", numeric=True), Column("", spared=1),
+            Column("Layer"), Column("Computes", spared=2, joint="+"), Column("Operator", spared=3),
+            Column("In memory", numeric=True), Column("", spared=1, short="Bar"),
         )  # fmt: skip
         most, peak, rows = max((step.bytes for step in self.steps), default=0), self.peak, []
         for step in self.steps:
             bar = "━" * max(1, round(_BAR * step.bytes / most)) if step.bytes else ""
-            bar += " peak" if step is peak else ""
+            bar = Toned(f"{bar} peak", "near") if step is peak else Toned(bar, "bar")
             rows.append((step.layer, step.kind, step.operator, f"{step.bytes:,}", bar))
         title = f"{self.name} for {self.target} ({self.target.kernels} kernels)"
         return Table(columns, tuple(rows), title, notes=self._lines())

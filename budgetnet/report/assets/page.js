@@ -1,10 +1,21 @@
 // What all parts share: the data, the chosen layer, and small helpers.
 
 const byId = (id) => document.getElementById(id);
-const account = JSON.parse(byId('account').textContent);
 const view = JSON.parse(byId('view').textContent);
 const grouped = new Intl.NumberFormat('en-US');
 const number = (value) => (value === null ? 'unknown' : grouped.format(value));
+const nameOf = (row) => row.path || row.kind;
+
+// As words.py has it: three digits and a unit.
+function short(value) {
+  if (value === null) return 'unknown';
+  if (Math.abs(value) < 10000) return number(value);
+  for (const [unit, size] of [['k', 1e3], ['M', 1e6], ['G', 1e9], ['T', 1e12], ['P', 1e15]]) {
+    const digits = Number((value / size).toPrecision(3));
+    if (Math.abs(digits) < 1000) return `${digits}${unit}`;
+  }
+  return number(value);
+}
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -34,8 +45,10 @@ async function copy(words) {
   }
 }
 
-byId('save').addEventListener('click', () => {
-  const blob = new Blob([byId('account').textContent], { type: 'application/json' });
+byId('save').addEventListener('click', async () => {
+  const packed = Uint8Array.from(atob(byId('account').textContent), (sign) => sign.charCodeAt(0));
+  const text = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
+  const blob = new Blob([await new Response(text).arrayBuffer()], { type: 'application/json' });
   const link = element('a', { href: URL.createObjectURL(blob), download: 'account.json' });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
@@ -56,3 +69,19 @@ function choose(layer) {
 
 const networkListeners = [];
 const showNetwork = (network) => networkListeners.forEach((listener) => listener(network));
+
+// What a part of the page shows of the report's own network, to be put back later.
+function keeper(node) {
+  const own = [...node.childNodes];
+  const title = node.getAttribute('title');
+  return () => {
+    node.replaceChildren(...own);
+    if (title !== null) node.setAttribute('title', title);
+    else node.removeAttribute('title');
+  };
+}
+
+// A figure of a changed network, with the report's own as its ghost.
+function withGhost(now, before) {
+  return now === before ? [now] : [`${now} `, element('s', { class: 'ghost' }, before)];
+}

@@ -212,6 +212,7 @@ function planChain(text, shape) {
     peak_activation_bytes: peakBytes(rows, shape),
     depth: rows.filter((row) => row.macs).length,
     output_shape: rows[rows.length - 1].shape,
+    input_shape: shape,
   };
 }
 
@@ -222,7 +223,8 @@ function peakBytes(rows, shape) {
     let end = begin;
     while (end < rows.length && rows[end].path.split('.')[0] === top) end += 1;
     const stage = rows.slice(begin, end);
-    peak = Math.max(peak, ...liveBytes(stage, input).map((live) => outside + live));
+    liveBytes(stage, input).forEach((live, i) => { stage[i].live = outside + live; });
+    peak = Math.max(peak, ...stage.map((row) => row.live));
     [outside, input, begin] = [4 * product(shape), stage[stage.length - 1].shape, end];
   }
   return peak;
@@ -260,6 +262,7 @@ function foldChain(rows) {
       path: isAll ? parent : group[0].path,
       kind: group.map((row) => row.kind).join(' + '),
       params: sum(group.map((row) => row.params)),
+      live: Math.max(...group.map((row) => row.live)),
     };
   });
 }

@@ -1,9 +1,13 @@
 // What if: a chain edited in the page. The link carries it in the fragment, which is sent nowhere.
 
+const WORDS = 'c16 convolution, ds16 depthwise separable, t16 1x1 convolution, p pooling, gap10 head; '
+  + 'after a word k3 kernel, s2 stride, p1 padding, d2 dilation, g2 groups, same, +bias, -bn, -act';
+
 function startWhatIf() {
   const [spec, size] = [byId('spec'), byId('spec-input')];
   const original = { spec: view.chain.spec, input: view.chain.input };
-  let stages = [];
+  const undone = []; // what was valid before, the latest last
+  let [stages, shown] = [[], null];
 
   function readShape(text) {
     const parts = text.toLowerCase().split(/[x,]/).map((part) => part.trim());
@@ -13,32 +17,47 @@ function startWhatIf() {
     return parts.map(Number);
   }
 
-  function show() {
+  function refuse(message, words = '') {
+    const said = words ? [message, element('span', { class: 'words' }, `Words: ${words}.`)] : [message];
+    byId('spec-error').replaceChildren(...said);
+    document.body.classList.add('stale'); // figures of the last valid chain are dimmed
+    spec.setAttribute('aria-invalid', 'true');
+  }
+
+  function show(isUndo = false) {
     let made;
     try {
       made = planChain(spec.value, readShape(size.value));
     } catch (problem) {
       if (!(problem instanceof SpecProblem)) throw problem;
-      byId('spec-error').textContent = problem.message;
+      refuse(problem.message, problem.message.startsWith('word ') ? WORDS : '');
       return false;
     }
     byId('spec-error').textContent = '';
+    document.body.classList.remove('stale');
+    spec.removeAttribute('aria-invalid');
+    const now = { spec: spec.value, input: size.value };
+    if (shown && !isUndo && (shown.spec !== now.spec || shown.input !== now.input)) undone.push(shown);
+    shown = now;
+    byId('spec-undo').disabled = !undone.length;
     const known = Object.keys(view.figures).filter((name) => name in made);
     byId('planned').replaceChildren(...known.map((name) => figure(name, view.figures[name], made)));
-    const rows = foldChain(made.rows);
-    showRows(rows);
-    const isOwn = spec.value === original.spec && size.value === original.input;
-    showNetwork(isOwn ? null : { ...made, rows });
+    const isOwn = now.spec === original.spec && now.input === original.input;
+    document.body.classList.toggle('changed', !isOwn);
+    byId('spec-reset').disabled = isOwn;
+    const fragment = isOwn ? location.pathname : `#${new URLSearchParams(now)}`;
+    if (!isOwn || location.hash) history.replaceState(null, '', fragment);
+    showNetwork(isOwn ? null : { ...made, input: now.input, rows: foldChain(made.rows) });
     return true;
   }
 
   function figure(name, { label, value: before }, made) {
     const [now, then] = [[made[name]].flat(), [before].flat()];
     const apart = now[0] - then[0];
-    const change = now.join('x') === then.join('x') ? 'as it was' : `${apart > 0 ? '+' : ''}${number(apart)}`;
+    const change = now.join('x') === then.join('x') ? '' : `${apart > 0 ? '+' : ''}${number(apart)}`;
     const value = now.every((n) => n === now[0]) ? number(now[0]) : now.join('x');
     const dd = element('dd', { 'data-figure': name, 'data-value': now.join('x') }, value);
-    dd.append(element('span', { class: 'apart' }, change));
+    if (change) dd.append(element('span', { class: 'apart' }, change));
     dd.append(...view.limits.filter((limit) => limit.name === name).map((limit) => verdict(limit, now)));
     const box = element('div');
     box.append(element('dt', {}, label), dd);
@@ -51,26 +70,6 @@ function startWhatIf() {
     const isOver = high !== null && Math.max(...values) > high;
     const words = isUnder ? '✗ fail: under' : isOver ? '✗ fail: over' : '✓ pass';
     return element('span', { class: isUnder || isOver ? 'bad' : 'good' }, `${words}, ${text}`);
-  }
-
-  function showRows(rows) {
-    const table = byId('planned-layers');
-    const names = ['Layer', 'Kind', 'Output', 'RF', 'Jump', 'Params', 'MACs'];
-    const head = element('tr');
-    names.forEach((name, i) => head.append(element('th', { scope: 'col', class: i > 1 ? 'num' : '' }, name)));
-    table.tHead.replaceChildren(head);
-    const pair = (values) => (values.every((n) => n === values[0]) ? `${values[0]}` : values.join('x'));
-    table.tBodies[0].replaceChildren(...rows.map((row) => {
-      const cells = [
-        row.kind, row.shape.join('x'),
-        pair(row.field.map((axis) => axis.size)) + (row.global ? ' (all)' : ''),
-        row.global ? '-' : pair(row.field.map((axis) => axis.jump)),
-        row.params ? number(row.params) : '', row.macs ? number(row.macs) : '',
-      ];
-      const line = element('tr', {}, element('th', { scope: 'row' }, row.path));
-      cells.forEach((cell, i) => line.append(element('td', { class: i ? 'num' : '' }, cell)));
-      return line;
-    }));
   }
 
   // ---- one small form per stage; an edit is written back into the text
@@ -91,51 +90,82 @@ function startWhatIf() {
 
   function control(stage, name, field) {
     const value = stage[field];
+    const isPair = Array.isArray(value);
     const input = element('input', { type: 'text', inputmode: 'numeric', 'data-stage': name, 'data-field': field });
-    input.value = Array.isArray(value) ? pairText(value) : value ?? '';
+    input.value = isPair ? pairText(value) : value ?? '';
     input.addEventListener('input', () => {
       const match = /^([1-9][0-9]*)(?:x([1-9][0-9]*))?$/.exec(input.value.trim());
-      const isPair = Array.isArray(value);
       const isWrong = !match || (match[2] && !isPair);
       input.setAttribute('aria-invalid', String(!!isWrong));
       if (isWrong) {
-        byId('spec-error').textContent = `${name}: ${field} must be a whole number of at least 1`;
+        refuse(`${name}: ${field} must be a whole number of at least 1`);
         return;
       }
       stage[field] = isPair ? [Number(match[1]), Number(match[2] ?? match[1])] : Number(match[1]);
       spec.value = writeSpec(stages);
       show();
     });
+    // Up and down step it: a kernel from odd to odd, a width by eight with Shift.
+    input.addEventListener('keydown', (event) => {
+      const way = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+      if (!way || !/^[0-9]+(x[0-9]+)?$/.test(input.value)) return;
+      event.preventDefault();
+      const step = field === 'kernel' ? 2 : event.shiftKey ? 8 : 1;
+      input.value = input.value.split('x').map((n) => Math.max(1, Number(n) + way * step)).join('x');
+      input.dispatchEvent(new Event('input'));
+    });
     const words = { out: 'width', classes: 'classes' }[field] ?? field;
     return element('label', {}, words, input);
   }
 
-  function load(text, input) {
+  function load(text, input, isUndo = false) {
     spec.value = text;
     size.value = input;
-    if (show()) showStages();
+    if (show(isUndo)) showStages();
   }
 
   spec.addEventListener('input', () => { if (show()) showStages(); });
-  size.addEventListener('input', show);
+  size.addEventListener('input', () => show());
+  // In the text, up and down step the number that the caret stands at.
+  spec.addEventListener('keydown', (event) => {
+    const way = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    const [text, at] = [spec.value, spec.selectionStart];
+    const begin = at - /[0-9]*$/.exec(text.slice(0, at))[0].length;
+    const [digits] = /^[0-9]*/.exec(text.slice(begin));
+    if (!way || !digits) return;
+    event.preventDefault();
+    const next = String(Math.max(1, Number(digits) + way * (event.shiftKey ? 8 : 1)));
+    spec.setRangeText(next, begin, begin + digits.length, 'end');
+    spec.dispatchEvent(new Event('input'));
+  });
+  byId('spec-undo').addEventListener('click', () => {
+    const last = undone.pop();
+    if (last) load(last.spec, last.input, true);
+  });
   byId('spec-reset').addEventListener('click', () => load(original.spec, original.input));
+  byId('spec-more').addEventListener('click', () => {
+    const isOpen = byId('stages').hidden;
+    byId('stages').hidden = !isOpen;
+    byId('spec-more').setAttribute('aria-expanded', String(isOpen));
+  });
+  byId('try')?.addEventListener('click', () => load(byId('try').dataset.spec, original.input));
+  let clearing;
   byId('spec-link').addEventListener('click', async () => {
-    const fragment = new URLSearchParams({ spec: spec.value, input: size.value });
-    history.replaceState(null, '', `#${fragment}`);
+    history.replaceState(null, '', `#${new URLSearchParams({ spec: spec.value, input: size.value })}`);
     await copy(location.href);
     byId('spec-link').textContent = 'Link copied';
+    clearTimeout(clearing);
+    clearing = setTimeout(() => { byId('spec-link').textContent = 'Copy link'; }, 4000);
   });
 
-  function readLink() {
-    const fragment = new URLSearchParams(location.hash.slice(1));
-    if (!fragment.has('spec')) return false;
-    load(fragment.get('spec'), fragment.get('input') ?? original.input);
-    byId('what-if').scrollIntoView();
-    return true;
+  function readLink(hash) {
+    const fragment = new URLSearchParams(hash.slice(1));
+    if (fragment.has('spec')) load(fragment.get('spec'), fragment.get('input') ?? original.input);
   }
-  window.addEventListener('hashchange', readLink);
-  load(original.spec, original.input);
-  readLink();
+  const { hash } = location; // the report's own network takes it away
+  window.addEventListener('hashchange', () => readLink(location.hash));
+  load(original.spec, original.input, true);
+  readLink(hash);
 }
 
 if (view.chain) startWhatIf();
