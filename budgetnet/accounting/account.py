@@ -149,7 +149,7 @@ class Account:
 
         >>> from budgetnet import plan
         >>> plan("c8same p c8same u c8same", (3, 64, 64)).halo
-        ((4, 4), (4, 4))
+        ((5, 5), (5, 5))
         """
         inner, period = self._inner, self.period
         if inner is None or period is None:

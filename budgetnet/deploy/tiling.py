@@ -124,7 +124,7 @@ def tile(
             names it.
 
     >>> print(tile("unet", (3, 1024, 1024), 256))
-    16 tiles of 256x256 with a halo of 96: 448x448 run at once, 3.06 times the image in all
+    16 tiles of 256x256 with a halo of 96 x 96: 448x448 run at once, 3.06 times the image in all
     """
     from ..trace.account import account  # on use: a saved account needs no specs
 

@@ -43,7 +43,7 @@ def assert_tiles_exactly(
 
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3))
     >>> assert_tiles_exactly(net, (1, 20, 24))
-    120
+    80
     """
     net = copy.deepcopy(model).to("cpu", torch.float64).eval()
     for tensor in (*net.parameters(), *net.buffers()):
