@@ -142,7 +142,7 @@ class Account:
 
     @property
     def halo(self) -> tuple[Pair, ...] | None:
-        """What a tile needs around it: inputs before and after it per axis; `None` if unknown.
+        """Inputs that a tile needs before and after it, per axis; `None` if unknown.
 
         A tile is a number of whole periods, and its outputs are those at the same place. The halo
         is of the last map, exact, and at most half of the receptive field where that is centred.

@@ -36,7 +36,7 @@ def repeating(
     for axis, (step, n) in enumerate(zip(period, size, strict=True)):
         window, count = _along(field, units, axis)
         inner = window if _is_plain(window, n) else _inner(window, count, step, n)
-        if inner is None:
+        if inner is None or inner.advance < 1:
             return None
         found.append(inner)
     return tuple(found)

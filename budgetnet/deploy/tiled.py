@@ -15,7 +15,7 @@ from ..accounting.rows import Row
 from ..accounting.table import shape_text
 from ..errors import ArgumentError, explain, shown
 from ..trace.account import account, check_module
-from .tiling import Slices, Tiling, tile
+from .tiling import Tiling, tile
 
 
 def tiled(model: nn.Module, image: Tensor, tile: Tiling | Any = None) -> Tensor:
@@ -68,7 +68,7 @@ def run_tiles(run: Callable[[Tensor], Any], image: Tensor, tiling: Tiling) -> Te
     return out
 
 
-def _at(slices: Slices) -> Any:
+def _at(slices: tuple[slice, ...]) -> Any:
     return (..., *slices)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..accounting import tiles
 from ..accounting.account import Account
@@ -16,9 +16,6 @@ from ..accounting.window import Pair, Window
 from ..errors import ArgumentError, explain, shown
 
 __all__ = ["Tile", "Tiling", "tile"]
-
-
-Slices: TypeAlias = "tuple[slice[int, int, None], ...]"  # one per spatial axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +31,9 @@ class Tile:
         output: of the whole output, where that belongs.
     """
 
-    input: Slices
-    valid: Slices
-    output: Slices
+    input: tuple[slice, ...]
+    valid: tuple[slice, ...]
+    output: tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ class Tiling:
 
     @property
     def input_size(self) -> tuple[int, ...]:
-        """What runs at once: a tile with its halo, at most the image.
+        """Size of what runs at once, a tile with its halo, at most the image.
 
         Tiles at the border of the image have it too, if the image is a multiple of the period.
         """

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..deploy.tiled import check_size_does_not_matter, run_tiles
-from ..deploy.tiling import Slices, tile
+from ..deploy.tiling import tile
 
 # Values are kept to multiples of this, so that products and sums are exact in float64 whatever
 # their order, and kernels that choose another one for another size agree.
@@ -70,7 +70,7 @@ def assert_tiles_exactly(
     return len(tiling)
 
 
-def _holds(slices: Slices, at: tuple[int, ...]) -> bool:
+def _holds(slices: tuple[slice, ...], at: tuple[int, ...]) -> bool:
     return all(s.start <= i < s.stop for s, i in zip(slices, at, strict=True))
 
 
