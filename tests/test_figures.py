@@ -25,16 +25,8 @@ def test_a_budget_spells_out_every_figure_for_editors_and_readers():
         name for name, parameter in inspect.signature(Budget.__init__).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]  # fmt: skip
-    assert [
-        *FIGURES,
-        "board",
-        "runtime",
-        "dtype",
-        "plan",
-        *CONTRACT,
-        "require",
-        "forbid",
-    ] == keywords
+    settings = ("board", "runtime", "dtype", "plan")
+    assert [*FIGURES, *settings, *CONTRACT, "require", "forbid"] == keywords
     assert keywords == re.findall(r"^        (\w+): ", Budget.__doc__.partition("Raises")[0], re.M)
 
 

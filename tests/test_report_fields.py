@@ -138,8 +138,9 @@ def ghosts_of(row):
 
 
 def test_a_layer_that_the_changed_network_lacks_is_told(show):
-    tab = show(render_html(plan(S6, (1, 28, 28))), fragment="#spec=c16+c8+gap2&input=1x28x28")
-    tab.locator('#graph [data-layer="4"]').first.click()
+    tab = show(render_html(plan(S6, (1, 28, 28))))
+    tab.locator('#layers [data-layer="4"]').first.click()
+    tab.fill("#spec", "c16 c8 gap2")
     assert "pool1 is not in the changed network" in tab.inner_text("#readout")
     tab.locator('#graph [data-layer="1"]').first.click()
     assert "Dashed: the report's own, 5x5" in tab.inner_text("#readout")
