@@ -24,6 +24,8 @@ What to call; help(budgetnet.plan) says more of each:
     to_tflite       a .tflite file, in float32 or int8
     to_pte          an ExecuTorch program, in float32
     to_program      a torch.export program for any batch size
+    tile            how a large image can be cut, and the halo that a tile needs
+    tiled           a large image through a network, tile by tile
     rule            register how an operation of one's own is accounted for
 
 What is passed and returned:
@@ -36,6 +38,7 @@ What is passed and returned:
     SearchSpace     what design chooses from
     Deployment      what deployment found: figures, steps, the plan of memory
     Fold            what becomes of one BatchNorm
+    Tiling          what tile found: sizes, halo, tiles
     ReceptiveField  made of a Window for every axis
     Sliding         kernel, stride, padding and dilation
 
@@ -83,6 +86,9 @@ if TYPE_CHECKING:
     from .deploy.folding import fold_batchnorm as fold_batchnorm
     from .deploy.litert import to_tflite as to_tflite
     from .deploy.pte import to_pte as to_pte
+    from .deploy.tiled import tiled as tiled
+    from .deploy.tiling import Tiling as Tiling
+    from .deploy.tiling import tile as tile
     from .designer.answers import Design as Design
     from .designer.answers import Designs as Designs
     from .designer.design import design as design
@@ -113,6 +119,7 @@ _HOMES = {
     "SearchSpace": "designer.space",
     "Sliding": "accounting.geometry",
     "Spec": "spec.plan",
+    "Tiling": "deploy.tiling",
     "Window": "accounting.window",
     "account": "trace.account",
     "assert_budget": "budget.budget",
@@ -125,6 +132,8 @@ _HOMES = {
     "plan": "spec.plan",
     "rescale": "designer.rescale",
     "rule": "trace.rules",
+    "tile": "deploy.tiling",
+    "tiled": "deploy.tiled",
     "to_onnx": "deploy.export",
     "to_program": "deploy.export",
     "to_python": "spec.source",

@@ -10,6 +10,7 @@ from ..accounting.account import Account
 from ..accounting.device.boards import board_named
 from ..accounting.device.target import RUNTIMES, Target
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
+from .contract import CONTRACT, contracts
 from .figures import FIGURES
 from .findings import check
 from .limits import Finding, Forbid, Limit, Range, Require, parse_limit
@@ -57,6 +58,10 @@ class Budget:
         dtype: likewise "int8", "int16" or "float32".
         plan: of RAM: "own" for what the runtime's planner takes, or "least" for the least plan,
             which `budgetnet plan-memory` writes.
+        halo: input positions that a tile needs at most before or after it, see `Account.halo`.
+        lookahead: input positions after its own that a unit reads at most; 0 is causal.
+        dilation_gaps: input positions inside the field of a unit that it never reads, at most.
+        covers: input positions that one unit must read whole, wherever they lie; a minimum.
         require: kinds of layers or operations that must be there, such as `"BatchNorm*"`.
         forbid: kinds that must not be there, such as `"Dropout*"`.
 
@@ -87,6 +92,10 @@ class Budget:
         runtime: str | None = None,
         dtype: str | None = None,
         plan: str | None = None,
+        halo: int | None = None,
+        lookahead: int | None = None,
+        dilation_gaps: int | None = None,
+        covers: int | None = None,
         require: Iterable[str] = (),
         forbid: Iterable[str] = (),
     ) -> None:
@@ -99,6 +108,7 @@ class Budget:
             if given[name] is not None
         ]
         made.extend(_of_board(board, target))
+        made.extend(contracts(given))
         made.extend(map(Require, _names("require", require)))
         made.extend(map(Forbid, _names("forbid", forbid)))
         object.__setattr__(self, "limits", (*made, *limits))
@@ -131,7 +141,7 @@ class Budget:
             raise BudgetExceeded(explain_findings(self.limits, found, findings), found, findings)
 
 
-LIMITS = (*FIGURES, "board", "require", "forbid")
+LIMITS = (*FIGURES, *CONTRACT, "board", "require", "forbid")
 SETTINGS = ("runtime", "dtype", "plan")  # which are no limits: they say what some limits are for
 
 
