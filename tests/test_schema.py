@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from budgetnet.accounting.device.boards import BOARDS
 from budgetnet.accounting.device.target import DTYPES, PLANS, RUNTIMES
+from budgetnet.budget.contract import CONTRACT
 from budgetnet.budget.figures import FIGURES, GROWING
 from budgetnet.budget.limits import BYTES, COUNTS
 from budgetnet.cli.config import KEYS, parse_checks
@@ -75,7 +76,8 @@ def names(known):
     return st.one_of(some, some.map(str.upper), st.just("tflm2"), junk)
 
 
-values = dict.fromkeys(FIGURES, limits) | {
+positions = st.one_of(st.integers(-3, 2**64), st.sampled_from([1.0, 1.5]), sizes, junk)
+values = dict.fromkeys(FIGURES, limits) | dict.fromkeys(CONTRACT, positions) | {
     "name": st.one_of(st.just("a"), st.text(max_size=3), junk), "model": st.just("s6"),
     "message": st.one_of(st.just("m"), junk), "input": shapes,
     "set": st.one_of(st.dictionaries(st.just("width"), junk), junk),
@@ -111,7 +113,7 @@ def is_beyond(refused, content):
     parts = [*value.values()] if isinstance(value, dict) else [value]
     parts = [p for part in parts for p in (part if isinstance(part, list) else [part])]
     texts = [t for part in parts if isinstance(part, str) for t in part.split("..")]
-    if key == "input":  # 1.0 is an integer to JSON Schema
+    if key == "input" or key in CONTRACT:  # 1.0 is an integer to JSON Schema
         return any(isinstance(n, float) for n in parts)
     return any(map(_too_large_or_not_whole, texts))
 

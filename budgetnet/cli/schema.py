@@ -16,6 +16,7 @@ from ..accounting.device.boards import BOARDS
 from ..accounting.device.target import RUNTIMES, Target, plans_of
 from ..accounting.geometry import LONGEST as DIGITS
 from ..accounting.geometry import SIZE
+from ..budget.contract import CONTRACT
 from ..budget.figures import FIGURES, GROWING, Figure
 from ..budget.limits import BYTES, COUNTS, LONGEST, MOST, PERCENT, WHOLE
 from .config import KEYS, LONGEST_SHAPE
@@ -41,7 +42,8 @@ def schema() -> dict[str, Any]:
 
 
 def _check() -> dict[str, Any]:
-    known = _texts() | {name: _limit(figure) for name, figure in FIGURES.items()} | _others()
+    figures = {name: _limit(figure) for name, figure in FIGURES.items()}
+    known = _texts() | figures | dict.fromkeys(CONTRACT, _POSITIONS) | _others()
     return {
         "description": "A model and the limits that it is held to.",
         "type": "object",
@@ -94,6 +96,9 @@ def _settings(runtime: str) -> dict[str, Any]:
         is_it["required"] = ["runtime"]
     allowed = {"dtype": {"enum": [*RUNTIMES[runtime]]}, "plan": {"enum": [*plans_of(runtime)]}}
     return {"if": is_it, "then": {"properties": allowed}}
+
+
+_POSITIONS = {"description": "Input positions, on every axis.", "type": "integer", "minimum": 0}
 
 
 def _limit(figure: Figure) -> dict[str, Any]:
