@@ -24,6 +24,8 @@ What to call; help(budgetnet.plan) says more of each:
     to_tflite       a .tflite file, in float32 or int8
     to_pte          an ExecuTorch program, in float32
     to_program      a torch.export program for any batch size
+    tile            how a large image can be cut, and the halo that a tile needs
+    tiled           a large image through a network, tile by tile
     training        what a training step needs: saved bytes, state, the peak, MACs
     rule            register how an operation of one's own is accounted for
 
@@ -38,6 +40,7 @@ What is passed and returned:
     Deployment      what deployment found: figures, steps, the plan of memory
     Training        what training found: rows of saved bytes, and the figures
     Fold            what becomes of one BatchNorm
+    Tiling          what tile found: sizes, halo, tiles
     ReceptiveField  made of a Window for every axis
     Sliding         kernel, stride, padding and dilation
 
@@ -86,6 +89,9 @@ if TYPE_CHECKING:
     from .deploy.folding import fold_batchnorm as fold_batchnorm
     from .deploy.litert import to_tflite as to_tflite
     from .deploy.pte import to_pte as to_pte
+    from .deploy.tiled import tiled as tiled
+    from .deploy.tiling import Tiling as Tiling
+    from .deploy.tiling import tile as tile
     from .designer.answers import Design as Design
     from .designer.answers import Designs as Designs
     from .designer.design import design as design
@@ -117,6 +123,7 @@ _HOMES = {
     "SearchSpace": "designer.space",
     "Sliding": "accounting.geometry",
     "Spec": "spec.plan",
+    "Tiling": "deploy.tiling",
     "Training": "accounting.training",
     "Window": "accounting.window",
     "account": "trace.account",
@@ -130,6 +137,8 @@ _HOMES = {
     "plan": "spec.plan",
     "rescale": "designer.rescale",
     "rule": "trace.rules",
+    "tile": "deploy.tiling",
+    "tiled": "deploy.tiled",
     "to_onnx": "deploy.export",
     "to_program": "deploy.export",
     "to_python": "spec.source",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .cli import main
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        from .cli import main
+
+        status = main()
+    except KeyboardInterrupt:  # while modules are imported; the command itself ends likewise
+        status = 130
+    raise SystemExit(status)

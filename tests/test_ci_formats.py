@@ -171,3 +171,25 @@ def test_a_badge_says_the_verdict(limits, words, colour):
 def test_a_badge_of_several_checks_counts_them(project, capsys):
     assert 2 == main(["check", "--format", "badge"])
     assert "budget: 1 of 3 within" == ET.fromstring(capsys.readouterr().out).get("aria-label")
+
+
+def test_one_run_writes_every_format(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text(CONFIG)
+    forms = ("json", "sarif", "junit", "badge", "csv", "markdown")
+    assert 2 == main(["check", *(f"--save={form}=a={form}" for form in forms)])
+    assert "3 checks: " in capsys.readouterr().out
+    for form in forms:
+        assert 2 == main(["check", "--format", form])
+        assert capsys.readouterr().out == Path(f"a={form}").read_text()
+
+
+@pytest.mark.parametrize("text", ["", "sarif", "sarif=", "=a", "github=a", "srif=a"])
+def test_what_cannot_be_saved(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text(CONFIG)
+    assert 2 == main(["check", "--save", text])
+    captured = capsys.readouterr()
+    assert "" == captured.out
+    assert captured.err.startswith(f"budgetnet: --save {text!r} is not FORMAT=FILE. ")
+    assert 1 == len(captured.err.splitlines())

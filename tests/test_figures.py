@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from budgetnet import Budget, design, plan
+from budgetnet.budget.contract import CONTRACT
 from budgetnet.budget.figures import FIGURES, GROWING, SHORT, full_name
 from budgetnet.budget.limits import parse_growth
 from budgetnet.cli.config import KEYS
@@ -24,9 +25,8 @@ def test_a_budget_spells_out_every_figure_for_editors_and_readers():
         name for name, parameter in inspect.signature(Budget.__init__).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]  # fmt: skip
-    training = ["training_memory", "batch", "optimizer"]
-    device = ["board", "runtime", "dtype", "plan"]
-    assert [*FIGURES, *device, *training, "require", "forbid"] == keywords
+    settings = ("board", "runtime", "dtype", "plan", "training_memory", "batch", "optimizer")
+    assert [*FIGURES, *settings, *CONTRACT, "require", "forbid"] == keywords
     assert keywords == re.findall(r"^        (\w+): ", Budget.__doc__.partition("Raises")[0], re.M)
 
 

@@ -28,6 +28,7 @@ LIGHT = {
     "deploy": "import budgetnet; str(budgetnet.deployment('s6', runtime='executorch'))",
     "limit a board": "import budgetnet; budgetnet.assert_budget('s6', board='stm32f446')",
     "deployment command": "from budgetnet.cli import main; main(['deployment', 's6'])",
+    "tile": "import budgetnet; str(budgetnet.tile('unet', (3, 512, 512)))",
     "hints": "import budgetnet; budgetnet.find_hints('s6')",
     "print": "import budgetnet; str(budgetnet.plan('c16 p gap10', (1, 28, 28)))",
     "saved": "from budgetnet import Account, plan; a = plan('c4', (1, 8, 8)); "

@@ -19,7 +19,6 @@ from budgetnet.budget.advice import MOST_PLANNED
 from budgetnet.cli.parser import main
 from budgetnet.designer import graph as graphs
 from budgetnet.designer import search
-from budgetnet.designer.costs import ADDED, PEAK
 from budgetnet.designer.graph import build, caps_of, survey
 from budgetnet.designer.labels import _dominated
 from budgetnet.designer.objectives import figure_of
@@ -113,15 +112,14 @@ def test_the_size_of_a_graph_is_known_before_it_is_made(limits, monotone):
     box = {name: (None, high) for name, high in limits.items()}
     walk = SpaceChains(space, *MNIST, {})
     whole, capped = survey(walk), survey(walk, caps_of(box))
-    names = (*ADDED, PEAK)
     for surveyed in (whole, capped):
-        made = build(surveyed, names)
+        made = build(surveyed)
         assert surveyed.transitions == sum(len(level.source) for level in made.levels)
     assert capped.covers(box)
     assert whole.covers(box)
     assert capped.covers({}) == (not limits)
     assert bool(limits) == (capped.transitions < whole.transitions)
-    one, two = (build(s, names).within(box).within({}) for s in (whole, capped))
+    one, two = (build(s).within(box).within({}) for s in (whole, capped))
     for a, b in zip(one.levels, two.levels, strict=True):
         if len(a.source):
             assert a.costs["params"].tolist() == b.costs["params"].tolist()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from ..errors import FormatError, explain, near_names, shown
 from . import rows as folding
-from . import saved
+from . import saved, tiles
 from .files import parse_json
 from .geometry import shapes_of
 from .receptive_field import ReceptiveField
 from .rows import Row
 from .table import Column, Table, Toned, compact, shape_text
 from .training import TrainingPeak
+from .window import Pair, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,13 @@ class Account:
         return None if self.output_shapes is None else self.output_shapes[0]
 
     @property
+    def receptive_field_text(self) -> str:
+        """The receptive field, and that most costs come after the whole map was read, if so."""
+        return _known(self.receptive_field) + ", then all" * bool(
+            self.receptive_field and self.global_from
+        )
+
+    @property
     def is_complete(self) -> bool:
         """Whether `forward` ran to its end.
 
@@ -126,6 +135,54 @@ class Account:
     def input_size(self) -> tuple[int, ...]:
         """`(height, width)` of an input that is the only one; () if there are several."""
         return () if len(self.input_shapes) > 1 else self.input_shapes[0][1:]
+
+    @property
+    def output_stride(self) -> tuple[int | Fraction, ...] | None:
+        """Input positions between neighbouring units of the last map; `None` if unknown."""
+        return None if self.receptive_field is None else self.receptive_field.stride
+
+    @property
+    def period(self) -> tuple[int, ...] | None:
+        """Input positions after which the network repeats itself; `None` if unknown.
+
+        Moving the input by that much moves every map, and changes no value of it. Tiles start at
+        multiples of it.
+        """
+        return tiles.period_of(self.rows, self.input_size) if self.input_size else None
+
+    @property
+    def halo(self) -> tuple[Pair, ...] | None:
+        """Inputs that a tile needs before and after it, per axis; `None` if unknown.
+
+        A tile is a number of whole periods, and its outputs are those at the same place. The halo
+        is of the last map, exact, and at most half of the receptive field where that is centred.
+
+        >>> from budgetnet import plan
+        >>> plan("c8same p c8same u c8same", (3, 64, 64)).halo
+        ((5, 5), (5, 5))
+        """
+        inner, period = self._inner, self.period
+        if inner is None or period is None:
+            return None
+        return tuple(tiles.halo_of(window, n) for window, n in zip(inner, period, strict=True))
+
+    @property
+    def covers(self) -> tuple[int, ...] | None:
+        """Largest object that one unit of the last map reads whole, wherever it lies, per axis.
+
+        Of any that many neighbouring input positions, some unit reads all: the size of the field
+        less what the stride leaves between units, and 1 or less with gaps. `None` if unknown.
+        """
+        inner = self._inner
+        return None if inner is None else tuple(map(tiles.covers_of, inner))
+
+    @property
+    def _inner(self) -> tuple[Window, ...] | None:
+        """The windows of the last map, as they are away from the border."""
+        field, period = self.receptive_field, self.period
+        if field is None or period is None:
+            return None
+        return tiles.repeating(field, tiles.last_map(self.rows, field), period, self.input_size)
 
     def row(self, path: str) -> Row:
         """First row at `path`; raises `KeyError` that lists near names."""
@@ -176,7 +233,7 @@ class Account:
         window = self.receptive_field
         totals = (
             *("Total", "", "", self.output_text),
-            _known(window) + ", then all" * bool(window and self.global_from),
+            self.receptive_field_text,
             _known(window and compact(window.stride)),
             *(f"{self.params:,}", "100.0 %" if self.params else "", _count(self.macs)),
         )

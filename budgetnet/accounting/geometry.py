@@ -6,6 +6,7 @@ search can evaluate many networks at once with the same functions that account f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,7 +109,9 @@ class Sliding:
 _window = lru_cache(maxsize=4096)(Window.sliding)
 
 
-_LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
+LONGEST = 18  # digits of a dimension; Python itself refuses to read thousands
+SIZE = r"\s*0*[1-9][0-9]*\s*"  # of a dimension as text
+_SIZE = re.compile(SIZE)
 
 
 def check_shape(shape: Any, axes: int | None = 2) -> tuple[int, ...]:
@@ -155,9 +158,7 @@ def parse_shape(text: str) -> tuple[Any, ...]:
     if "+" in text:
         return tuple(parse_shape(part) for part in text.split("+"))
     parts = text.lower().replace(",", "x").split("x")
-    if len(parts) > 4 or not all(
-        part.strip().isdecimal() and len(part) <= _LONGEST and int(part) for part in parts
-    ):
+    if len(parts) > 4 or not all(len(part) <= LONGEST and _SIZE.fullmatch(part) for part in parts):
         raise ArgumentError(
             explain(
                 f"{shown(text)} is not a valid input shape",

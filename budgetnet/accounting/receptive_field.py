@@ -54,6 +54,39 @@ class ReceptiveField:
         """Effective padding, the input positions before 0 that unit 0 reads."""
         return tuple(window.padding for window in self.axes)
 
+    @property
+    def lookahead(self) -> tuple[int, ...]:
+        """Input positions after its own that a unit reads; 0 if it needs no later input.
+
+        Unit `i` has the position `i * stride`, rounded down: a causal convolution, padded on the
+        left alone, looks 0 ahead.
+
+        >>> ReceptiveField((Window.sliding(5, padding=4), Window.sliding(5, padding=2))).lookahead
+        (0, 2)
+        """
+        return tuple(
+            max(
+                [window.at(i)[1] - i * window.advance // count for i in range(count)] + [0],
+            )
+            for window in self.axes
+            for count in [len(window.phases)]
+        )
+
+    @property
+    def dilation_gaps(self) -> tuple[int, ...]:
+        """Input positions inside the region of a unit that it never reads, at most.
+
+        Dilations leave such gaps if they share a divisor ("gridding").
+
+        >>> stacked = Window.sliding(3, dilation=2).then(Window.sliding(3, dilation=2))
+        >>> ReceptiveField((stacked, Window.sliding(3).then(stacked))).dilation_gaps
+        (4, 0)
+        """
+        return tuple(
+            max(bits.bit_length() - bits.bit_count() for _, bits in window.phases)
+            for window in self.axes
+        )
+
     def region(self, *unit: int) -> tuple[Pair, ...]:
         """First and last input position that `unit` reads, inclusive, unclipped.
 

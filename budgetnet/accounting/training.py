@@ -13,7 +13,7 @@ from .parsing import Fields
 from .table import Column, Table, shape_text
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-_LARGEST = 2**31 - 1  # of a batch: PyTorch's kernels count in 32 bits
+LARGEST = 2**31 - 1  # of a batch: PyTorch's kernels count in 32 bits
 
 # By name the class in torch.optim, and what it is made with.
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -31,7 +31,7 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def optimizer_named(name: str) -> str:
     """The name itself, if it is that of a known optimiser; else raises `ArgumentError`."""
-    if name not in OPTIMIZERS:
+    if not isinstance(name, str) or name not in OPTIMIZERS:
         raise unknown_optimizer(name)
     return name
 
@@ -61,9 +61,9 @@ class TrainingSetup:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a network."""
-        if type(self.batch) is not int or not 1 <= self.batch <= _LARGEST:
+        if type(self.batch) is not int or not 1 <= self.batch <= LARGEST:
             what = f"batch={shown(self.batch)} is not a valid batch size"
-            raise ArgumentError(explain(what, remedy=f"Pass a whole number from 1 to {_LARGEST}."))
+            raise ArgumentError(explain(what, remedy=f"Pass a whole number from 1 to {LARGEST}."))
         if self.dtype not in ("", *DTYPES):
             what = f"dtype={shown(self.dtype)} is not a type to train in"
             raise ArgumentError(explain(what, remedy=did_you_mean(self.dtype, DTYPES)))

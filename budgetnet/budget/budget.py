@@ -11,6 +11,7 @@ from ..accounting.device.boards import board_named
 from ..accounting.device.target import RUNTIMES, Target
 from ..accounting.training import TrainingSetup, optimizer_named
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
+from .contract import CONTRACT, contracts
 from .figures import FIGURES
 from .findings import check
 from .limits import (
@@ -71,6 +72,10 @@ class Budget:
             must be a module or a spec.
         batch: of the training step.
         optimizer: of the training step: a name that `training` takes, "sgd" by default.
+        halo: input positions that a tile needs at most before or after it, see `Account.halo`.
+        lookahead: input positions after its own that a unit reads at most; 0 is causal.
+        dilation_gaps: input positions inside the field of a unit that it never reads, at most.
+        covers: input positions that one unit must read whole, wherever they lie; a minimum.
         require: kinds of layers or operations that must be there, such as `"BatchNorm*"`.
         forbid: kinds that must not be there, such as `"Dropout*"`.
 
@@ -104,6 +109,10 @@ class Budget:
         training_memory: Any = None,
         batch: int | None = None,
         optimizer: str | None = None,
+        halo: int | None = None,
+        lookahead: int | None = None,
+        dilation_gaps: int | None = None,
+        covers: int | None = None,
         require: Iterable[str] = (),
         forbid: Iterable[str] = (),
     ) -> None:
@@ -117,6 +126,7 @@ class Budget:
         ]
         made.extend(_of_board(board, target))
         made.extend(_of_training(training_memory, batch, optimizer))
+        made.extend(contracts(given))
         made.extend(map(Require, _names("require", require)))
         made.extend(map(Forbid, _names("forbid", forbid)))
         object.__setattr__(self, "limits", (*made, *limits))
@@ -154,14 +164,15 @@ class Budget:
             raise BudgetExceeded(explain_findings(self.limits, found, findings), found, findings)
 
 
-LIMITS = (*FIGURES, "board", "training_memory", "require", "forbid")
+LIMITS = (*FIGURES, *CONTRACT, "board", "training_memory", "require", "forbid")
 # These are no limits: they say what some limits are for.
 SETTINGS = ("runtime", "dtype", "plan", "batch", "optimizer")
 
 
 def _target(board: object, runtime: str | None, dtype: str | None, plan: str | None) -> Target:
     """What limits on flash and RAM are for; a board's core decides between kernels."""
-    plain = Target(runtime or "tflm", dtype or "", plan=plan or "own")
+    given = {"runtime": runtime, "dtype": dtype, "plan": plan}
+    plain = Target(**{name: value for name, value in given.items() if value is not None})
     kernels = board_named(board).kernels if board is not None else ""
     has = RUNTIMES[plain.runtime][plain.dtype]
     return replace(plain, kernels=kernels) if kernels in has else plain
@@ -175,7 +186,9 @@ def _of_board(name: str | None, target: Target) -> Iterator[Range]:
 
 
 def _of_training(memory: Any, batch: int | None, optimizer: str | None) -> Iterator[TrainingMemory]:
-    setup = TrainingSetup(1 if batch is None else batch, optimizer_named(optimizer or "sgd"))
+    setup = TrainingSetup(
+        1 if batch is None else batch, optimizer_named("sgd" if optimizer is None else optimizer)
+    )
     if memory is not None:
         if batch is None:
             what = "a limit on training_memory needs a batch"

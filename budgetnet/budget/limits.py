@@ -239,16 +239,17 @@ def parse_bounds(
     return (size, None) if more_is_better else (None, size)
 
 
-_COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_BYTES = {"": 1, "B": 1} | {
+COUNTS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+BYTES = {"": 1, "B": 1} | {
     prefix + unit: base**power
     for unit, base in (("B", 1000), ("iB", 1024))
     for power, prefixes in enumerate(("kK", "M", "G"), start=1)
     for prefix in prefixes
 }
 # Digits alone, or in groups of three that one sign sets apart; a fraction, which needs a unit.
-_NUMBER = r"([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:_[0-9]{3})+)(\.[0-9]+)?"
-_SIZE = re.compile(rf"{_NUMBER}\s*([A-Za-z]*)")
+WHOLE = r"[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:_[0-9]{3})+"
+_SIZE = re.compile(rf"({WHOLE})(\.[0-9]+)?\s*([A-Za-z]*)")
+LONGEST = 40  # signs of a size as text
 MOST = 2**63 - 1  # a count that is larger than this is a slip of the keyboard
 
 
@@ -258,9 +259,13 @@ def parse_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
     >>> parse_size("14.4k"), parse_size("1,000,000"), parse_size("1.5 KiB", in_bytes=True)
     (14400, 1000000, 1536)
     """
-    units = _BYTES if in_bytes else _COUNTS
+    units = BYTES if in_bytes else COUNTS
     number: Fraction | None = None
-    if isinstance(value, str) and len(value) <= 40 and (match := _SIZE.fullmatch(value.strip())):
+    if (
+        isinstance(value, str)
+        and len(value) <= LONGEST
+        and (match := _SIZE.fullmatch(value.strip()))
+    ):
         digits, fraction, unit = match.groups()
         factor = units.get(unit, 0)
         if factor > 1 or (factor and not fraction):
@@ -281,7 +286,7 @@ def parse_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
     return int(number)
 
 
-_GROWTH = re.compile(r"\+?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%")
+PERCENT = r"\+?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%"
 
 
 def parse_growth(name: str, allowed: Any, baseline: int) -> Range:
@@ -291,7 +296,7 @@ def parse_growth(name: str, allowed: Any, baseline: int) -> Range:
     'at most 14,659 (baseline 14,372 +2%)'
     """
     text = allowed.strip() if isinstance(allowed, str) else allowed
-    if isinstance(text, str) and (match := _GROWTH.fullmatch(text)):
+    if isinstance(text, str) and (match := re.fullmatch(PERCENT, text)):
         more = int(baseline * Fraction(match[1]) / 100)
         said = f"+{match[1]}%"
     else:

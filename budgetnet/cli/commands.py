@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from ..accounting.formats import FORMATS, render
 from ..accounting.table import visible_lines
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, did_you_mean, explain, shown
 from .streams import print_error, print_note, print_raw_note, print_raw_result, print_result
 
 if TYPE_CHECKING:
     from ..accounting.table import Table
     from .checks import Outcome
+
+
+CHECK_FORMATS = (*FORMATS, "json", "sarif", "junit", "badge")
 
 
 def account(args: argparse.Namespace) -> int:
@@ -61,6 +64,7 @@ def check(args: argparse.Namespace) -> int:
     from .selection import checks_asked
 
     form, annotates = _check_format(args.format or ["table"])
+    saved = [_saved_format(text) for text in args.save]
     checks = checks_asked(args)
     folder = checks[0].file.parent if checks[0].file else None
     if args.update:
@@ -74,12 +78,12 @@ def check(args: argparse.Namespace) -> int:
     outcomes = [run_check(check, known.get(check.name)) for check in checks]
     code = verdicts.exit_code(outcomes)
     own = _check_formats(outcomes)
-    parts: list[Table | str] = []
-    if _is_data(form):
-        parts = [verdicts.to_table(outcomes)]
-    elif form not in own:
-        parts = verdicts.to_parts(outcomes, why=args.why)
-    _deliver(args, *parts, form=form, **own)
+    parts = {
+        f: _check_parts(f, outcomes, why=args.why) for f in (form, *dict(saved)) if f not in own
+    }
+    _deliver(args, *parts.get(form, ()), form=form, **own)
+    for other, file in saved:
+        _write(_text(other, *parts.get(other, ()), **own), file)
     if args.debug:
         for outcome in outcomes:
             if outcome.error is not None:
@@ -108,6 +112,23 @@ def _check_formats(outcomes: Sequence[Outcome]) -> dict[str, Callable[[], str]]:
         "badge": ci_formats.to_badge,
     }  # fmt: skip
     return {name: partial(make, outcomes) for name, make in made.items()}
+
+
+def _check_parts(form: str, outcomes: Sequence[Outcome], *, why: bool) -> list[Table | str]:
+    """What a format of tables shows of checks."""
+    from . import verdicts
+
+    return [verdicts.to_table(outcomes)] if _is_data(form) else verdicts.to_parts(outcomes, why=why)
+
+
+def _saved_format(text: str) -> tuple[str, str]:
+    """The format and the file of FORMAT=FILE."""
+    form, separator, file = text.partition("=")
+    if form not in CHECK_FORMATS or not file:
+        what = f"--save {shown(text)} is not FORMAT=FILE"
+        remedy = did_you_mean(form, CHECK_FORMATS) if separator and file else "Write sarif=FILE."
+        raise ArgumentError(explain(what, remedy=remedy))
+    return form, file
 
 
 def _check_format(asked: Sequence[str]) -> tuple[str, bool]:
@@ -230,6 +251,27 @@ def words(args: argparse.Namespace) -> int:
     return 0
 
 
+def check_table(args: argparse.Namespace) -> int:
+    """Hold a table of receptive fields made by hand against a network."""
+    from ..accounting.geometry import parse_shape
+    from . import table_command
+    from .targets import account_target, parse_options
+
+    shape = parse_shape(args.input) if args.input else None
+    account = account_target(args.target, shape, parse_options(args.set), strict=False)
+    found = table_command.judge_file(args.file, account)
+    _deliver(args, *table_command.to_parts(found), json=partial(table_command.to_json, found))
+    return found.code
+
+
+def schema(args: argparse.Namespace) -> int:
+    """Print the schema of a configuration."""
+    from .schema import schema
+
+    _write(json.dumps(schema(), indent=2), args.output)
+    return 0
+
+
 def _deliver(
     args: argparse.Namespace, *parts: Table | str, form: str = "", **own: Callable[[], str]
 ) -> None:
@@ -238,13 +280,14 @@ def _deliver(
     if form == "table" and not args.output:
         print_result(*parts)
         return
+    _write(_text(form, *parts, **own), args.output)
+
+
+def _text(form: str, *parts: Table | str, **own: Callable[[], str]) -> str:
+    """What was found in a format."""
     text = own[form]() if form in own else render(form, *parts)
-    if form in (
-        "json",
-        "sarif",
-    ):  # in which no text passes for a command to a CI's log, wherever it stands
-        text = text.replace("##", "#\\u0023")
-    _write(text, args.output)
+    # In which no text passes for a command to a CI's log, wherever it stands.
+    return text.replace("##", "#\\u0023") if form in ("json", "sarif") else text
 
 
 def _write(text: str, output: str | None) -> None:

@@ -19,6 +19,7 @@ from .checks import Check
 
 KEYS = ("name", "model", "input", "set", "message", "growth", *LIMITS, *SETTINGS)
 SECTION = "[[tool.budgetnet.check]]"
+LONGEST_SHAPE = 200  # signs of an input as text
 
 
 def checks_of(file: Path) -> tuple[Check, ...]:
@@ -98,7 +99,7 @@ def _parse_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], nu
         limits: dict[str, Any] = {}
         for key in (*SETTINGS, *LIMITS):
             if key in table:
-                limits[key] = table[key]
+                limits[key] = _text(table, key) if key in SETTINGS else table[key]
                 Budget.from_dict(limits)  # one more at a time: an error has its key
         budget = Budget.from_dict(limits)
         key = "name"
@@ -144,7 +145,7 @@ def _shape(value: Any) -> tuple[Any, ...]:
 def _one_shape(value: Any) -> tuple[Any, ...]:
     if isinstance(value, list) and all(type(n) is int for n in value):
         value = shape_text(value)
-    if isinstance(value, str) and len(value) <= 200:
+    if isinstance(value, str) and len(value) <= LONGEST_SHAPE:
         return parse_shape(value)
     what = f"input={shown(value)} is not a valid input shape"
     raise ArgumentError(explain(what, remedy='Write input = "1x28x28".'))

@@ -117,7 +117,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for add in (
         _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_deployment,
-        _add_training, _add_plan_memory, _add_export, _add_models, _add_words,
+        _add_training, _add_plan_memory, _add_export, _add_models, _add_words, _add_schema,
+        _add_check_table,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -236,6 +237,10 @@ def _add_check(commands: Any) -> None:
         check, "github", "sarif", "junit", "badge", action="append", default=None,
         help="github annotates pull requests and writes the job summary, beside the table or, "
         "given twice, beside another format",
+    )  # fmt: skip
+    check.add_argument(
+        "--save", metavar="FORMAT=FILE", action="append", default=[],
+        help=f"write a file as well: {', '.join(run.CHECK_FORMATS)}",
     )  # fmt: skip
     check.add_argument(
         "--update", action="store_true", help="write the baseline that growth is measured against"
@@ -405,3 +410,32 @@ def _add_words(commands: Any) -> None:
         commands, run.words, help="list the words that a spec is written of, and what may follow"
     )
     add_format(words)
+
+
+def _add_schema(commands: Any) -> None:
+    schema = _command(
+        commands,
+        run.schema,
+        help="print the JSON Schema of [[tool.budgetnet.check]], for editors",
+        description="""Print the JSON Schema of a configuration, so that an editor completes its
+            keys and marks what `check` would refuse.""",
+        epilog="example: budgetnet schema -o budgetnet.schema.json",
+    )
+    add_output(schema, "such as budgetnet.schema.json")
+
+
+def _add_check_table(commands: Any) -> None:
+    table = _command(
+        commands,
+        run.check_table,
+        help="find the first wrong row of a table of receptive fields made by hand, and why",
+        description="""Compare the column of receptive fields in a table made by hand with the
+            network. The table is Markdown, CSV or columns set apart by tabs or spaces. Exit code 0:
+            all rows are right; 1: a row is wrong, and which known mistake gives the number; 2: the
+            table or the network cannot be read; 3: what is right is unknown.""",
+        epilog="""examples: budgetnet check-table notes.md s6;
+            budgetnet check-table fields.csv "c16 c16 p c32 gap10" --input 1x28x28""",
+    )
+    table.add_argument("file", metavar="FILE", help="with the table; - for stdin")
+    add_target(table)
+    add_format(table)

@@ -167,11 +167,10 @@ def _digest(code: str) -> str:
 
 
 def _header(account: Account) -> Markup:
-    field = account.receptive_field
     facts = {
         "params": f"{account.params:,} parameters",
         "macs": "unknown MACs" if account.macs is None else f"{account.macs:,} MACs",
-        "receptive_field": f"receptive field {'unknown' if field is None else field}",
+        "receptive_field": f"receptive field {account.receptive_field_text}",
         "input": f"input {account.input_text}",
         "output": f"output {account.output_text}",
     }

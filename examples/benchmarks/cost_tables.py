@@ -226,3 +226,23 @@ def networks() -> str:
         rows.append((f"{library}, before", *(str(found[name]) for name in FOUND)))
         rows.append((f"{library}, now", *(str(outcomes.count(name)) for name in FOUND)))
     return f"{markdown(['networks', *FOUND], rows)}\n\n{source('models', now)}"
+
+
+def tiling() -> str:
+    result = read("tiling")
+    found = result["networks"]
+    ways = list(next(iter(found.values()))["ways"])
+    rows = [
+        (
+            name,
+            *(f"{of[key]}" for key in ("receptive_field", "period", "halo", "tiles")),
+            "equal" if of["exact"] == of["tiles"] else "not equal",
+            *(
+                "equal" if of["ways"][way]["equal"] else f"{of['ways'][way]['largest']:.0e}"
+                for way in ways
+            ),
+        )
+        for name, of in found.items()
+    ]
+    columns = ["network", "RF", "period", "halo", "tiles", "exact", *ways]
+    return f"{markdown(columns, rows)}\n\n{source('tiling', result)}"

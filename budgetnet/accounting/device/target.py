@@ -59,13 +59,13 @@ class Target:
         """Check the names, and fill in what is usual."""
         _check("a runtime", self.runtime, RUNTIMES)
         types = RUNTIMES[self.runtime]
-        if not self.dtype:
+        if self.dtype == "":
             object.__setattr__(self, "dtype", next(iter(types)))
         _check(f"a type that {self.runtime} has", self.dtype, types)
         if not self.kernels:
             object.__setattr__(self, "kernels", types[self.dtype][0])
         _check(f"a library of kernels for {self}", self.kernels, types[self.dtype])
-        _check(f"a plan of {self.runtime}", self.plan, PLANS[: 1 + (self.runtime == "tflm")])
+        _check(f"a plan of {self.runtime}", self.plan, plans_of(self.runtime))
 
     @property
     def bytes(self) -> Bytes:
@@ -76,6 +76,11 @@ class Target:
         """The runtime, the type, and the plan if it is not the runtime's own."""
         least = ", least plan" if self.plan == "least" else ""
         return f"{self.runtime} {self.dtype}{least}"
+
+
+def plans_of(runtime: str) -> tuple[str, ...]:
+    """The plans that may be asked for; a file brings the least one, which `tflm` alone reads."""
+    return PLANS if runtime == "tflm" else PLANS[:1]
 
 
 def _check(what: str, name: object, known: Iterable[str]) -> None:
