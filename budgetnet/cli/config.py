@@ -99,7 +99,8 @@ def _parse_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], nu
         limits: dict[str, Any] = {}
         for key in (*SETTINGS, *LIMITS):
             if key in table:
-                limits[key] = _text(table, key) if key in SETTINGS else table[key]
+                is_text = key in SETTINGS and key != "batch"
+                limits[key] = _text(table, key) if is_text else table[key]
                 Budget.from_dict(limits)  # one more at a time: an error has its key
         budget = Budget.from_dict(limits)
         key = "name"
