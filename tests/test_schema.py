@@ -85,7 +85,8 @@ values = dict.fromkeys(FIGURES, limits) | dict.fromkeys(CONTRACT, positions) | {
     "growth": st.one_of(st.dictionaries(st.sampled_from([*GROWING, "depht"]), allowed), junk),
     "board": names(BOARDS), "require": kinds, "forbid": kinds,
     "runtime": names(RUNTIMES), "dtype": names(DTYPES), "plan": names(PLANS), "parms": limits,
-    "training_memory": limits, "batch": st.one_of(st.integers(-1, 300), positions), "optimizer": names(OPTIMIZERS),
+    "training_memory": limits, "optimizer": names(OPTIMIZERS),
+    "batch": st.one_of(st.integers(-1, 300), positions),
 }  # fmt: skip
 
 
