@@ -35,7 +35,7 @@ def test_any_network_pickles_with_its_outputs(spec):
 
 
 @pytest.mark.deep
-@FEW
+@settings(FEW, max_examples=25)
 @given(specs(max_stages=4))
 def test_any_network_exports_and_compiles_with_its_outputs(spec):
     net, x = built(spec)

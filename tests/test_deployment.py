@@ -355,7 +355,7 @@ STEPS = ["conv", "deep", "conv norm", "conv norm relu", "cat", "norm relu", "gat
          "add relu", "relu", "silu", "sub", "swish", "twice"]  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(300, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("count", [40, pytest.param(150, marks=pytest.mark.deep)])
 def test_a_random_network_takes_the_arena_that_the_interpreter_allocates(count, tflm):
     for seed in range(count):
         net = Graph(seed).eval()

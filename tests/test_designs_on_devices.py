@@ -17,7 +17,7 @@ from budgetnet.designer.objectives import figure_of, parse_objective
 from budgetnet.designer.skeletons import SpaceChains
 from budgetnet.errors import ArgumentError, SearchStopped
 
-slow = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 targets = st.sampled_from([
     Target(runtime, dtype, kernels)
     for runtime, types in RUNTIMES.items() if runtime != "eager"

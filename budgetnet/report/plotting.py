@@ -110,7 +110,7 @@ def _draw_growth(
     if curve.mark is not None:
         axes.axvline(curve.mark, color="#b8400a", linestyle=":", linewidth=1)
     hollow = "hollow: after the whole map was read" if whole else ""
-    axes.set_title("; ".join(filter(None, (curve.note, hollow))), fontsize=9)
+    axes.set_title("\n".join(filter(None, (curve.note, hollow))), fontsize=9)
     drawn = sorted({*known, *whole})
     places = drawn[:: max(1, -(-len(drawn) // MOST_NAMED))]
     names = [_ending(layers[i].path or layers[i].kind) for i in places]
