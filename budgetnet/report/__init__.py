@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .drawing import draw_svg
+from .loggers import log_to, metrics
 from .page import render_html
 
-__all__ = ["draw_svg", "render_html"]
+__all__ = ["draw_svg", "log_to", "metrics", "render_html"]
