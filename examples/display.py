@@ -18,9 +18,19 @@ from run_folder import TARGET
 REFRESH = 10  # steps; reading a loss waits for the device
 
 
+class Terminal(Console):
+    """A console that tells the caller when nobody reads; rich would end with 1 and say nothing."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        raise  # what rich has just caught
+
+
 class Display:
     def __init__(self, epochs: int, steps: int, *, show: bool = True) -> None:
-        self.console = Console(highlight=False, quiet=not show)
+        self.console = Terminal(quiet=not show)
         self.epochs, self.steps = epochs, steps
         self.reached = False
         self.progress = Progress(
@@ -98,7 +108,7 @@ def warn_evaluation(digits: Digits, trained_on: str) -> None:
 
 def _banner(title: str, text: str) -> None:
     title = f"[bold reverse red] {title} [/]"
-    Console(highlight=False).print(Panel(text, title=title, border_style="bold red", padding=1))
+    Terminal().print(Panel(text, title=title, border_style="bold red", padding=1))
 
 
 def closing_words(result: dict[str, Any], folder: Path) -> str:
@@ -117,7 +127,7 @@ def closing_words(result: dict[str, Any], folder: Path) -> str:
 
 def seeds_table(result: dict[str, Any], folder: Path) -> None:
     """Every run, and below them what they come to."""
-    console = Console(highlight=False)
+    console = Terminal()
     mnist = result["dataset"] == "mnist"
     columns = ["seed", "last epoch, %", "best, %", "seconds"]
     table = Table(*columns, *([f"epoch at {TARGET}"] if mnist else []), box=SIMPLE)

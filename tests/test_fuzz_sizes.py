@@ -126,7 +126,7 @@ def test_some_typed_sizes(tmp_path, monkeypatch):
 @pytest.mark.deep
 def test_many_typed_sizes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    typed(int(os.environ.get("BUDGETNET_FUZZ", "200")), "many", tmp_path)
+    typed(int(os.environ.get("BUDGETNET_FUZZ", "80")), "many", tmp_path)
 
 
 # ---------------------------------------------------------------------------- functions
@@ -183,4 +183,4 @@ def test_some_values():
 
 @pytest.mark.deep
 def test_many_values():
-    functions(int(os.environ.get("BUDGETNET_FUZZ", "200")), "many")
+    functions(int(os.environ.get("BUDGETNET_FUZZ", "80")), "many")

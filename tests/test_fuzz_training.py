@@ -248,7 +248,7 @@ def test_some_damage(runs, tmp_path):
 
 @pytest.mark.deep
 def test_much_damage(runs, tmp_path):
-    count = int(os.environ.get("BUDGETNET_FUZZ", "100"))
+    count = int(os.environ.get("BUDGETNET_FUZZ", "30"))
     report(count, in_a_fresh_process(fuzz, count, "much", runs, tmp_path))
 
 
@@ -302,5 +302,5 @@ def test_some_arguments(tmp_path, monkeypatch):
 @pytest.mark.deep
 def test_many_arguments(tmp_path, monkeypatch):
     monkeypatch.setenv("BUDGETNET_DATA", str(tmp_path / "none"))
-    count = int(os.environ.get("BUDGETNET_FUZZ", "80"))
+    count = int(os.environ.get("BUDGETNET_FUZZ", "30"))
     report(count, in_a_fresh_process(typed, count, "many", tmp_path))

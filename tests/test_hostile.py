@@ -4,7 +4,7 @@ import pytest
 from hostile import KINDS, attempt
 
 FEW = {"targets": 1, "encodings": 4, "readers": 4, "arguments": 100}
-MANY = {"targets": 15, "encodings": 15, "readers": 15, "arguments": 500}
+MANY = {"targets": 8, "encodings": 15, "readers": 15, "arguments": 250}
 
 
 def fallen(kind, seeds):
