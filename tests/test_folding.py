@@ -123,7 +123,13 @@ def test_a_transformer_has_no_box_with_both_of_its_ends():
     ]
 
 
-@pytest.mark.parametrize("name", ["vit_b_16", "densenet121", "googlenet", "mobilenet_v3_small"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("vit_b_16", marks=pytest.mark.deep),
+        "densenet121", "googlenet", "mobilenet_v3_small",
+    ],
+)  # fmt: skip
 def test_folds_of_known_networks_are_convex(name):
     layers = account(torchvision(name), (3, 224, 224), strict=False).layers()
     plain = tree_of(layers, levels=False)

@@ -79,7 +79,7 @@ def words_of(part):
     return found | tight | rest | {f"{word}," for word in found}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(NETWORKS), st.integers(40, 200))
 def test_no_line_is_over_the_width_and_no_word_is_broken(name, columns):
     for part in parts_of(name):
