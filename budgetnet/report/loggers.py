@@ -74,12 +74,10 @@ def log_to(
     Raises:
         ArgumentError: it is none of these loggers.
 
-    >>> log_to({}, "s6")
+    >>> log_to({}, "s6")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    budgetnet.errors.ArgumentError: a dict is not a logger that is known here (known: a \
-SummaryWriter of TensorBoard, a Lightning logger, the module mlflow, a run of wandb). Log the \
-dictionary that metrics() gives.
+    budgetnet.errors.ArgumentError: a dict is not a logger that is known here ...
     """
     found = account_of(model, input_shape, strict=False)
     values = metrics(found, budget=budget)
