@@ -56,6 +56,7 @@ def _untouched(request, monkeypatch):
     trace = sys.modules.get("budgetnet.trace.run") if request.config.getoption("deep") else None
     if trace is None or request.node.get_closest_marker("moving"):
         return
+    importlib.import_module("budgetnet.testing.operators")  # which keeps what it once imported
     running = trace.running
 
     @contextmanager
