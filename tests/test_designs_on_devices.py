@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_design import every_space
 
-from budgetnet import Budget, SearchSpace, deployment, design, plan, rescale
+from budgetnet import Budget, SearchSpace, Spec, deployment, design, plan, rescale
 from budgetnet.accounting.device.deployment import deployment_of
 from budgetnet.accounting.device.target import RUNTIMES, Target
 from budgetnet.designer.costs import FLASH, RAM
@@ -14,6 +14,7 @@ from budgetnet.designer.each import Each, Mixed
 from budgetnet.designer.graph import build, survey
 from budgetnet.designer.infeasible import InfeasibleBudget
 from budgetnet.designer.objectives import figure_of, parse_objective
+from budgetnet.designer.search import solve
 from budgetnet.designer.skeletons import SpaceChains
 from budgetnet.errors import ArgumentError, SearchStopped
 
@@ -148,6 +149,25 @@ def test_the_least_plan_makes_room_for_a_better_network():
     assert by_itself.ram_bytes > 192 * 1024  # so that it is no answer without that plan
     assert "RAM B" in str(least)
     assert "(tflm int8, least plan)" in str(least)
+
+
+def test_a_stop_while_looking_for_better_keeps_what_was_found(monkeypatch):
+    """The first search refuses some and finds one; those with less RAM are stopped at once."""
+    calls = []
+
+    def stopped_later(graph, problem, *rest):
+        calls.append(problem.box.get(RAM))
+        if len(calls) > 1:
+            raise SearchStopped("no time is left")
+        return solve(graph, problem, *rest)._replace(
+            proven=False, refused=(Spec.parse("c4 gap10"),)
+        )
+
+    monkeypatch.setattr("budgetnet.designer.searches.solve", stopped_later)
+    found = design((1, 28, 28), 10, ram="8 KiB", params="8k", objective="max macs")
+    assert 2 == len(calls)
+    assert not found.proven
+    assert deployment(found[0].spec, (1, 28, 28)).ram_bytes <= 8 * 1024
 
 
 def test_a_board_is_a_limit_of_a_design():

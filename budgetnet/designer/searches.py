@@ -125,7 +125,12 @@ class Searches:
         if high is None or outcome.proven or not outcome.refused:
             return outcome
         for share in LOWER:  # with less that is live, a planner may keep to what is allowed
-            found = run({**rest, RAM: (None, high * share // 16)})
+            try:
+                found = run({**rest, RAM: (None, high * share // 16)})
+            except (KeyboardInterrupt, SearchStopped):
+                if not best.specs:
+                    raise
+                break
             if found.specs and (not best.specs or found.value > best.value):
                 best = found
             if not found.refused:  # still less cannot be better
