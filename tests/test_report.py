@@ -5,7 +5,6 @@ import hashlib
 import html
 import json
 import re
-import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from png import lines_of
 
 from budgetnet import Account, Budget, plan
 from budgetnet import account as account_of
@@ -173,15 +173,8 @@ def test_an_unknown_figure_is_never_zero():
 
 def pixels(address):
     """A PNG read by hand: width, height and bytes of its lines."""
-    content = base64.b64decode(address.partition(",")[2])
-    width, height = struct.unpack(">II", content[16:24])
-    at, body = 8, b""
-    while at < len(content):
-        (length,) = struct.unpack(">I", content[at : at + 4])
-        if content[at + 4 : at + 8] == b"IDAT":
-            body += content[at + 8 : at + 8 + length]
-        at += 12 + length
-    return width, height, zlib.decompress(body)
+    width, height, _, _, lines = lines_of(base64.b64decode(address.partition(",")[2]))
+    return width, height, lines
 
 
 def test_pictures_are_png_of_the_right_size(tmp_path):

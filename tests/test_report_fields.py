@@ -1,11 +1,10 @@
 """The filmstrip and the picture in Chromium: what they show is the account's, or plan's."""
 
 import base64
-import struct
-import zlib
 
 import numpy as np
 import pytest
+from png import lines_of
 from test_report_browser import S6, SET_UNIT, shown_region, torch_account
 
 import budgetnet
@@ -148,15 +147,9 @@ def test_a_layer_that_the_changed_network_lacks_is_told(show):
 
 def png(content):
     """A PNG as `(H, W, 4)`, read by hand."""
-    width, height, depth, kind = struct.unpack(">IIBB", content[16:26])
+    width, height, depth, kind, body = lines_of(content)
     assert (8, 6) == (depth, kind)
-    at, body = 8, b""
-    while at < len(content):
-        (length,) = struct.unpack(">I", content[at : at + 4])
-        if content[at + 4 : at + 8] == b"IDAT":
-            body += content[at + 8 : at + 8 + length]
-        at += 12 + length
-    lines = np.frombuffer(zlib.decompress(body), np.uint8).reshape(height, 1 + 4 * width)
+    lines = np.frombuffer(body, np.uint8).reshape(height, 1 + 4 * width)
     done = np.zeros((height, width, 4), np.int64)
     for y in range(height):
         line, above = lines[y, 1:].reshape(width, 4).astype(np.int64), done[y - 1] if y else 0

@@ -24,7 +24,7 @@ from budgetnet.errors import ArgumentError
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "budgetnet" / "cli" / "schema.json"  # for editors, which run no command
-jsonschema = pytest.importorskip("jsonschema")
+jsonschema = pytest.importorskip("jsonschema", reason="it is the oracle")
 VALID = jsonschema.Draft202012Validator(schema())
 
 

@@ -7,7 +7,7 @@ const unpacked = async (id) => {
 };
 
 async function start() {
-  document.getElementById('view').textContent = await unpacked('view');
+  for (const id of ['account', 'view']) document.getElementById(id).textContent = await unpacked(id);
   const script = document.createElement('script');
   script.textContent = await unpacked('code');
   document.body.append(script);

@@ -45,10 +45,8 @@ async function copy(words) {
   }
 }
 
-byId('save').addEventListener('click', async () => {
-  const packed = Uint8Array.from(atob(byId('account').textContent), (sign) => sign.charCodeAt(0));
-  const text = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
-  const blob = new Blob([await new Response(text).arrayBuffer()], { type: 'application/json' });
+byId('save').addEventListener('click', () => {
+  const blob = new Blob([byId('account').textContent], { type: 'application/json' });
   const link = element('a', { href: URL.createObjectURL(blob), download: 'account.json' });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
