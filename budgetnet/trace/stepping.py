@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ..errors import UnsupportedOp, explain
-from .attention import KERNEL, is_fused
+from .attention import KERNEL, Attention
 from .step_macs import MACS
 from .tensors import map_tensors, tensors
 
@@ -198,25 +198,16 @@ def _unknown(what: str) -> UnsupportedOp:
     return UnsupportedOp(explain(f"the training memory of {what} is not known", numbers=reason))
 
 
-def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Any = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Any:
-    rest = (attn_mask, dropout_p, is_causal)
-    options: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa}
-    if not is_fused((query, key, value, *rest), options):
-        return torch._scaled_dot_product_attention_math(query, key, value, *rest, **options)[0]
-    if attn_mask is not None and attn_mask.dtype is torch.bool:  # as torch's own code does
-        refused = attn_mask.logical_not()
-        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill_(refused, -1)
-    parts = (query, key, value, dropout_p, is_causal)
-    return KERNEL(*parts, attn_mask=attn_mask, scale=scale)[0]
+def _attend(*args: Any, **kwargs: Any) -> Any:
+    given = Attention(*args, **kwargs)
+    if not given.is_fused:
+        return given.in_steps()
+    mask = given.attn_mask
+    if mask is not None and mask.dtype is torch.bool:  # as torch's own code does
+        refused = mask.logical_not()
+        mask = torch.zeros_like(mask, dtype=given.query.dtype).masked_fill_(refused, -1)
+    parts = (*given.parts, given.dropout_p, given.is_causal)
+    return KERNEL(*parts, attn_mask=mask, scale=given.scale)[0]
 
 
 _heads: Any = FunctionType(
