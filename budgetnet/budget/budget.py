@@ -150,6 +150,11 @@ class Budget:
         """The training steps whose peaks are limited."""
         return tuple(limit.setup for limit in self.limits if isinstance(limit, TrainingMemory))
 
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        """The limits on figures."""
+        return tuple(limit for limit in self.limits if isinstance(limit, Range))
+
     def check(self, model: Any, input_shape: Any = None) -> tuple[Finding, ...]:
         """Every limit's finding, in the order of the limits; `model` is as for `assert_budget`."""
         return check(self.limits, _account_of(model, input_shape, self.trainings))

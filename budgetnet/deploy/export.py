@@ -101,12 +101,7 @@ def to_onnx(
     ('s6', 14250, 3731008)
     """
     check_packages(PACKAGES, "ONNX", "onnx")
-    check_weights(check_module(model, "an export"))
-    shapes = shapes_of_inputs(input_shape)
-    ready = at_inference(model, input_shape, fold).cpu()
-    result = account(ready, input_shape, name=name or type(model).__name__, strict=False)
-    if not result.is_complete:
-        raise RunEnded(result.unknown[-1])
+    ready, shapes, result = prepared(model, input_shape, fold, name)
     program = _export(ready, shapes)
     content = onnx_model.to_bytes(program, result, spec=spec, optimize=fold)
     session = onnx_model.open_session(content, result.name)
@@ -117,6 +112,19 @@ def to_onnx(
         onnx_model.check_equal(session, inputs, expected, result.name, tolerance)
     write_atomically(Path(path), content)
     return result
+
+
+def prepared(
+    model: nn.Module, input_shape: Any, fold: bool, name: str
+) -> tuple[nn.Module, tuple[tuple[int, ...], ...], Account]:
+    """A copy of a model that is ready to be written, the shapes of its inputs, and its account."""
+    check_weights(check_module(model, "an export"))
+    shapes = shapes_of_inputs(input_shape)
+    ready = at_inference(model, input_shape, fold).cpu()
+    result = account(ready, input_shape, name=name or type(model).__name__, strict=False)
+    if not result.is_complete:
+        raise RunEnded(result.unknown[-1])
+    return ready, shapes, result
 
 
 def check_packages(packages: Iterable[str], files: str, extra: str) -> None:

@@ -9,11 +9,9 @@ import torch
 
 from ..accounting.account import Account
 from ..accounting.files import write_atomically
-from ..errors import RunEnded
-from ..trace.account import account, check_module
 from ..trace.tensors import tensors
 from .descriptors import without_stderr
-from .export import at_inference, check_packages, check_weights, random_inputs, shapes_of_inputs
+from .export import check_packages, prepared, random_inputs
 from .litert import check_float
 from .onnx_model import export_error, silenced
 
@@ -56,18 +54,12 @@ def to_pte(
         ArgumentError: the file cannot be written, or this is not a module.
     """
     check_packages(PACKAGES, ".pte", "executorch")
-    check_weights(check_module(model, "an export"))
-    shapes = shapes_of_inputs(input_shape)
-    ready = at_inference(model, input_shape, fold).cpu()
-    title = name or type(model).__name__
-    result = account(ready, input_shape, name=title, strict=False)
-    if not result.is_complete:
-        raise RunEnded(result.unknown[-1])
+    ready, shapes, result = prepared(model, input_shape, fold, name)
     inputs = random_inputs(ready, shapes, 1)
-    content, _ = program_of(ready, inputs, title)
+    content, _ = program_of(ready, inputs, result.name)
     with torch.no_grad():
         expected = list(tensors((ready(*inputs),)))
-    check_float(_run(content, inputs), expected, title, tolerance)
+    check_float(_run(content, inputs), expected, result.name, tolerance)
     write_atomically(Path(path), content)
     return result
 

@@ -13,7 +13,6 @@ from ..accounting.device.target import Target
 from ..accounting.table import Column, Table, Toned
 from ..budget.budget import Budget
 from ..budget.figures import FIGURES, figure_text, read_on
-from ..budget.limits import Range
 from ..spec.plan import Spec
 from ..spec.source import to_python
 from .costs import COUNTED, ON_DEVICE, RAM
@@ -109,7 +108,7 @@ class Designs(Sequence[Design]):
 
     def to_table(self) -> Table:
         """One line per network."""
-        asked = [limit.name for limit in self.budget.limits if isinstance(limit, Range)]
+        asked = [limit.name for limit in self.budget.ranges]
         asked += re.findall(r"\w+", self.goal)
         figures = {
             name: figure
@@ -140,15 +139,13 @@ class Designs(Sequence[Design]):
         """A figure of a network, on the runtime that the budget names."""
         if name not in ON_DEVICE:
             return FIGURES[name].read(one.account)
-        ranges = [limit for limit in self.budget.limits if isinstance(limit, Range)]
-        targets = [limit.target for limit in ranges if limit.target] or [Target(plan="least")]
-        return read_on(name, one.account, targets[0])[0]
+        targets = [limit.target for limit in self.budget.ranges if limit.target]
+        return read_on(name, one.account, targets[0] if targets else Target(plan="least"))[0]
 
     def _with_another_plan(self) -> str:
         """What the runtime's own plan of memory may have to do with it."""
-        ranges = [limit for limit in self.budget.limits if isinstance(limit, Range)]
-        targets = [limit.target for limit in ranges if limit.name == RAM and limit.target]
-        own = any((target.runtime, target.plan) == ("tflm", "own") for target in targets)
+        targets = [limit.target for limit in self.budget.ranges if limit.name == RAM]
+        own = any(each and (each.runtime, each.plan) == ("tflm", "own") for each in targets)
         return ', which plan="least" may reach' if own else ""
 
     def claim(self) -> str:

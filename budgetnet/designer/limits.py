@@ -64,8 +64,7 @@ def target_of(budget: Budget, objectives: Iterable[str]) -> Target | None:
         ArgumentError: limits are for several targets, or the objective is on a RAM that depends on
             more than the least that is live.
     """
-    ranges = [limit for limit in budget.limits if isinstance(limit, Range)]
-    targets = {limit.target: limit for limit in ranges
+    targets = {limit.target: limit for limit in budget.ranges
                if limit.target and limit.target.runtime != "eager"}  # fmt: skip
     if len(targets) > 1:
         numbers = {f"limit on {limit.name}": limit.text for limit in targets.values()}

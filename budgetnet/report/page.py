@@ -15,7 +15,7 @@ from ..accounting.rows import Row
 from ..budget.advice import advise
 from ..budget.budget import Budget
 from ..budget.figures import FIGURES
-from ..budget.limits import Finding, Range
+from ..budget.limits import Finding
 from ..spec.chains import chain_of
 from ..spec.spec import Spec
 from ..spec.stages import Conv, Head, Pool, Separable, Transition
@@ -278,7 +278,7 @@ _EDITABLE = (Conv, Separable, Transition, Pool, Head)  # what report/assets/plan
 
 def _ranges(budget: Budget | None, findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """The limits that what-if can judge, each with the finding that it gave."""
-    limits = [limit for limit in (budget.limits if budget else ()) if isinstance(limit, Range)]
+    limits = budget.ranges if budget else ()
     found = [finding for finding in findings if finding.figure]
     if len(found) != len(limits):  # a limit of the user's own may name figures as well
         return []

@@ -12,7 +12,6 @@ from ..accounting.device.memory import Plan
 from ..accounting.device.target import Target
 from ..accounting.rows import Row
 from ..budget.budget import Budget
-from ..budget.limits import Range
 from ..errors import UnsupportedOp
 from .markup import Markup, join, tag
 
@@ -48,11 +47,7 @@ def timeline(account: Account, layers: Sequence[Row], budget: Budget | None) -> 
 
 def _asked(budget: Budget | None) -> tuple[Target, int | None]:
     """The runtime that a budget names, and its tightest limit on RAM."""
-    limits = [
-        limit
-        for limit in (budget.limits if budget else ())
-        if isinstance(limit, Range) and limit.target is not None
-    ]
+    limits = [limit for limit in (budget.ranges if budget else ()) if limit.target]
     high = [limit.high for limit in limits if limit.name == "ram" and limit.high is not None]
     targets = [limit.target for limit in limits if limit.target is not None]
     return (targets[0] if targets else Target()), min(high, default=None)
