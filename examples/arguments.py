@@ -16,6 +16,7 @@ from torch import nn
 
 import budgetnet
 from budgetnet import errors, models
+from data_sets import DATA_SETS
 
 
 class UsageError(Exception):
@@ -99,7 +100,7 @@ def parse(argv: list[str], recipes: Mapping[str, str]) -> argparse.Namespace:
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: cuda if available")
     add(
         "--dataset",
-        choices=("auto", "mnist", "digits"),
+        choices=("auto", *DATA_SETS),
         default="auto",
         help="auto: MNIST, or scikit-learn's digits if no data folder is named and MNIST cannot "
         "be found or downloaded; with --evaluate, what the weights were trained on",

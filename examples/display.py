@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from torch import Tensor
 
-from mnist_data import ORIGINS, Digits
+from data_sets import DATA_SETS
+from mnist_data import Digits
 from run_folder import TARGET
 
 REFRESH = 10  # steps; reading a loss waits for the device
@@ -98,7 +99,9 @@ def warn_evaluation(digits: Digits, trained_on: str) -> None:
     """Nothing, where weights that learned from MNIST are measured on MNIST."""
     other = ""
     if digits.name != trained_on:
-        other = f"The weights were trained on {ORIGINS[trained_on]}, not on {digits.origin}.\n"
+        other = (
+            f"The weights were trained on {DATA_SETS[trained_on].origin}, not on {digits.origin}.\n"
+        )
     if digits.name == "digits":
         other += f"This accuracy says nothing about MNIST or about {TARGET} %."
         _banner("THIS IS NOT MNIST", other)

@@ -50,7 +50,7 @@ try:
     from budgetnet.cli.streams import allow_all_characters
     from display import Display, closing_words, seeds_table, warn_digits
     from locking import locked
-    from mnist_data import DataError, Digits, load, normalise
+    from mnist_data import DataError, Digits, load
     from recipes import RECIPES, Recipe, descriptions
     from trained import load_run, print_accuracy
     from trainer import Training, World, predict, train
@@ -310,13 +310,13 @@ def finish(
     weights = folder / "weights.safetensors"
     digest = hashlib.sha256(run_folder.write_tensors(weights, learner.result.state_dict(), header))
     name = f"{result['model']} on {digits.origin}"
-    logits = predict(learner.result, learner.test_set.images).cpu()
+    logits = predict(learner.result, learner.test_set).cpu()
     shown = digits.train.images[: figures.PREVIEW].to(generator.device)
     rows_shown = {"plain": shown}
     for row, side in figures.views(recipe).items():
         matrices = recipe.augment.matrices(len(shown), generator)
         rows_shown[row] = recipe.augment(shown, matrices, side)
-    seen = {row: normalise(view).cpu() for row, view in rows_shown.items()}
+    seen = {row: digits.train.normalise(view).cpu() for row, view in rows_shown.items()}
     title = f"{name}, {result['recipe']} recipe"
     pictures = {
         "curves.png": figures.curves([rows], title, recipe, [result["seed"]]),

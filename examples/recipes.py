@@ -24,6 +24,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "ema": (0, 1),
     "distill": (0, 1),
     "temperature": (0, math.inf),
+    "crop_chance": (0, 1),
+    "flip": (0, 1),
 }
 SCHEDULES = ("one-cycle", "step", "constant")
 
@@ -69,7 +71,7 @@ class Recipe:
         for key, value in settings.items():
             _check(f"settings.{key}", value, *RANGES.get(key, (-math.inf, math.inf)))
         for key, value in augment.items():
-            _check(f"settings.augment.{key}", value, 0, 360)
+            _check(f"settings.augment.{key}", value, *RANGES.get(key, (0, 360)))
         return Recipe(**settings | {"augment": Affine(**augment)})
 
     def side(self, epoch: int) -> int:

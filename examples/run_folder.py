@@ -21,6 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 import budgetnet
+from data_sets import DATA_SETS
 
 TARGET = 99.4  # percent of MNIST's test digits
 
@@ -181,7 +182,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         # a bool is an int to isinstance, and no number of images
         if not isinstance(config[key], kind) or (kind is int and type(config[key]) is not int):
             raise FolderError(f"{path} is damaged: {key} is {config[key]!r}")
-    if config["dataset"] not in ("mnist", "digits"):
+    if config["dataset"] not in DATA_SETS:
         raise FolderError(
             f"{path} is damaged: dataset is {config['dataset']!r}, not mnist or digits"
         )

@@ -12,8 +12,9 @@ from torch import nn
 
 import arguments
 import run_folder
+from data_sets import DATA_SETS
 from display import warn_evaluation
-from mnist_data import ORIGINS, load
+from mnist_data import load
 from trainer import World, evaluate
 
 
@@ -57,6 +58,6 @@ def print_accuracy(args: argparse.Namespace, device: torch.device) -> None:
         return
     origin = digits.origin
     if digits.name != trained_on:
-        origin += f", not what they were trained on: {ORIGINS[trained_on]}"
+        origin += f", not what they were trained on: {DATA_SETS[trained_on].origin}"
     warn_evaluation(digits, trained_on)
     print(f"{name}: {accuracy:.2f} % of {len(digits.test):,} test digits ({origin})")

@@ -46,15 +46,18 @@ def here(*arguments):
     return out.getvalue()
 
 
-def mnist_root():
+def root_of(folder):
     root = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data")
     names = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
-    return root if all((root / "MNIST" / "raw" / name).exists() for name in names) else None
+    return root if all((root / folder / "raw" / name).exists() for name in names) else None
 
 
-MNIST = mnist_root()
+MNIST, FASHION = root_of("MNIST"), root_of("FashionMNIST")
 needs_mnist = pytest.mark.skipif(
     MNIST is None, reason="MNIST is neither in $BUDGETNET_DATA nor in ./data"
+)
+needs_fashion = pytest.mark.skipif(
+    FASHION is None, reason="Fashion-MNIST is neither in $BUDGETNET_DATA nor in ./data"
 )
 
 

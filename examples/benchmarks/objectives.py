@@ -163,7 +163,9 @@ def to_table(networks: list[dict[str, Any]], dataset: str) -> Table:
         for name, row in correlations(networks).items()
     )  # fmt: skip
     heads = tuple(Column(name, numeric=i > 0) for i, name in enumerate(columns))
-    return Table(heads, rows, f"rank correlation with accuracy on {dataset}, {len(networks)} networks")
+    return Table(
+        heads, rows, f"rank correlation with accuracy on {dataset}, {len(networks)} networks"
+    )
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from budgetnet import models
 from budgetnet.models import shipping
-from mnist_data import MEAN, SIDE, STD, load
+from mnist_data import SIDE, load
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 LICENCE = (
@@ -71,8 +71,8 @@ def main() -> None:
             "size": SIDE,
             "channels": 1,
             "pixel_scale": 255,
-            "mean": MEAN,
-            "std": STD,
+            "mean": digits.source.normalise.mean,
+            "std": digits.source.normalise.std,
             "ink": "white on black",
         },
         **results["machines"][runs[seed]["machine"]],

@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 
 import arguments
 import run_folder
-from mnist_data import Digits, Split, load
+from mnist_data import Digits, load
 from mnist_s6 import seed_everything
 from trainer import Stepper, Training, predict_shifted
 
@@ -44,12 +44,8 @@ SIDE_BY_SIDE = 16  # runs on a GPU; more are not faster
 
 def hold_out(digits: Digits) -> Digits:
     """Training images to learn from, and the last 5,000 of them, or a fifth, to choose by."""
-    images, labels = digits.train.images, digits.train.labels
-    return replace(
-        digits,
-        train=Split(images[:-HELD_OUT], labels[:-HELD_OUT]),
-        test=Split(images[-HELD_OUT:], labels[-HELD_OUT:]),
-    )
+    count = min(HELD_OUT, len(digits.train) // 5)
+    return replace(digits, train=digits.train[:-count], test=digits.train[-count:])
 
 
 def groups(work: list[tuple[Job, int]], width: int) -> list[list[tuple[Job, int]]]:
@@ -93,7 +89,7 @@ def train_together(runs: list[Training]) -> list[list[dict[str, Any]]]:
 
 
 def record(job: Job, seed: int, run: Training, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    shifted = predict_shifted(run.result, run.test_set.images).argmax(1) == run.test_set.labels
+    shifted = predict_shifted(run.result, run.test_set).argmax(1) == run.test_set.labels
     return {
         "name": job.name,
         "seed": seed,
