@@ -13,6 +13,7 @@ from dataclasses import replace
 import fashion
 import objectives
 from jobs import WIDE, Job
+
 from mnist_data import Affine
 from recipes import GENTLE, MILD, RECIPES
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from budgetnet import SearchSpace, design
 from jobs import IMAGE, WIDE, Job
+
+from budgetnet import SearchSpace, design
 from mnist_data import Affine
 from recipes import GENTLE, MILD, RECIPES
 
@@ -37,7 +38,7 @@ def designed() -> Iterator[str]:
     given: dict[str, Any] = {"widths": range(8, 49, 4), "downsamples": (1, 2), "convs": (5, 10)}
     for limit in LIMITS:
         for kinds, field, options, top in QUESTIONS:
-            space = SearchSpace(**given | {"kinds": kinds, "paddings": "same"} | options)
+            space = SearchSpace(**given | {"kinds": kinds.split(","), "paddings": "same"} | options)
             found = design(
                 IMAGE, 10, params=(limit * 93 // 100, limit - 1), receptive_field=field,
                 objective="max macs", space=space, top=top,

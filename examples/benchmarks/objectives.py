@@ -26,12 +26,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from jobs import IMAGE, Job
 
 import budgetnet
 import run_folder
 from budgetnet.accounting.table import Column, Table
 from budgetnet.budget.figures import FIGURES
-from jobs import IMAGE, Job
 from recipes import RECIPES
 
 RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "results"
