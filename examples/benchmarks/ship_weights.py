@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--weights", type=Path, default=Path("runs/sweep"))
     args = parser.parse_args()
-    jobs = {job.name: job for job in LISTS[args.list]}
+    jobs = {job.name: job for job in LISTS[args.list]()}
     if args.experiment not in jobs:
         parser.error(f"{args.experiment!r} is not one of {', '.join(jobs)}")
     job = jobs[args.experiment]

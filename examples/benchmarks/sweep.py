@@ -43,8 +43,9 @@ SIDE_BY_SIDE = 16  # runs on a GPU; more are not faster
 
 
 def hold_out(digits: Digits) -> Digits:
-    """The first 55,000 training images to learn from, the last 5,000 to choose by."""
-    return replace(digits, train=digits.train[:-HELD_OUT], test=digits.train[-HELD_OUT:])
+    """Training images to learn from, and the last 5,000 of them, or a fifth, to choose by."""
+    count = min(HELD_OUT, len(digits.train) // 5)
+    return replace(digits, train=digits.train[:-count], test=digits.train[-count:])
 
 
 def groups(work: list[tuple[Job, int]], width: int) -> list[list[tuple[Job, int]]]:
@@ -53,7 +54,8 @@ def groups(work: list[tuple[Job, int]], width: int) -> list[list[tuple[Job, int]
     for job, seed in work:
         recipe = job.recipe
         sides = [recipe.side(epoch) for epoch in range(1, recipe.epochs + 1)]
-        key = (bool(job.teacher), job.amp, job.held_out, recipe.batch_size, *sides)
+        images = (job.dataset == "digits", job.held_out)  # MNIST and Fashion-MNIST are as large
+        key = (bool(job.teacher), job.amp, *images, recipe.batch_size, *sides)
         alike[key].append((job, seed))
     return [runs[k : k + width] for runs in alike.values() for k in range(0, len(runs), width)]
 
@@ -62,7 +64,7 @@ def prepare(job: Job, seed: int, digits: Digits, device: torch.device, weights: 
     generator = seed_everything(seed, device)
     teacher = None
     if job.teacher:
-        wanted = next(other for other in LISTS["teachers"] if other.name == job.teacher)
+        wanted = next(other for other in LISTS["teachers"]() if other.name == job.teacher)
         path = weights / "teachers" / f"{wanted.name}-0.safetensors"
         if not path.exists():
             raise SystemExit(f"{job.name} needs {path}: run sweep.py teachers first")
@@ -98,18 +100,20 @@ def record(job: Job, seed: int, run: Training, rows: list[dict[str, Any]]) -> di
     }
 
 
-def sweep(args: argparse.Namespace, path: Path) -> dict[str, Any]:
+def sweep(args: argparse.Namespace, path: Path, jobs: list[Job]) -> dict[str, Any]:
     """Train what `path` does not hold yet; its content afterwards."""
     device = arguments.pick_device(args.device)
     path.parent.mkdir(parents=True, exist_ok=True)  # now, and not when runs wait to be written
-    digits = load("mnist", args.data_dir)
-    sets = {False: digits, True: hold_out(digits)}
+    sets: dict[tuple[str, bool], Digits] = {}
+    for name in {job.dataset for job in jobs}:
+        sets[name, False] = load(name, args.data_dir)
+        sets[name, True] = hold_out(sets[name, False])
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     rows, machines = before.get("runs", []), before.get("machines", [])
     found = {(row["name"], row["seed"]) for row in rows}
     work = [
         (job, seed)
-        for job in LISTS[args.list]
+        for job in jobs
         if not args.only or job.name in args.only
         for seed in range(job.seeds)
         if (job.name, seed) not in found
@@ -119,31 +123,37 @@ def sweep(args: argparse.Namespace, path: Path) -> dict[str, Any]:
         machines.append(here)
     for group in groups(work, SIDE_BY_SIDE if device.type == "cuda" else 1):
         started = time.perf_counter()
-        runs = [prepare(job, seed, sets[job.held_out], device, args.weights) for job, seed in group]
+        runs = [
+            prepare(job, seed, sets[job.dataset, job.held_out], device, args.weights)
+            for job, seed in group
+        ]
         for (job, seed), run, epochs in zip(group, runs, train_together(runs), strict=True):
             rows.append(record(job, seed, run, epochs) | {"machine": machines.index(here)})
             if job.keep:
                 kept = args.weights / args.list
                 kept.mkdir(parents=True, exist_ok=True)
-                about = {"model": job.model, "dataset": "mnist", "recipe": job.name}
+                about = {"model": job.model, "dataset": job.dataset, "recipe": job.name}
                 path_of_run = kept / f"{job.name}-{seed}.safetensors"
                 run_folder.write_weights(path_of_run, run.result, about)
-        run_folder.write_json(path, gather(args.list, rows, machines))
+        run_folder.write_json(path, gather(args.list, jobs, rows, machines))
         names = ", ".join(dict.fromkeys(job.name for job, _ in group))
         print(f"{time.perf_counter() - started:6.1f} s  {len(group)} runs: {names}", flush=True)
-    return gather(args.list, rows, machines)
+    return gather(args.list, jobs, rows, machines)
 
 
-def gather(name: str, rows: list[dict[str, Any]], machines: list[dict[str, Any]]) -> dict[str, Any]:
+def gather(
+    name: str, jobs: list[Job], rows: list[dict[str, Any]], machines: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Mean and spread of the last epoch of every experiment, and all runs."""
     summary = {}
-    for job in LISTS[name]:
+    for job in jobs:
         runs = sorted((row for row in rows if row["name"] == job.name), key=lambda row: row["seed"])
         if not runs:
             continue
         account, last = job.account(), [run["last"] for run in runs]
         summary[job.name] = {
             "model": job.model,
+            "dataset": job.dataset,
             "parameters": account.params,
             "macs": account.macs,
             "receptive_field": list(account.receptive_field.size),
@@ -175,7 +185,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("runs/sweep"))
     args = parser.parse_args()
     path = args.out / f"{args.list}.json"
-    summary = sweep(args, path)["summary"]
+    summary = sweep(args, path, list(LISTS[args.list]()))["summary"]
     table = Table("experiment", "parameters", "n", "last epoch, mean %", "sd", "least", "shifted")
     for name, row in sorted(summary.items(), key=lambda item: -item[1]["mean"]):
         spread = "-" if row["sd"] is None else f"{row['sd']:.3f}"
