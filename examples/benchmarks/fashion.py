@@ -14,6 +14,7 @@ from recipes import GENTLE, MILD, RECIPES
 
 LIMITS = (5_000, 15_000)  # parameters; below them
 FLIP = replace(GENTLE, flip=0.5)
+FLIP_ONLY = Affine(flip=0.5)
 TWENTY = replace(RECIPES["small"], epochs=20, augment=FLIP)
 TEACHER = "Fashion-MNIST teacher, 55,000 images"
 TAUGHT = {"distill": 0.5, "temperature": 2.0}
@@ -43,7 +44,7 @@ def designed() -> Iterator[str]:
                 IMAGE, 10, params=(limit * 93 // 100, limit - 1), receptive_field=field,
                 objective="max macs", space=space, top=top,
             )  # fmt: skip
-            yield from (each.spec for each in found)
+            yield from (str(each.spec) for each in found)
 
 
 def teachers() -> Iterable[Job]:
@@ -53,19 +54,18 @@ def teachers() -> Iterable[Job]:
 
 def shapes() -> Iterable[Job]:
     """Networks of about 5,000 and 15,000 parameters, by the same recipe."""
+    recipe = replace(TWENTY, epochs=8, augment=FLIP_ONLY)
     for spec in dict.fromkeys(("s6", *designed())):
-        recipe = replace(TWENTY, epochs=10)
-        yield Job(spec, spec, recipe, seeds=2, dataset="fashion-mnist", held_out=True)
+        yield Job(spec, spec, recipe, 1, dataset="fashion-mnist", held_out=True, amp=False)
 
 
 def recipes() -> Iterable[Job]:
-    flip_only = Affine(flip=0.5)
     variants = {
         "20 epochs": TWENTY,
         "peak rate 0.1": replace(TWENTY, lr=0.1),
         "peak rate 0.4": replace(TWENTY, lr=0.4),
-        "flips only": replace(TWENTY, augment=flip_only),
-        "flips and shifts": replace(TWENTY, augment=replace(flip_only, shift=1.0)),
+        "flips only": replace(TWENTY, augment=FLIP_ONLY),
+        "flips and shifts": replace(TWENTY, augment=replace(FLIP_ONLY, shift=1.0)),
         "stronger augmentation": replace(TWENTY, augment=replace(MILD, flip=0.5)),
         "no flips": replace(TWENTY, augment=GENTLE),
         "weight decay 5e-4": replace(TWENTY, weight_decay=5e-4),

@@ -134,7 +134,7 @@ def sweep(args: argparse.Namespace, path: Path, jobs: list[Job]) -> dict[str, An
                 kept.mkdir(parents=True, exist_ok=True)
                 about = {"model": job.model, "dataset": job.dataset, "recipe": job.name}
                 path_of_run = kept / f"{job.name}-{seed}.safetensors"
-                run_folder.write_weights(path_of_run, run.result, about)
+                run_folder.write_tensors(path_of_run, run.result.state_dict(), about)
         run_folder.write_json(path, gather(args.list, jobs, rows, machines))
         names = ", ".join(dict.fromkeys(job.name for job, _ in group))
         print(f"{time.perf_counter() - started:6.1f} s  {len(group)} runs: {names}", flush=True)
