@@ -33,6 +33,7 @@ class Job:
     keep: bool = False  # the weights
     dropout: float = 0.0
     amp: bool = True  # bfloat16 where torch.autocast deems it safe
+    dataset: str = "mnist"
 
     def build(self) -> nn.Module:
         model: nn.Module = models.build(self.model, IMAGE)
@@ -320,6 +321,11 @@ LISTS: dict[str, list[Job]] = {
             keep=True),
     ],
     "findings": list(findings()),
+    "trial": [  # some seconds: to see that the machines of a sweep work, and for tests
+        Job(name, f"c4 p c{width} gap10", replace(FULL, epochs=1, batch_size=16), seeds=2,
+            keep=width > 8, amp=False, dataset="digits")
+        for name, width in (("narrow", 8), ("wide, kept", 12))
+    ],
 }  # fmt: skip
 
 # The ways to 99.4 % that benchmarks/training.py times.

@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from sweep import HELD_OUT, hold_out
+from sweep_runs import HELD_OUT, hold_out
 
 import arguments
 import budgetnet
