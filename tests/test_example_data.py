@@ -114,7 +114,7 @@ def test_asked_to_measure_on_other_digits_it_says_what_that_is_worth():
     assert "THIS IS NOT MNIST" in out
     assert "The weights were trained on MNIST" in out
     *_, line = out.splitlines()
-    assert line.endswith("digits (scikit-learn's digits, not what they were trained on: MNIST)")
+    assert line.endswith("images (scikit-learn's digits, not what they were trained on: MNIST)")
 
 
 @pytest.fixture
@@ -127,14 +127,14 @@ def test_a_run_is_measured_on_what_it_was_trained_on(digits_run):
     out = finish("--evaluate", digits_run)
     assert "THIS IS NOT MNIST" in out
     assert "trained on" not in out
-    assert out.rstrip().endswith("% of 359 test digits (scikit-learn's digits)")
+    assert out.rstrip().endswith("% of 359 test images (scikit-learn's digits)")
 
 
 @needs_mnist
 def test_a_run_on_digits_measured_on_mnist_says_so(digits_run):
     out = finish("--evaluate", digits_run, "--dataset", "mnist", "--data-dir", MNIST)
     assert "NOT WHAT THE WEIGHTS WERE TRAINED ON" in out
-    assert "10,000 test digits (MNIST, not what they were trained on: scikit-learn's digits)" in out
+    assert "10,000 test images (MNIST, not what they were trained on: scikit-learn's digits)" in out
 
 
 # ---------------------------------------------------------------------------- Fashion-MNIST

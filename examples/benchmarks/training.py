@@ -46,6 +46,7 @@ import arguments
 import budgetnet
 import run_folder
 from budgetnet import models
+from data_sets import TARGET
 from mnist_data import SIDE, Digits, Split, load
 from mnist_s6 import seed_everything
 from recipes import RECIPES, Recipe
@@ -274,9 +275,9 @@ def walk(name: str, way: Way) -> dict[str, Any]:
     for accuracy, spent in way:
         epochs += 1
         print(f"{name}: epoch {epochs}, {accuracy:.2f} %, {spent:.1f} s", flush=True)
-        if accuracy >= run_folder.TARGET:
+        if accuracy >= TARGET:
             break
-    reached = accuracy >= run_folder.TARGET
+    reached = accuracy >= TARGET
     return {"epochs": epochs, "seconds": round(spent, 1), "last": accuracy, "reached": reached}
 
 
