@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from jobs import IMAGE, WIDE, Job
@@ -12,6 +14,7 @@ from budgetnet import SearchSpace, design
 from mnist_data import Affine
 from recipes import GENTLE, MILD, RECIPES
 
+SHAPES = Path(__file__).resolve().parents[2] / "docs" / "results" / "fashion_shapes.json"
 LIMITS = (5_000, 15_000)  # parameters; below them
 FLIP = replace(GENTLE, flip=0.5)
 FLIP_ONLY = Affine(flip=0.5)
@@ -54,9 +57,9 @@ def teachers() -> Iterable[Job]:
 
 def shapes() -> Iterable[Job]:
     """Networks of about 5,000 and 15,000 parameters, by the same recipe."""
-    recipe = replace(TWENTY, epochs=8, augment=FLIP_ONLY)
+    recipe = replace(RECIPES["fashion"], epochs=6)
     for spec in dict.fromkeys(("s6", *designed())):
-        yield Job(spec, spec, recipe, 1, dataset="fashion-mnist", held_out=True, amp=False)
+        yield Job(spec, spec, recipe, 1, dataset="fashion-mnist", held_out=True)
 
 
 def recipes() -> Iterable[Job]:
@@ -87,4 +90,14 @@ RECIPE_NETWORKS = ("s6", "c24p1 ds24p1 ds24p1 ds24p1 p ds24p1 p ds24p1 gap10")
 
 
 def measured() -> Iterable[Job]:
-    return []
+    """The reference network, and of every size the shape that was best on held-out images."""
+    recipe = RECIPES["fashion"]
+    yield Job("s6", "s6", recipe, 5, dataset="fashion-mnist", keep=True)
+    if not SHAPES.exists():
+        return
+    found = json.loads(SHAPES.read_text(encoding="utf-8"))["summary"].values()
+    for limit in LIMITS:
+        near = [row for row in found if 0.9 * limit <= row["parameters"] < limit]
+        designs = [row for row in near if row["model"] != "s6"]
+        best = max(designs, key=lambda row: float(row["mean"]))["model"]
+        yield Job(f"below {limit:,}", best, recipe, 5, dataset="fashion-mnist", keep=True)
