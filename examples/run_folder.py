@@ -271,13 +271,18 @@ def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any) -> bytes:
-    """Write tensors as safetensors, `about` in the file's header; return what was written."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # One key: safetensors writes several in random order, and equal runs should leave equal files.
-    # Its own writing of files ends in ones that nobody but their owner may read.
-    data = save(tensors, {"about": json.dumps(about)})
+    """Write tensors as `pack_tensors` packs them; return what was written."""
+    data = pack_tensors(tensors, about)
+    # safetensors' own writing of files ends in ones that nobody but their owner may read.
     write_atomically(path, lambda part: part.write_bytes(data))
     return data
+
+
+def pack_tensors(tensors: Mapping[str, Tensor], about: Any) -> bytes:
+    """Tensors as safetensors, `about` in the header."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One key: safetensors writes several in random order, and equal runs should leave equal files.
+    return save(tensors, {"about": json.dumps(about)})
 
 
 def summarise_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:

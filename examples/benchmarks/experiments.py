@@ -297,6 +297,14 @@ def long() -> Iterable[Job]:
     yield Job("20 epochs, distilled", "s6", taught, seeds=5, teacher="teacher", keep=True)
 
 
+def trial() -> Iterable[Job]:
+    """Some seconds: to see that the machines of a sweep work, and for tests."""
+    recipe = replace(FULL, epochs=1, batch_size=16)
+    for name, width in (("narrow", 8), ("wide, kept", 12)):
+        spec = f"c4 p c{width} gap10"
+        yield Job(name, spec, recipe, 2, dataset="digits", keep=width > 8, amp=False)
+
+
 # Functions, since some ask the designer first.
 LISTS: dict[str, Callable[[], Iterable[Job]]] = {
     "teachers": teachers,
@@ -316,6 +324,7 @@ LISTS: dict[str, Callable[[], Iterable[Job]]] = {
     "fashion_shapes": fashion.shapes,
     "fashion_choices": fashion.recipes,
     "fashion": fashion.measured,
+    "trial": trial,
 }
 
 # The ways to 99.4 % that benchmarks/training.py times.

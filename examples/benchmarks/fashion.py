@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from jobs import IMAGE, WIDE, Job
@@ -12,8 +14,10 @@ from budgetnet import SearchSpace, design
 from mnist_data import Affine
 from recipes import GENTLE, MILD, RECIPES
 
+SHAPES = Path(__file__).resolve().parents[2] / "docs" / "results" / "fashion_shapes.json"
 LIMITS = (5_000, 15_000)  # parameters; below them
 FLIP = replace(GENTLE, flip=0.5)
+FLIP_ONLY = Affine(flip=0.5)
 TWENTY = replace(RECIPES["small"], epochs=20, augment=FLIP)
 TEACHER = "Fashion-MNIST teacher, 55,000 images"
 TAUGHT = {"distill": 0.5, "temperature": 2.0}
@@ -43,7 +47,7 @@ def designed() -> Iterator[str]:
                 IMAGE, 10, params=(limit * 93 // 100, limit - 1), receptive_field=field,
                 objective="max macs", space=space, top=top,
             )  # fmt: skip
-            yield from (each.spec for each in found)
+            yield from (str(each.spec) for each in found)
 
 
 def teachers() -> Iterable[Job]:
@@ -53,19 +57,18 @@ def teachers() -> Iterable[Job]:
 
 def shapes() -> Iterable[Job]:
     """Networks of about 5,000 and 15,000 parameters, by the same recipe."""
+    recipe = replace(RECIPES["fashion"], epochs=6)
     for spec in dict.fromkeys(("s6", *designed())):
-        recipe = replace(TWENTY, epochs=10)
-        yield Job(spec, spec, recipe, seeds=2, dataset="fashion-mnist", held_out=True)
+        yield Job(spec, spec, recipe, 1, dataset="fashion-mnist", held_out=True)
 
 
 def recipes() -> Iterable[Job]:
-    flip_only = Affine(flip=0.5)
     variants = {
         "20 epochs": TWENTY,
         "peak rate 0.1": replace(TWENTY, lr=0.1),
         "peak rate 0.4": replace(TWENTY, lr=0.4),
-        "flips only": replace(TWENTY, augment=flip_only),
-        "flips and shifts": replace(TWENTY, augment=replace(flip_only, shift=1.0)),
+        "flips only": replace(TWENTY, augment=FLIP_ONLY),
+        "flips and shifts": replace(TWENTY, augment=replace(FLIP_ONLY, shift=1.0)),
         "stronger augmentation": replace(TWENTY, augment=replace(MILD, flip=0.5)),
         "no flips": replace(TWENTY, augment=GENTLE),
         "weight decay 5e-4": replace(TWENTY, weight_decay=5e-4),
@@ -87,4 +90,14 @@ RECIPE_NETWORKS = ("s6", "c24p1 ds24p1 ds24p1 ds24p1 p ds24p1 p ds24p1 gap10")
 
 
 def measured() -> Iterable[Job]:
-    return []
+    """The reference network, and of every size the shape that was best on held-out images."""
+    recipe = RECIPES["fashion"]
+    yield Job("s6", "s6", recipe, 5, dataset="fashion-mnist", keep=True)
+    if not SHAPES.exists():
+        return
+    found = json.loads(SHAPES.read_text(encoding="utf-8"))["summary"].values()
+    for limit in LIMITS:
+        near = [row for row in found if 0.9 * limit <= row["parameters"] < limit]
+        designs = [row for row in near if row["model"] != "s6"]
+        best = max(designs, key=lambda row: float(row["mean"]))["model"]
+        yield Job(f"below {limit:,}", best, recipe, 5, dataset="fashion-mnist", keep=True)
