@@ -37,6 +37,16 @@ def test_every_mean_is_that_of_the_runs(name):
         assert list(account.receptive_field.size) == row["receptive_field"]
 
 
+@pytest.mark.parametrize(("name", "limit"), [("dsnet24p", 5_000), ("dsnet36p", 15_000)])
+def test_networks_for_clothes_were_the_best_of_their_size_on_held_out_images(name, limit):
+    found = read("fashion_shapes")["summary"]
+    near = [row for row in found.values() if 0.9 * limit < row["parameters"] < limit]
+    assert len(near) >= 4
+    assert all(row["held_out"] for row in near)
+    best = max(near, key=lambda row: row["mean"])
+    assert str(models.get_reference(name).spec) == best["model"]
+
+
 # Where the runs are, by what they learned from and by network: a list and its experiment.
 SHIPPED = {("mnist", "s6"): ("long", "20 epochs, distilled")}
 LISTS = {"mnist": "frontier", "fashion_mnist": "fashion"}  # with experiments named as networks
