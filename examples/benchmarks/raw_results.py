@@ -16,10 +16,6 @@ SHOWN = (
 )  # fmt: skip
 
 
-def exists(name: str) -> bool:
-    return (DOCS / "results" / f"{name}.json").exists()
-
-
 def read(name: str) -> Any:
     return json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
 

@@ -31,12 +31,6 @@ from mnist_data import SIDE, Digits, load
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
-def named(model: str) -> str:
-    """The name of a network that an experiment may give as a spec."""
-    known = {str(models.get_reference(name).spec): name for name in models.list_models()}
-    return known.get(model, model)
-
-
 def about_data(digits: Digits) -> dict[str, Any]:
     """The fields of a sidecar that say what was learned from, and how it is fed."""
     source = digits.source
@@ -87,12 +81,11 @@ def main() -> None:
     runs = {run["seed"]: run for run in results["runs"] if run["name"] == job.name}
     accuracies = {seed: run["last"] for seed, run in runs.items()}
     seed = shipping.median_run(accuracies)
-    model = named(job.model)
-    net = models.get_model(model)
+    net = models.get_model(job.model)
     net.load_state_dict(load_file(args.weights / args.list / f"{job.name}-{seed}.safetensors"))
     digits = load(job.dataset, args.data_dir)
     meta = {
-        "model": model,
+        "model": job.model,
         "seed": seed,
         "rule": shipping.MEDIAN_RULE,
         **about_data(digits),
