@@ -13,6 +13,7 @@ SECTIONS = {  # of the audit
     "frontier": "accuracy-by-parameters",
     "default": "s6-in-five-epochs-the-default-recipe",
     "long": "s6-in-twenty-epochs",
+    "fashion": "fashion-mnist",
 }
 
 
@@ -27,10 +28,10 @@ def headlines(columns: list[str], rows: list[tuple[str, ...]]) -> str:
     return Table(head, tuple(rows)).to_markdown()
 
 
-def accuracies() -> str:
+def accuracies(ours: list[tuple[str, str, str]] = OURS) -> str:
     """Networks of this library by parameters."""
     rows = []
-    for name, key, title in OURS:
+    for name, key, title in ours:
         row = read(name)["summary"][key]
         rows.append(
             (title, f"{row['parameters']:,}", f"{row['mean']:.2f} ± {row['sd']:.2f}",
