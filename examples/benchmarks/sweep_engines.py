@@ -73,12 +73,13 @@ class OnRay:
             # relative to the copy of working_dir, in which a worker starts
             "env_vars": {"PYTHONPATH": os.pathsep.join(["examples", "examples/benchmarks"])},
         }
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        check_answers(address)
         try:
-            ray.init(address=self.address, runtime_env=code, include_dashboard=False)
+            ray.init(address=address, runtime_env=code, include_dashboard=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            where = self.address or os.environ.get("RAY_ADDRESS") or "this machine"
             reason = " ".join(str(error).split())
-            raise arguments.UsageError(f"no Ray cluster at {where}: {reason}") from error
+            raise arguments.UsageError(f"Ray, {address or 'here'}: {reason}") from error
         self.ray = ray
         self._check_resources()
         return self
@@ -117,6 +118,20 @@ class OnRay:
                 yield self.ray.get(done)
             except self.ray.exceptions.RayTaskError as error:  # what a run raised, there
                 raise error.cause from error
+
+
+def check_answers(address: str | None) -> None:
+    """Ray itself would try for minutes to reach an address where nothing is."""
+    host, _, port = (address or "").rpartition("/")[2].rpartition(":")
+    if not port.isdigit():  # such as auto
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise arguments.UsageError(
+            f"no Ray cluster answers at {address}: {error.strerror or error}; give the address "
+            "that `ray start --head` printed"
+        ) from error
 
 
 def train_and_tell(group: tuple[Run, ...], setting: Setting) -> Trained:
