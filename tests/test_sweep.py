@@ -26,10 +26,10 @@ def scripts(monkeypatch):
 @pytest.fixture
 def jobs(scripts, monkeypatch):
     """Two experiments of a list "trial" that takes no time."""
-    narrow, wide = (replace(job, seeds=1) for job in scripts.experiments.LISTS["trial"])
+    narrow, wide = (replace(job, seeds=1) for job in scripts.experiments.LISTS["trial"]())
     quick = replace(narrow.recipe, batch_size=512)
     found = [replace(job, recipe=quick) for job in (narrow, wide)]
-    monkeypatch.setitem(scripts.experiments.LISTS, "trial", found)
+    monkeypatch.setitem(scripts.experiments.LISTS, "trial", lambda: found)
     return found
 
 
@@ -59,13 +59,13 @@ def run(scripts, tmp_path, *more):
 
 
 def test_a_seed_that_has_a_row_is_not_done_again(scripts):
-    two, one = scripts.experiments.LISTS["trial"]
+    two, one = scripts.experiments.LISTS["trial"]()
     rows = [row(two.name, 1), row(one.name, 0), row("an experiment of another list", 0)]
     assert [(two, 0), (one, 1)] == scripts.sweep.left_to_do([two, one], rows)
 
 
 def test_a_group_has_runs_of_equal_steps_and_data_alone(scripts):
-    one, two = scripts.experiments.LISTS["trial"]
+    one, two = scripts.experiments.LISTS["trial"]()
     other = replace(one, dataset="mnist")
     longer = replace(one, recipe=replace(one.recipe, epochs=2))
     work = [(job, seed) for job in (one, other, longer, two) for seed in (0, 1)]
@@ -76,7 +76,7 @@ def test_a_group_has_runs_of_equal_steps_and_data_alone(scripts):
 
 
 def test_rows_stand_in_the_order_of_the_list_whichever_came_first(scripts):
-    one, two = scripts.experiments.LISTS["trial"]
+    one, two = scripts.experiments.LISTS["trial"]()
     rows, machines = [], []
     for job, seed, machine in ((two, 1, "B"), (one, 1, "A"), (two, 0, "A"), (one, 0, "B")):
         new = trained(scripts, (job, seed, 90.0), machine=machine)
@@ -87,7 +87,7 @@ def test_rows_stand_in_the_order_of_the_list_whichever_came_first(scripts):
 
 
 def test_a_seed_has_one_row_though_it_came_back_twice(scripts):
-    one, _ = scripts.experiments.LISTS["trial"]
+    one, _ = scripts.experiments.LISTS["trial"]()
     rows, machines = scripts.sweep.merge("trial", [], [], trained(scripts, (one, 0, 90.0)))
     again = trained(scripts, (one, 0, 10.0), (one, 1, 80.0), machine="another")
     rows, _ = scripts.sweep.merge("trial", rows, machines, again)

@@ -27,7 +27,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-from experiments import LISTS, Job
+from experiments import LISTS
+from jobs import Job
 from rich.console import Console
 from rich.table import Table
 from sweep_engines import Here, OnRay
@@ -70,7 +71,7 @@ def engine_of(args: argparse.Namespace) -> Here | OnRay:
 
 
 def chosen(args: argparse.Namespace) -> list[Job]:
-    return [job for job in LISTS[args.list] if not args.only or job.name in args.only]
+    return [job for job in LISTS[args.list]() if not args.only or job.name in args.only]
 
 
 def left_to_do(jobs: list[Job], rows: list[dict[str, Any]]) -> list[Run]:
@@ -84,7 +85,7 @@ def read_teachers(work: list[Run], weights: Path) -> dict[str, tuple[Job, bytes]
     """The teachers that are needed, with their weights."""
     found = {}
     for job in {job.teacher: job for job, _ in work if job.teacher}.values():
-        wanted = next(other for other in LISTS["teachers"] if other.name == job.teacher)
+        wanted = next(other for other in LISTS["teachers"]() if other.name == job.teacher)
         path = weights / "teachers" / f"{wanted.name}-0.safetensors"
         if not path.exists():
             raise arguments.UsageError(f"{job.name} needs {path}: run sweep.py teachers first")
@@ -107,7 +108,7 @@ def merge(
         machines = [*machines, trained.machine]
     new = [row | {"machine": machines.index(trained.machine)} for row in trained.rows]
     one = {(row["name"], row["seed"]): row for row in (*new, *rows)}  # what was there, stays
-    places = {job.name: place for place, job in enumerate(LISTS[name])}
+    places = {job.name: place for place, job in enumerate(LISTS[name]())}
     return sorted(
         one.values(), key=lambda row: (places.get(row["name"], len(places)), row["seed"])
     ), machines
@@ -116,7 +117,7 @@ def merge(
 def gather(name: str, rows: list[dict[str, Any]], machines: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and spread of the last epoch of every experiment, and all runs."""
     summary = {}
-    for job in LISTS[name]:
+    for job in LISTS[name]():
         runs = sorted((row for row in rows if row["name"] == job.name), key=lambda row: row["seed"])
         if not runs:
             continue

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from experiments import Job
+from jobs import Job
 from safetensors.torch import load as unpack
 
 import arguments
 import run_folder
-from mnist_data import Digits, Split, load
+from mnist_data import Digits, load
 from mnist_s6 import seed_everything
 from trainer import Stepper, Training, predict_shifted
 
@@ -55,7 +55,9 @@ def groups(work: list[Run], width: int) -> list[tuple[Run, ...]]:
     for job, seed in work:
         recipe = job.recipe
         sides = [recipe.side(epoch) for epoch in range(1, recipe.epochs + 1)]
-        key = (bool(job.teacher), job.amp, job.dataset, job.held_out, recipe.batch_size, *sides)
+        # MNIST and Fashion-MNIST have as many images, and so as many steps.
+        few = job.dataset == "digits"
+        key = (bool(job.teacher), job.amp, few, job.held_out, recipe.batch_size, *sides)
         alike[key].append((job, seed))
     return [
         tuple(some[k : k + width]) for some in alike.values() for k in range(0, len(some), width)
@@ -86,13 +88,9 @@ def data(name: str, data_dir: Path | None, held_out: bool) -> Digits:
 
 
 def hold_out(digits: Digits) -> Digits:
-    """The first 55,000 training images to learn from, the last 5,000 to choose by."""
-    images, labels = digits.train.images, digits.train.labels
-    return replace(
-        digits,
-        train=Split(images[:-HELD_OUT], labels[:-HELD_OUT]),
-        test=Split(images[-HELD_OUT:], labels[-HELD_OUT:]),
-    )
+    """Training images to learn from, and the last 5,000 of them, or a fifth, to choose by."""
+    count = min(HELD_OUT, len(digits.train) // 5)
+    return replace(digits, train=digits.train[:-count], test=digits.train[-count:])
 
 
 def prepare(job: Job, seed: int, device: torch.device, setting: Setting) -> Training:
@@ -122,7 +120,7 @@ def train_together(runs: list[Training]) -> list[list[dict[str, Any]]]:
 
 
 def record(job: Job, seed: int, run: Training, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    shifted = predict_shifted(run.result, run.test_set.images).argmax(1) == run.test_set.labels
+    shifted = predict_shifted(run.result, run.test_set).argmax(1) == run.test_set.labels
     return {
         "name": job.name,
         "seed": seed,
