@@ -39,14 +39,24 @@ def test_every_mean_is_that_of_the_runs(name):
         assert list(account.receptive_field.size) == row["receptive_field"]
 
 
-SHIPPED = {"s6": ("long", "20 epochs, distilled")} | {
-    name: ("frontier", name) for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38")
-}
+@pytest.mark.parametrize(("name", "limit"), [("dsnet24p", 5_000), ("dsnet36p", 15_000)])
+def test_networks_for_clothes_were_the_best_of_their_size_on_held_out_images(name, limit):
+    found = read("fashion_shapes")["summary"]
+    near = [row for row in found.values() if 0.9 * limit < row["parameters"] < limit]
+    assert len(near) >= 4
+    assert all(row["held_out"] for row in near)
+    best = max(near, key=lambda row: row["mean"])
+    assert str(models.get_reference(name).spec) == best["model"]
+
+
+# Where the runs are, by what they learned from and by network: a list and its experiment.
+SHIPPED = {("mnist", "s6"): ("long", "20 epochs, distilled")}
+LISTS = {"mnist": "frontier", "fashion_mnist": "fashion"}  # with experiments named as networks
 
 
 @pytest.mark.parametrize(("model", "weights"), models.list_weights())
 def test_what_ships_is_the_median_run_of_the_results(model, weights):
-    sweep, name = SHIPPED[model]
+    sweep, name = SHIPPED.get((weights, model), (LISTS[weights], model))
     runs = {run["seed"]: run["last"] for run in read(sweep)["runs"] if run["name"] == name}
     meta = models.get_weights(model, weights).meta
     assert runs == {int(seed): value for seed, value in meta["seeds"]["accuracies"].items()}
