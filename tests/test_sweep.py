@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -133,13 +134,52 @@ def test_weights_that_are_kept_are_those_of_the_row(scripts, jobs, tmp_path):
     assert 1 == len(list((tmp_path / "kept" / "trial").iterdir()))
 
 
+def test_one_sweep_at_a_time_trains_a_list(scripts, jobs, tmp_path):
+    from locking import locked
+
+    (tmp_path / "kept" / "trial").mkdir(parents=True)
+    with locked(tmp_path / "kept" / "trial"), pytest.raises(SystemExit, match="is in use"):
+        run(scripts, tmp_path)
+    assert [] == list(tmp_path.glob("*.json"))
+
+
 def test_what_ray_needs_is_said_before_anything_is_trained(scripts, jobs, tmp_path, capsys):
-    with pytest.raises(SystemExit, match="on Ray, which picks the GPU, it is auto, cpu or cuda"):
-        run(scripts, tmp_path, "--engine", "ray", "--device", "cuda:1")
     with pytest.raises(SystemExit):
         run(scripts, tmp_path, "--address", "auto")
     assert "--address is of a Ray cluster: it needs --engine ray" in capsys.readouterr().err
-    assert not (tmp_path / "trial.json").exists()
+    if find_spec("ray"):
+        more, said = ["--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"
+    else:
+        more, said = [], "--engine ray needs Ray: pip install"
+    with pytest.raises(SystemExit, match=said):
+        run(scripts, tmp_path, "--engine", "ray", *more)
+    assert [] == list(tmp_path.glob("*.json"))
+
+
+def test_what_no_machine_can_run_is_refused(scripts):
+    from sweep_engines import settle
+
+    from arguments import UsageError
+
+    small, large = {"CPU": 2.0}, {"CPU": 8.0, "GPU": 4.0}
+    assert ("cpu", 0) == settle([small], "auto", 2)
+    assert ("cuda", 4) == settle([small, large], "auto", 9)
+    assert ("cpu", 4) == settle([small, large], "cpu", 8)
+    for machines, device, threads, said in (
+        ([small], "cuda", 1, "no machine of the cluster has a GPU"),
+        ([small], "auto", 3, "--threads 3: a machine of the cluster has 2 CPUs at most"),
+        ([large], "cuda:1", 1, "on Ray, which picks the GPU, it is auto, cpu or cuda"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            settle(machines, device, threads)
+
+
+def test_groups_are_no_larger_than_keeps_all_gpus_busy(scripts):
+    from sweep_engines import OnRay
+
+    on_gpus = OnRay(None, "cuda", gpus=4, threads=1)
+    assert [1, 5, 16] == [on_gpus.width(runs) for runs in (3, 20, 1000)]
+    assert 1 == OnRay(None, "cpu", gpus=0, threads=1).width(1000)
 
 
 # ---------------------------------------------------------------------------- on machines

@@ -16,6 +16,7 @@ Weights that an experiment keeps go to runs/sweep/LIST; lists with a teacher nee
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import statistics
@@ -32,7 +33,7 @@ from experiments import LISTS
 from jobs import Job
 from rich.console import Console
 from rich.table import Table
-from sweep_engines import Here, OnRay
+from sweep_engines import Here, OnRay, cluster, resources, settle
 from sweep_runs import Run, Setting, Trained, groups
 
 import arguments
@@ -71,10 +72,14 @@ def train(work: list[Run], args: argparse.Namespace) -> Iterator[Trained]:
         yield from engine.train(groups(work, engine.width(len(work))), setting)
 
 
-def engine_of(args: argparse.Namespace) -> Here | OnRay:
-    if args.engine == "ray":
-        return OnRay(args.device, args.threads, args.address)
-    return Here(args.device)
+@contextlib.contextmanager
+def engine_of(args: argparse.Namespace) -> Iterator[Here | OnRay]:
+    if args.engine == "here":
+        yield Here(args.device)
+        return
+    with cluster(args.address) as ray:
+        device, gpus = settle(resources(ray), args.device, args.threads)
+        yield OnRay(ray, device, gpus, args.threads)
 
 
 def left_to_do(jobs: list[Job], rows: list[dict[str, Any]]) -> list[Run]:
