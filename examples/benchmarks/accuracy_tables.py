@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 import sys
@@ -248,6 +249,23 @@ def firsts(name: str, experiment: str) -> list[int | None]:
 def best_over_last(name: str) -> str:
     found = read(name)["runs"]
     return f"{statistics.mean(max(run['epochs']) - run['last'] for run in found):.2f}"
+
+
+def within(name: str, experiment: str, epochs: int) -> str:
+    """How many runs reach the target by so many epochs."""
+    found = firsts(name, experiment)
+    return f"{sum(first is not None and first <= epochs for first in found)} of {len(found)}"
+
+
+def test_noise() -> str:
+    """Points by which 10,000 digits drawn again would move a network at the target."""
+    share = TARGET / 100
+    return f"{100 * math.sqrt(share * (1 - share) / 10_000):.2f}"
+
+
+def seed_noise(seeds: int) -> str:
+    """Two standard errors of a difference of means over so many seeds, each as s6's spread."""
+    return f"{2 * read('default')['summary']['default']['sd'] * math.sqrt(2 / seeds):.2f}"
 
 
 def fewest_published() -> str:
