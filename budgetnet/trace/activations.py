@@ -19,6 +19,7 @@ from ..errors import ArgumentError, BudgetnetError, UnsupportedOp, explain, with
 from .constants import Constants
 from .copies import ModuleCopies
 from .frames import Frame, describe_leaf, gather, kind_of, role_without_operations, row_of
+from .known import Memory
 from .memory import Ledger, Storage
 from .modules import ModuleIndex
 from .rules import Activation, Effect
@@ -45,6 +46,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         self.dtype = sample.dtype
         self.frames: list[Frame] = [Frame("", model, is_leaf=False)]
         self.called: set[int] = set()
+        self.known = Memory()
         self.rows: list[Row] = []
         self.refused: BudgetnetError | None = None  # the first operation that was
 
@@ -189,13 +191,23 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     def _record(
         self, name: str, effect: Effect, args: Any, reads: tuple[int, ...], unknown: str
     ) -> None:
-        frame = self.frames[-1]
+        self._check(name, effect)
+        self._note(name, effect, args, reads, unknown)
+
+    def _check(self, name: str, effect: Effect) -> None:
+        """Give an effect the role of its rule, and raise if its facts contradict each other."""
         effect.role = effect.role or ROLE_OF.get(name, "")
         facts = (effect.role, effect.has_bias, effect.weight_shape)
         if reason := contradiction(*facts, max(effect.macs, 0), effect.sliding):
             raise self._located(
                 ArgumentError(explain(f"the rule of {name} is not valid: {reason}"))
             )
+
+    def _note(
+        self, name: str, effect: Effect, args: Any, reads: tuple[int, ...], unknown: str
+    ) -> None:
+        """Write down an operation: in its leaf, or as a row."""
+        frame = self.frames[-1]
         params = self.constants.new_in_arguments(args)
         if frame.is_leaf:
             frame.effects.append(effect)
