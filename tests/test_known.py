@@ -17,7 +17,7 @@ NAMES = ("swin_t", "vit_b_16", "convnext_tiny", "densenet121", "shufflenet_v2_x0
 
 
 def _forgetting(model: nn.Module, shape: tuple[int, ...]) -> budgetnet.Account:
-    known._KNOWN.clear()
+    known.MEMORY.clear()
     return budgetnet.account(model, shape)
 
 
@@ -25,7 +25,7 @@ def _forgetting(model: nn.Module, shape: tuple[int, ...]) -> budgetnet.Account:
 def test_an_account_is_the_same_as_the_first_of_its_process(name: str) -> None:
     model = torchvision.models.get_model(name, weights=None)
     first = _forgetting(model, (3, 224, 224))
-    assert known._KNOWN
+    assert known.MEMORY
     assert first == budgetnet.account(model, (3, 224, 224))
 
 
@@ -65,7 +65,7 @@ ALIKE = {
 def test_operations_that_differ_in_little_are_told_apart(what: str) -> None:
     models = [_Of(function) for function in ALIKE[what]]
     alone = [_forgetting(model, (1, 8, 8)) for model in models]
-    known._KNOWN.clear()
+    known.MEMORY.clear()
     assert alone == [budgetnet.account(model, (1, 8, 8)) for model in models]
 
 
@@ -80,3 +80,13 @@ def test_a_type_that_is_the_default_of_the_process_is_not_remembered() -> None:
         torch.set_default_dtype(torch.float32)
     assert before == budgetnet.account(model, (1, 8, 8))
     assert before.peak_activation_bytes != changed.peak_activation_bytes
+
+
+def test_memory_is_emptied_before_it_grows_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torchvision.models.get_model("convnext_tiny", weights=None)
+    first = _forgetting(model, (3, 224, 224))
+    whole = len(known.MEMORY)
+    known.MEMORY.clear()
+    monkeypatch.setattr(known, "_MOST", 20 * known._ENTRY)
+    assert first == budgetnet.account(model, (3, 224, 224))
+    assert len(known.MEMORY) <= 20 < whole

@@ -19,7 +19,6 @@ from ..errors import ArgumentError, BudgetnetError, UnsupportedOp, explain, with
 from .constants import Constants
 from .copies import ModuleCopies
 from .frames import Frame, describe_leaf, gather, kind_of, role_without_operations, row_of
-from .known import Memory
 from .memory import Ledger, Storage
 from .modules import ModuleIndex
 from .rules import Activation, Effect
@@ -46,7 +45,6 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         self.dtype = sample.dtype
         self.frames: list[Frame] = [Frame("", model, is_leaf=False)]
         self.called: set[int] = set()
-        self.known = Memory()
         self.rows: list[Row] = []
         self.refused: BudgetnetError | None = None  # the first operation that was
 

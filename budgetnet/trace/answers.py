@@ -17,7 +17,7 @@ from .activations import Activations, untracked_error
 from .constants import SMALL, targets_of
 from .decompositions import decomposition_of
 from .frames import Frame, place_of
-from .known import Known, key_of
+from .known import MEMORY, Known, key_of
 from .layouts import further_results, strides_of, views_of
 from .operations import Operation, operation_of
 from .rules import RULES, Activation, Effect
@@ -70,7 +70,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         key = None
         if found is not None and not unknown and not operation.is_mutable:
             key = key_of(operation, found, args, kwargs)
-            known = None if key is None else self.known.find(key)
+            known = None if key is None else MEMORY.find(key)
             if known is not None:
                 return self._give(operation, known, tracked, others, reads, "")
         if not tracked[0].numel() and not any(x.numel() for x in tracked):
@@ -144,7 +144,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         known = Known(tuple(effects), dtype=dtype, strides=strides, kinds=tuple(kinds))
         self._check(base, effect)
         if key is not None and settled:
-            self.known.keep(key, known, tracked)
+            MEMORY.keep(key, known, tracked)
         return self._give(operation, known, tracked, others, reads, unknown)
 
     def _give(
@@ -290,7 +290,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         for effect in effects:
             self._check(operation.name, effect)
         if key is not None:
-            self.known.keep(key, known, tracked)
+            MEMORY.keep(key, known, tracked)
         return self._give_views(operation, known, tracked, sources(tracked), unknown)
 
     def _overwrite(

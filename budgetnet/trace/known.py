@@ -15,9 +15,10 @@ from . import rules
 from .layouts import View
 from .operations import Operation
 from .rules import Activation, Effect
-from .rules.readings import FEW
+from .rules.readings import Reading
 
-_MOST = 1 << 12  # operations remembered from run to run
+_MOST = 1 << 25  # bytes, about, of what is remembered
+_ENTRY, _FIELD = 2048, 256  # bytes of an operation and of a field, about
 # Operations whose rules look at no value of the constants among their arguments.
 _BY_SHAPE = {
     "mm", "addmm", "bmm", "baddbmm", "linear", "convolution", "add", "sub", "mul", "div", "cat",
@@ -54,32 +55,43 @@ class Known(NamedTuple):
     kinds: tuple[torch.dtype, ...] = ()
 
 
-_KNOWN: dict[Any, tuple[Known, list[Any]]] = {}
-
-
 class Memory:
-    """What is known of the operations of a run, and of earlier runs.
-
-    Readings with many fields would fill the memory: they are forgotten with the run.
-    """
+    """What is known of operations, from run to run; emptied when it has grown large."""
 
     def __init__(self) -> None:
-        """Begin with what earlier runs have left."""
-        self._own: dict[Any, tuple[Known, list[Any]]] = {}
+        """Begin empty."""
+        self._known: dict[Any, tuple[Known, list[Any]]] = {}
+        self._size = 0
 
     def find(self, key: Any) -> Known | None:
         """What an operation with this key has given."""
-        found = _KNOWN.get(key) or self._own.get(key)
+        found = self._known.get(key)
         return found[0] if found else None
 
     def keep(self, key: Any, known: Known, tracked: list[Activation]) -> None:
         """Remember it, and hold the fields whose ids are in the key."""
-        every: list[Activation | Effect] = [*tracked, *known.effects]
-        small = all(x.reading is None or len(x.reading.fields) < FEW for x in every)
-        if small and len(_KNOWN) >= _MOST:
-            _KNOWN.clear()
-        home = _KNOWN if small else self._own
-        home[key] = known, [x.field for x in tracked]
+        readings = {x.reading for x in known.effects if x.reading is not None}
+        self._size += _ENTRY + sum(map(_size_of, readings))
+        if self._size > _MOST:
+            self.clear()
+        self._known[key] = known, [x.field for x in tracked]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()
+        self._size = 0
+
+    def __len__(self) -> int:
+        """How many operations are known."""
+        return len(self._known)
+
+
+MEMORY = Memory()
+
+
+def _size_of(reading: Reading) -> int:
+    """Bytes that a reading takes, about."""
+    return sum(_FIELD * len(part.fields) + part.classes.nbytes for part in reading.parts)
 
 
 class _NotKeyed(Exception):

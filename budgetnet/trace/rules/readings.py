@@ -32,7 +32,7 @@ class Unreadable(Exception):
 
 
 M = TypeVar("M", bound=Callable[..., Any])
-FEW = 256  # fields; what has more is made anew, for it would fill the memory
+_FEW = 256  # fields; what has more is made anew, for it would fill the memory
 _MISSING, _SELF = object(), object()  # a reading that held itself would live for long
 
 
@@ -49,7 +49,7 @@ def _remembered(method: M) -> M:
         found = self._made.get(key, _MISSING)
         if found is _MISSING:
             found = method(self, *args)
-            if not isinstance(found, Reading) or len(found.fields) < FEW:
+            if not isinstance(found, Reading) or len(found.fields) < _FEW:
                 self._made[key] = _SELF if found is self else found
         return self if found is _SELF else found
 
