@@ -20,6 +20,7 @@ from torch import nn
 
 from .rules.core import Activation, Effect, same_channels
 from .rules.products import linear
+from .rules.reductions import layer_norm
 from .rules.sliding import Fit, adaptive_pool, fitted, slide
 
 Shortcut: TypeAlias = Callable[[Any, Activation], Effect | None]
@@ -142,10 +143,25 @@ def _adaptive(layer: nn.AdaptiveAvgPool2d, x: Activation) -> Effect | None:
 
 def _linear(layer: nn.Linear, x: Activation) -> Effect | None:
     weight = _weight(layer, x, 2)
-    if weight is None or x.dim() != 2:
+    if weight is None or x.shape[-1:] != weight.shape[1:] or not x.numel():
         return None
+    if x.dim() != 2 and not x.is_contiguous():
+        return None  # torch may copy it
     effect = linear(x, weight, _get(layer._parameters, "bias"))
     effect.role = "linear"
+    return effect
+
+
+def _layer_norm(layer: nn.LayerNorm, x: Activation) -> Effect | None:
+    shape, table = layer.normalized_shape, layer._parameters
+    if type(shape) is not tuple or not 0 < len(shape) <= x.dim() or not x.numel():
+        return None
+    affine: list[Any] = [_get(table, name, layer) for name in ("weight", "bias")]
+    for value in affine:
+        if value is layer or (value is not None and value.dtype is not x.dtype):
+            return None
+    effect = layer_norm(x, shape, *affine)
+    effect.role = "norm"
     return effect
 
 
@@ -190,6 +206,7 @@ SHORTCUTS: dict[type[nn.Module], Shortcut] = {
     nn.AvgPool2d: _avg_pool,
     nn.AdaptiveAvgPool2d: _adaptive,
     nn.Linear: _linear,
+    nn.LayerNorm: _layer_norm,
     nn.GELU: _gelu,
     nn.Softplus: _softplus,
     nn.Dropout: _dropped,
@@ -216,7 +233,7 @@ _FUNCTIONS = tuple(
     for name in (
         "conv2d", "batch_norm", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "linear",
         "dropout", "dropout2d", "relu", "hardtanh", "leaky_relu", "elu", "selu", "gelu", "silu",
-        "mish", "hardswish", "hardsigmoid", "softplus",
+        "mish", "hardswish", "hardsigmoid", "softplus", "layer_norm",
     )
 )  # fmt: skip
 
