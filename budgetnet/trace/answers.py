@@ -51,7 +51,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
     def _dispatched(self, func: Any, args: Any, kwargs: Any) -> Any:
         operation = operation_of(func)
         given, options = args, kwargs
-        if self.constants.written or self.constants.has_copies:
+        if self.constants.written or self.constants.copies:
             args, kwargs = self.current(args), self.current(kwargs)
         keys, tracked, others = _carriers(args, kwargs)
         if not tracked:
@@ -61,10 +61,11 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
             return self.constants.run(operation, given, options)
         if operation.base in _CONSTANTS:
             return self._constant(operation, args, kwargs)
+        unknown = ""
         for x in tracked:
             if x.version != x.memory.version:
                 self._renewed(x)
-        unknown = next((x.unknown for x in tracked if x.unknown), "")
+            unknown = unknown or x.unknown
         reads = sources(tracked)  # before an output in place takes over
         found = RULES.get(operation.base)
         key = None

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..accounting.receptive_field import ReceptiveField
 from . import rules
 from .layouts import View
 from .operations import Operation
@@ -61,7 +62,16 @@ class Memory:
     def __init__(self) -> None:
         """Begin empty."""
         self._known: dict[Any, tuple[Known, list[Any]]] = {}
+        self._fields: dict[ReceptiveField, ReceptiveField] = {}
+        self._ids: set[int] = set()  # of these fields
         self._size = 0
+
+    def shared(self, field: ReceptiveField) -> ReceptiveField:
+        """One object for equal fields, so that its id stands for it; hashing it takes longer."""
+        if id(field) not in self._ids:
+            field = self._fields.setdefault(field, field)
+            self._ids.add(id(field))
+        return field
 
     def find(self, key: Any) -> Known | None:
         """What an operation with this key has given."""
@@ -71,7 +81,7 @@ class Memory:
     def keep(self, key: Any, known: Known, tracked: list[Activation]) -> None:
         """Remember it, and hold the fields whose ids are in the key."""
         readings = {x.reading for x in known.effects if x.reading is not None}
-        self._size += _ENTRY + sum(map(_size_of, readings))
+        self._size += _ENTRY + sum(map(_size_of, readings))  # a field of its own included
         if self._size > _MOST:
             self.clear()
         self._known[key] = known, [x.field for x in tracked]
@@ -79,6 +89,8 @@ class Memory:
     def clear(self) -> None:
         """Forget all."""
         self._known.clear()
+        self._ids.clear()
+        self._fields.clear()
         self._size = 0
 
     def __len__(self) -> int:
@@ -120,10 +132,9 @@ def _describe(values: Any, key: list[Any], base: str) -> None:
     for value in values:
         kind = type(value)
         if kind is Activation:
-            reading = value.reading
-            # A field by its value costs more; where there is a reading, it is kept with it.
-            read = value.field if reading is None else (reading, id(value.field))
-            key += (value.shape, value.stride(), value.dtype, value.is_global, read)
+            field = value.field = MEMORY.shared(value.field)
+            key += (value.shape, value.stride(), value.dtype, value.is_global)
+            key += (id(field), value.reading)
         elif kind in _ATOMS:
             key += (kind, value)  # 1 is not True
         elif kind is list or kind is tuple:

@@ -48,18 +48,17 @@ def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:
     weight = _weight(layer, x, 4)
     if weight is None or layer.padding_mode != "zeros":
         return None
-    out, inner, *kernel = weight.shape
-    _, channels, *size = x.shape
-    groups = layer.groups
-    if type(groups) is not int or groups < 1 or out % groups or len(size) != 2:
+    weights, shape = tuple(weight.shape), tuple(x.shape)
+    out, inner, groups = weights[0], weights[1], layer.groups
+    if type(groups) is not int or groups < 1 or out % groups or len(shape) != 4:
         return None
-    if inner * groups != channels:
+    if inner * groups != shape[1]:
         same_channels(x, inner * groups)
-    fit = _fit((*size,), (*kernel,), layer.stride, layer.padding, layer.dilation, False)
+    fit = _fit(shape[2:], weights[2:], layer.stride, layer.padding, layer.dilation, False)
     if fit is None:
         return None
     effect = slide(x, out, fit, weight.numel(), groups)
-    effect.role, effect.weight_shape = "convolution", (out, inner, *kernel)
+    effect.role, effect.weight_shape = "convolution", weights
     effect.has_bias = _get(layer._parameters, "bias") is not None
     return effect
 
@@ -86,7 +85,8 @@ def _checked_fit(
 
 def _batch_norm(layer: nn.BatchNorm2d, x: Activation) -> Effect | None:
     mean, variance = _get(layer._buffers, "running_mean"), _get(layer._buffers, "running_var")
-    if mean is None or variance is None or layer.training or x.dim() != 4:
+    shape = x.shape
+    if mean is None or variance is None or layer.training or len(shape) != 4:
         return None  # without running statistics even inference looks at the batch
     size = mean.shape
     if variance.shape != size or len(size) != 1:
@@ -97,7 +97,8 @@ def _batch_norm(layer: nn.BatchNorm2d, x: Activation) -> Effect | None:
         return None
     if shift is layer or (shift is not None and shift.shape != size):
         return None
-    same_channels(x, size[0])
+    if shape[1] != size[0]:
+        same_channels(x, size[0])
     return _same(x, "batch norm")
 
 
