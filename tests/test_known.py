@@ -90,3 +90,9 @@ def test_memory_is_emptied_before_it_grows_large(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(known, "_MOST", 20 * known._ENTRY)
     assert first == budgetnet.account(model, (3, 224, 224))
     assert len(known.MEMORY) <= 20 < whole
+
+
+def test_a_note_on_activations_hides_no_method_of_tensors() -> None:
+    notes = known.Activation.__annotations__
+    hidden = {name for name in notes if callable(getattr(torch.Tensor, name, None))}
+    assert hidden == set()

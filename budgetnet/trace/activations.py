@@ -91,7 +91,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     ) -> Activation:
         """Set on an activation what is known about it."""
         out.field, out.reading, out.is_global = effect.field, effect.reading, effect.is_global
-        out.unknown, out.source = unknown, len(self.rows)
+        out.unknown, out.source, out.stamp = unknown, len(self.rows), 0
         if unknown:
             self._stand_in(out)
         if not out.is_global:
@@ -114,7 +114,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         """An activation as it is now, if its memory was written to through another view."""
         if x.version != x.memory.version:
             root: Root = x.memory.root
-            x.version = x.memory.version
+            x.version, x.stamp = x.memory.version, 0
             if root.unknown:
                 x.unknown, x.trunk = root.unknown, (x.memory.written, None)
                 self._stand_in(x)

@@ -145,7 +145,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         known = Known(tuple(effects), dtype=dtype, strides=strides, kinds=tuple(kinds))
         self._check(base, effect)
         if key is not None and settled:
-            MEMORY.keep(key, known, tracked)
+            MEMORY.keep(key, known)
         return self._give(operation, known, tracked, others, reads, unknown)
 
     def _give(
@@ -291,7 +291,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         for effect in effects:
             self._check(operation.name, effect)
         if key is not None:
-            MEMORY.keep(key, known, tracked)
+            MEMORY.keep(key, known)
         return self._give_views(operation, known, tracked, sources(tracked), unknown)
 
     def _overwrite(

@@ -6,6 +6,7 @@ operations that are remembered here. So arguments alike in that give the same.
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from .rules import Activation, Effect
 from .rules.readings import Reading
 
 _MOST = 1 << 25  # bytes, about, of what is remembered
-_ENTRY, _FIELD = 2048, 256  # bytes of an operation and of a field, about
+_ENTRY, _FIELD = 1024, 256  # bytes of an operation and of a field, about
 # Operations whose rules look at no value of the constants among their arguments.
 _BY_SHAPE = {
     "mm", "addmm", "bmm", "baddbmm", "linear", "convolution", "add", "sub", "mul", "div", "cat",
@@ -61,36 +62,52 @@ class Memory:
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._known: dict[Any, tuple[Known, list[Any]]] = {}
+        self._known: dict[Any, Known] = {}
+        self._stamps: dict[Any, tuple[int, ReceptiveField]] = {}
         self._fields: dict[ReceptiveField, ReceptiveField] = {}
         self._ids: set[int] = set()  # of these fields
+        self._numbers = count(1)  # none is given twice, whatever is forgotten
         self._size = 0
 
-    def shared(self, field: ReceptiveField) -> ReceptiveField:
+    def find(self, key: Any) -> Known | None:
+        """What an operation with this key has given."""
+        return self._known.get(key)
+
+    def keep(self, key: Any, known: Known) -> None:
+        """Remember it."""
+        readings = {x.reading for x in known.effects if x.reading is not None}
+        self._grow(_ENTRY + sum(map(_size_of, readings)))
+        self._known[key] = known
+
+    def stamp(self, x: Activation) -> int:
+        """A number for all that rules look at in an activation."""
+        if not x.stamp:
+            field = self._shared(x.field)
+            facts = (x.shape, x.stride(), x.dtype, x.is_global, id(field), x.reading)
+            found = self._stamps.get(facts)
+            if found is None:
+                self._grow(_ENTRY)
+                # The field is held, so that its id is not given away.
+                found = self._stamps[facts] = next(self._numbers), field
+            x.stamp = found[0]
+        return x.stamp
+
+    def _shared(self, field: ReceptiveField) -> ReceptiveField:
         """One object for equal fields, so that its id stands for it; hashing it takes longer."""
         if id(field) not in self._ids:
             field = self._fields.setdefault(field, field)
             self._ids.add(id(field))
         return field
 
-    def find(self, key: Any) -> Known | None:
-        """What an operation with this key has given."""
-        found = self._known.get(key)
-        return found[0] if found else None
-
-    def keep(self, key: Any, known: Known, tracked: list[Activation]) -> None:
-        """Remember it, and hold the fields whose ids are in the key."""
-        readings = {x.reading for x in known.effects if x.reading is not None}
-        self._size += _ENTRY + sum(map(_size_of, readings))  # a field of its own included
+    def _grow(self, size: int) -> None:
+        self._size += size
         if self._size > _MOST:
             self.clear()
-        self._known[key] = known, [x.field for x in tracked]
 
     def clear(self) -> None:
         """Forget all."""
-        self._known.clear()
-        self._ids.clear()
-        self._fields.clear()
+        for table in (self._known, self._stamps, self._ids, self._fields):
+            table.clear()
         self._size = 0
 
     def __len__(self) -> int:
@@ -132,9 +149,7 @@ def _describe(values: Any, key: list[Any], base: str) -> None:
     for value in values:
         kind = type(value)
         if kind is Activation:
-            field = value.field = MEMORY.shared(value.field)
-            key += (value.shape, value.stride(), value.dtype, value.is_global)
-            key += (id(field), value.reading)
+            key += (Activation, value.stamp or MEMORY.stamp(value))
         elif kind in _ATOMS:
             key += (kind, value)  # 1 is not True
         elif kind is list or kind is tuple:
