@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from raw_results import folded, markdown, read, source
+
+from data_sets import DATA_SETS
 
 TFLM, RUNTIMES = "tflm int8", ("tflm int8", "executorch int8", "executorch float32")
 MLPERF = ("ds_cnn", "mobilenet_v1_025", "resnet8", "autoencoder")
@@ -87,16 +93,26 @@ def savings() -> str:
 
 def int8() -> str:
     result = read("int8")
-    images = result["images"]
     rows = [
         (
-            name,
-            *(f"{100 * found[key] / images:.2f} %" for key in ("float_correct", "int8_correct")),
+            found["model"],
+            DATA_SETS[found["dataset"]].origin,
+            *(f"{100 * found[key] / found['images']:.2f} %" for key in CORRECT),
+            f"{lost(found):+.2f}",
             *(f"{found[key]:,}" for key in ("differ", "weight_bytes", "file_bytes", "planned")),
             f"{found['head']:,} + {found['tail']:,}",
         )
-        for name, found in result["networks"].items()
+        for found in result["networks"].values()
     ]
-    heads = ["network", "float32", "int8", "images judged differently", "weights, B", "file, B"]
-    table = markdown([*heads, "planned, B", "allocated, B"], rows)
+    heads = ["network", "data", "float32", "int8", "points", "judged differently", "weights, B"]
+    table = markdown([*heads, "file, B", "planned, B", "allocated, B"], rows)
     return f"{table}\n\n{source('int8', result)}"
+
+
+CORRECT = ("float_correct", "int8_correct")
+
+
+def lost(found: dict[str, Any]) -> float:
+    """Points of accuracy that int8 adds, below zero where it takes some."""
+    as_float, as_int8 = (100 * found[key] / found["images"] for key in CORRECT)
+    return round(as_int8 - as_float, 4)

@@ -30,7 +30,6 @@ from budgetnet.deploy.tflite_micro import allocated
 from budgetnet.trace.files.tflite import read_tflite
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "int8.json"
-NETWORKS = ("s6", "dsnet14", "dsnet16", "dsnet34", "dsnet38")
 PACKAGES = ("litert-torch", "ai-edge-quantizer", "tflite-micro")
 
 
@@ -38,28 +37,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calibrate", type=int, default=512, help="training images for the scales")
     args = parser.parse_args()
-    digits = mnist_data.load("mnist")
-    typical = digits.train.normalise(digits.train.images[: args.calibrate]).numpy()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in NETWORKS:
-            found[name] = measured(name, typical, digits.test, Path(folder, f"{name}.tflite"))
-            print(name, found[name], flush=True)
+        for name, weights in models.list_weights():
+            key, file = f"{name}, {weights}", Path(folder, f"{name}.tflite")
+            data = mnist_data.load(weights.replace("_", "-"))
+            found[key] = measured(name, weights, data, args.calibrate, file)
+            print(key, found[key], flush=True)
     run_folder.write_json(
         RESULTS,
         {
             "command": f"python examples/benchmarks/int8.py --calibrate {args.calibrate}",
             "networks": found,
-            "images": len(digits.test),
             "versions": run_folder.versions() | {name: version(name) for name in PACKAGES},
             "hardware": run_folder.hardware(torch.device("cpu")),
         },
     )
 
 
-def measured(name: str, typical: Any, test: mnist_data.Split, file: Path) -> dict[str, Any]:
+def measured(
+    name: str, weights: str, data: mnist_data.Digits, calibrate: int, file: Path
+) -> dict[str, Any]:
     """Accuracy of a network and of its int8 file, and what the file takes."""
-    net = models.get_model(name, weights="mnist").eval()
+    net, test = models.get_model(name, weights=weights).eval(), data.test
+    typical = data.train.normalise(data.train.images[:calibrate]).numpy()
     shape = models.get_reference(name).input_shape
     written = to_tflite(net, shape, file, calibrate=typical, name=name)
     assert written == account(file, name=name)
@@ -70,6 +71,9 @@ def measured(name: str, typical: Any, test: mnist_data.Split, file: Path) -> dic
         as_float = torch.cat([net(part) for part in pixels.split(500)]).argmax(1)
     as_int8 = predictions(file, pixels.movedim(1, -1).numpy())
     return {
+        "model": name,
+        "dataset": data.name,
+        "images": len(test),
         "float_correct": int((as_float == test.labels).sum()),
         "int8_correct": int((as_int8 == test.labels).sum()),
         "differ": int((as_float != as_int8).sum()),
