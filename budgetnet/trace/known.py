@@ -132,7 +132,8 @@ def key_of(operation: Operation, rule: Any, args: Any, kwargs: Any) -> Any:
 
     What rules of a user's own look at is not known.
     """
-    if not getattr(rule, "__module__", "").startswith(_OWN):
+    # A rule that was read by exec has None for its module.
+    if not (getattr(rule, "__module__", None) or "").startswith(_OWN):
         return None
     try:
         key = [operation.func, rule]
