@@ -10,6 +10,7 @@ chosen on 5,000 held-out training images.
     python examples/mnist_s6.py --seeds 5                  # five runs, their mean and spread
     python examples/mnist_s6.py --resume runs/FOLDER       # go on with what was cut short
     python examples/mnist_s6.py --evaluate                 # train nothing: the shipped weights
+    python examples/mnist_s6.py --dataset fashion-mnist    # clothes instead, by their own recipe
     torchrun --nproc-per-node 2 examples/mnist_s6.py       # one run, shared by two processes
 
 A run leaves a folder: config.json, metrics.jsonl (a line an epoch), weights.safetensors,
@@ -50,7 +51,7 @@ try:
     from budgetnet.cli.streams import allow_all_characters
     from display import Display, closing_words, seeds_table, warn_digits
     from locking import locked
-    from mnist_data import DataError, Digits, load, normalise
+    from mnist_data import DataError, Digits, load
     from recipes import RECIPES, Recipe, descriptions
     from trained import load_run, print_accuracy
     from trainer import Training, World, predict, train
@@ -98,11 +99,16 @@ def resume(args: argparse.Namespace, device: torch.device) -> Path:
         raise run_folder.FolderError(f"{folder / 'config.json'} is damaged: {error}") from error
     check_processes(config)
     digits = load(config["dataset"], args.data_dir)
-    for key, found in (("train_images", digits.train), ("test_images", digits.test)):
-        if config[key] != len(found):
+    facts = {
+        "dataset_origin": digits.origin,
+        "train_images": len(digits.train),
+        "test_images": len(digits.test),
+    }
+    for key, found in facts.items():
+        if config[key] != found:
             raise run_folder.FolderError(
-                f"{folder / 'config.json'}: {key} is {config[key]!r}, and {digits.origin} has "
-                f"{len(found)}"
+                f"{folder / 'config.json'}: {key} is {config[key]!r}, and of the data set "
+                f"{digits.name!r} it is {found!r}"
             )
     check_steps(recipe, digits)
     arguments.check_size(config["model"], recipe.batch_size, device)
@@ -152,6 +158,12 @@ def describe(args: argparse.Namespace, digits: Digits) -> dict[str, Any]:
     seeds = {"seeds": args.seeds} if args.seeds else {"seed": args.seed}
     teacher: dict[str, Any] = {"teacher": None}
     if args.teacher:
+        learned = run_folder.read_config(args.teacher)["dataset_origin"]
+        if learned != digits.origin:
+            raise arguments.UsageError(
+                f"--teacher {args.teacher} learned from {learned}, not from {digits.origin}; name "
+                "a run on the same data set"
+            )
         digest = run_folder.read_summary(args.teacher)["weights_sha256"]
         teacher = {"teacher": str(args.teacher.resolve()), "teacher_sha256": digest}
     return {
@@ -310,18 +322,20 @@ def finish(
     weights = folder / "weights.safetensors"
     digest = hashlib.sha256(run_folder.write_tensors(weights, learner.result.state_dict(), header))
     name = f"{result['model']} on {digits.origin}"
-    logits = predict(learner.result, learner.test_set.images).cpu()
+    logits = predict(learner.result, learner.test_set).cpu()
     shown = digits.train.images[: figures.PREVIEW].to(generator.device)
     rows_shown = {"plain": shown}
     for row, side in figures.views(recipe).items():
         matrices = recipe.augment.matrices(len(shown), generator)
         rows_shown[row] = recipe.augment(shown, matrices, side)
-    seen = {row: normalise(view).cpu() for row, view in rows_shown.items()}
+    seen = {row: digits.train.normalise(view).cpu() for row, view in rows_shown.items()}
     title = f"{name}, {result['recipe']} recipe"
+    classes = digits.source.classes
+    shown_classes = [classes[k] for k in digits.train.labels[: figures.PREVIEW]]
     pictures = {
         "curves.png": figures.curves([rows], title, recipe, [result["seed"]]),
-        "preview.png": figures.preview(seen, digits.origin),
-        "errors.png": figures.errors(digits.test.images, digits.test.labels, logits, name),
+        "preview.png": figures.preview(seen, digits.origin, shown_classes),
+        "errors.png": figures.errors(digits.test.images, digits.test.labels, logits, name, classes),
     }
     for file, figure in pictures.items():
         run_folder.write_atomically(folder / file, figure.savefig)

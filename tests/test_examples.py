@@ -47,15 +47,18 @@ def here(*arguments):
     return out.getvalue()
 
 
-def mnist_root():
+def root_of(folder):
     root = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data")
     names = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
-    return root if all((root / "MNIST" / "raw" / name).exists() for name in names) else None
+    return root if all((root / folder / "raw" / name).exists() for name in names) else None
 
 
-MNIST = mnist_root()
+MNIST, FASHION = root_of("MNIST"), root_of("FashionMNIST")
 needs_mnist = pytest.mark.skipif(
     MNIST is None, reason="MNIST is neither in $BUDGETNET_DATA nor in ./data"
+)
+needs_fashion = pytest.mark.skipif(
+    FASHION is None, reason="Fashion-MNIST is neither in $BUDGETNET_DATA nor in ./data"
 )
 
 
@@ -143,6 +146,7 @@ def test_no_run_overwrites_another(tmp_path):
     assert ["precious.txt"] == [path.name for path in (tmp_path / "full").iterdir()]
 
 
+KNOWN = ", ".join(name for _, name in models.list_weights("s6"))
 MISTAKES = {
     "epochs": (("--epochs", "-1"), "--epochs"),
     "learning rate": (("--lr", "nan"), "--lr"),
@@ -162,7 +166,7 @@ MISTAKES = {
         ("--recipe", "distilled", "--dataset", "digits", "--teacher", "nobody"),
         "nobody is not the folder of a run",
     ),
-    "unknown weights": (("--evaluate", "cats", "--dataset", "digits"), "Known: mnist"),
+    "unknown weights": (("--evaluate", "cats", "--dataset", "digits"), f"Known: {KNOWN}"),
 }
 
 
@@ -216,6 +220,21 @@ def test_mnist_one_epoch_clears_its_floor(tmp_path):
     summary = read(tmp_path / "run", "summary.json")
     assert "mnist" == summary["dataset"]
     assert summary["last"] > 98, run.stdout
+
+
+@pytest.mark.deep
+@needs_fashion
+def test_fashion_mnist_has_its_own_recipe_and_target(tmp_path):
+    asked = ("--dataset", "fashion-mnist", "--model", "c8 p c16 p c16 gap10", "--epochs", 1)
+    run = train(*asked, "--out", tmp_path / "run", cwd=tmp_path, data=FASHION)
+    config, summary = (read(tmp_path / "run", f"{name}.json") for name in ("config", "summary"))
+    assert ("fashion-mnist", "fashion") == (config["dataset"], config["recipe"])
+    assert 0.5 == config["settings"]["augment"]["flip"]
+    assert (92.5, None) == (summary["target"], summary["first_epoch_at_target"])
+    assert "92.5 % not reached" in run.stdout
+    assert summary["last"] > 75, run.stdout
+    shown = here("--evaluate", tmp_path / "run", "--data-dir", FASHION)
+    assert f"{summary['last']:.2f} % of 10,000 test images (Fashion-MNIST)" in shown
 
 
 # ---------------------------------------------------------------------------- several seeds
@@ -404,13 +423,18 @@ def test_a_finished_run_teaches_another(digits_run, tmp_path):
 def test_evaluate_repeats_the_accuracy_of_a_run(digits_run):
     folder, _ = digits_run
     shown = here("--evaluate", folder, "--dataset", "digits")
-    assert f"{read(folder, 'summary.json')['last']:.2f} % of 359 test digits" in shown
+    assert f"{read(folder, 'summary.json')['last']:.2f} % of 359 test images" in shown
 
 
 @needs_mnist
-def test_evaluate_states_the_accuracy_of_the_sidecar():
-    shown = here("--evaluate", "--data-dir", MNIST)
-    percent = models.get_weights("s6", "mnist").meta["accuracy"]["percent"]
+@needs_fashion
+@pytest.mark.parametrize("name", [name for _, name in models.list_weights("s6")])
+def test_evaluate_states_the_accuracy_of_the_sidecar(name):
+    data = MNIST if name == "mnist" else FASHION
+    shown = here("--evaluate", *([] if name == "mnist" else [name]), "--data-dir", data)
+    meta = models.get_weights("s6", name).meta
+    assert f"test images ({meta['dataset']['name']})" in shown
+    percent = meta["accuracy"]["percent"]
     stated = float(shown.split(": ")[1].split(" %")[0])
     assert percent == pytest.approx(stated, abs=0.011)  # one digit, for other arithmetic
 
