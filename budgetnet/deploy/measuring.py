@@ -1,0 +1,278 @@
+"""`measure`: operators timed on this machine, one by one, with PyTorch on the CPU."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from math import prod
+from statistics import quantiles
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from .._version import __version__
+from ..accounting.latency import Entry, LatencyTable
+from ..accounting.operators import Operator, operator_at
+from ..errors import ArgumentError, explain
+from ..trace.account import account
+
+SAME = ("processor", "threads", "torch")  # where times of two runs may stand in one table
+MOST_THREADS = 1_024
+PASSES, QUICK_PASSES, UNTIMED = 60, 12, 3  # the first passes choose kernels
+MOST_NUMBERS = 1 << 27  # of weights and maps that are held at a time
+MOST_HELD = 512  # operators
+
+
+class Measuring(NamedTuple):
+    """The progress of a measurement.
+
+    Attributes:
+        operators: how many are measured in all.
+        calls: how many of them ran so far, each several times.
+        whole: how many run in all.
+    """
+
+    operators: int
+    calls: int
+    whole: int
+
+
+def measure(
+    model: Any,
+    input_shape: Any = None,
+    *,
+    threads: int | None = None,
+    quick: bool = False,
+    table: LatencyTable | None = None,
+    watch: Callable[[Measuring], None] | None = None,
+) -> LatencyTable:
+    """Measure the operators that a network needs, on this machine.
+
+    Each is timed by itself, as a module or function of PyTorch at batch 1 in float32, but all take
+    turns: as in a network, other weights have gone through the caches since it last ran. Operators
+    that nothing here measures are left out; `latency` says which. Ctrl-C ends it with what was
+    measured by then.
+
+    Args:
+        model: as for `account`; or operators, as `Latency.missing` has them.
+        input_shape: as for `account`.
+        threads: that PyTorch may use, by default as many as it does now.
+        quick: a fifth of the samples, for a first look.
+        table: whose entries are kept, and not measured again; of this machine.
+        watch: called with the `Measuring` from time to time.
+
+    Raises:
+        ArgumentError: an argument is not valid, or the table is of another machine, number of
+            threads or version of PyTorch.
+
+    >>> table = measure("c4 gap2", (1, 8, 8), threads=1, quick=True)
+    >>> [*table.entries]
+    ['conv 1x8x8 -> 4x6x6, 3x3 / 1 / 0', 'batch_norm 4x6x6', 'relu 4x6x6', \
+'conv 4x6x6 -> 2x6x6, 1x1 / 1 / 0, bias', 'mean 2x6x6']
+    """
+    before = torch.get_num_threads()
+    threads = before if threads is None else threads
+    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+        what = f"threads={threads!r} is not valid"
+        raise ArgumentError(explain(what, remedy=f"Pass a number from 1 to {MOST_THREADS:,}."))
+    machine = machine_of(threads)
+    known = table or LatencyTable(machine, {})
+    _check_same(known, machine)
+    wanted = known.missing(_operators(model, input_shape))
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+            found = _measured(wanted, QUICK_PASSES if quick else PASSES, watch)
+    finally:
+        torch.set_num_threads(before)
+    return LatencyTable(known.machine, {**known.entries, **found}, known.name)
+
+
+def _operators(model: Any, input_shape: Any) -> tuple[Operator | None, ...]:
+    if isinstance(model, tuple | list) and all(isinstance(each, Operator) for each in model):
+        return tuple(model)
+    found = account(model, input_shape, strict=False)
+    return tuple(operator_at(found, place)[0] for place in range(len(found.rows)))
+
+
+def machine_of(threads: int) -> dict[str, str]:
+    """Where and with what a measurement is made."""
+    return {
+        "processor": _processor(), "cores": str(os.cpu_count()), "threads": str(threads),
+        "system": f"{platform.system()} {platform.machine()}", "python": platform.python_version(),
+        "torch": torch.__version__, "budgetnet": __version__,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }  # fmt: skip
+
+
+def _processor() -> str:
+    """What the processor calls itself."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            told = dict(line.split(":", 1) for line in lines if ":" in line)
+        name = next((v for k, v in told.items() if k.strip() in ("model name", "Model")), "")
+        family = {k.strip(): v.strip() for k, v in told.items()}
+        kind = [f"{k} {family[k]}" for k in ("cpu family", "model", "stepping") if k in family]
+    except OSError:
+        name, kind = "", []
+    name = name.strip() or platform.processor() or platform.machine()
+    return f"{name} ({', '.join(kind)})" if kind else name
+
+
+def _check_same(known: LatencyTable, machine: dict[str, str]) -> None:
+    differ = {
+        key: f"{known.machine.get(key, 'unknown')} there, {machine[key]} here"
+        for key in SAME
+        if known.machine.get(key) != machine[key]
+    }
+    if differ:
+        what = f"{known.name} was measured otherwise"
+        remedy = "Write another file, or measure as it was measured."
+        raise ArgumentError(explain(what, numbers=differ, remedy=remedy))
+
+
+def _measured(
+    operators: Sequence[Operator], passes: int, watch: Callable[[Measuring], None] | None
+) -> dict[str, Entry]:
+    """The entries of operators; after Ctrl-C of those that have been timed."""
+    times: dict[str, list[int]] = {}
+    calls, whole = 0, len(operators) * (UNTIMED + passes)
+    try:
+        for some in _held(operators):
+            made = [(str(each), call_of(each)) for each in some]
+            for turn in range(UNTIMED + passes):
+                if watch is not None:
+                    watch(Measuring(len(operators), calls, whole))
+                for key, call in made:
+                    started = time.perf_counter_ns()
+                    call()
+                    taken = time.perf_counter_ns() - started
+                    if turn >= UNTIMED:
+                        times.setdefault(key, []).append(taken)
+                calls += len(made)
+    except KeyboardInterrupt:
+        if not times:
+            raise
+    return {key: _entry(found) for key, found in times.items() if len(found) > 1}
+
+
+def _held(operators: Sequence[Operator]) -> Iterator[list[Operator]]:
+    """Operators whose weights and maps fit into memory together, in their order."""
+    some: list[Operator] = []
+    numbers = 0
+    for each in operators:
+        more = sum(map(prod, each.inputs)) + _weights(each)
+        if some and (numbers + more > MOST_NUMBERS or len(some) == MOST_HELD):
+            yield some
+            some, numbers = [], 0
+        some.append(each)
+        numbers += more
+    if some:
+        yield some
+
+
+def _weights(each: Operator) -> int:
+    if each.name == "linear":
+        return each.inputs[0][1] * each.output[1]
+    kernel = each.sliding.kernel if each.sliding and "conv" in each.name else (0,)
+    return each.inputs[0][0] * each.output[0] // each.groups * prod(kernel)
+
+
+def _entry(times: list[int]) -> Entry:
+    low, median, high = quantiles(times, n=4, method="inclusive")
+    return Entry(round(median), round(low), round(high), len(times))
+
+
+def call_of(operator: Operator) -> Callable[[], torch.Tensor]:
+    """The operator as a call without arguments, on inputs of its shapes at batch 1."""
+    shapes = [s[1:] if operator.name == "linear" and s[0] == 1 else s for s in operator.inputs]
+    run = _CALLS[operator.name](operator)
+    if isinstance(run, nn.Module):
+        run.eval()
+    return partial(run, *(torch.randn(1, *shape) for shape in shapes))
+
+
+Call = Callable[..., torch.Tensor]
+
+
+def _of_axes(kind: str, axes: int) -> Any:
+    """The module of a kind for so many axes, such as `nn.Conv2d`."""
+    return getattr(nn, f"{kind}{axes}d")
+
+
+def _sliding(each: Operator) -> dict[str, Any]:
+    """Kernel, stride and padding, as modules take them."""
+    slide = each.sliding
+    assert slide is not None  # of convolutions and poolings
+    pads = tuple(low for low, _ in slide.padding)
+    return {"kernel_size": slide.kernel, "stride": slide.stride, "padding": pads}
+
+
+def _conv(each: Operator) -> Call:
+    assert each.sliding is not None
+    more: dict[str, Any] = {"dilation": each.sliding.dilation, "groups": each.groups}
+    kind, size = "Conv", each.inputs[0][1:]
+    if each.name == "conv_transpose":
+        plain = each.sliding.spread_size(size)
+        more["output_padding"] = tuple(a - b for a, b in zip(each.output[1:], plain, strict=True))
+        kind = "ConvTranspose"
+    made: Call = _of_axes(kind, len(size))(
+        each.inputs[0][0], each.output[0], **_sliding(each), **more, bias=each.has_bias
+    )
+    return made
+
+
+def _pool(kind: str) -> Callable[[Operator], Call]:
+    def make(each: Operator) -> Call:
+        assert each.sliding is not None
+        more = {"dilation": each.sliding.dilation} if kind == "MaxPool" else {}
+        made: Call = _of_axes(kind, len(each.sliding.kernel))(
+            **_sliding(each), **more, ceil_mode=each.sliding.ceil_mode
+        )
+        return made
+
+    return make
+
+
+def _linear(each: Operator) -> Call:
+    return nn.Linear(each.inputs[0][1], each.output[1], bias=each.has_bias)
+
+
+def _batch_norm(each: Operator) -> Call:
+    channels, *size = each.inputs[0]
+    made: Call = _of_axes("BatchNorm", max(1, len(size)))(channels)
+    return made
+
+
+def _average(each: Operator) -> Call:
+    """The mean of a whole map, or of parts of it."""
+    size = (1,) * (len(each.inputs[0]) - 1) if each.name == "mean" else each.output[1:]
+    made: Call = _of_axes("AdaptiveAvgPool", len(size))(size)
+    return made
+
+
+def _of_two(run: Call) -> Callable[[Operator], Call]:
+    return lambda _: lambda one, other=None: run(one, one if other is None else other)
+
+
+def _always(kind: Callable[[], nn.Module]) -> Callable[[Operator], Call]:
+    return lambda _: kind()
+
+
+# By the name of an operator what makes its call; weights are made once, before it is timed.
+_CALLS: dict[str, Callable[[Operator], Call]] = {
+    "conv": _conv, "conv_transpose": _conv, "linear": _linear, "batch_norm": _batch_norm,
+    "max_pool": _pool("MaxPool"), "avg_pool": _pool("AvgPool"),
+    "adaptive_avg_pool": _average, "mean": _average,
+    "add": _of_two(torch.add), "mul": _of_two(torch.mul),
+    "cat": lambda _: lambda *maps: torch.cat(maps, 1),
+    "relu": _always(nn.ReLU), "relu6": _always(nn.ReLU6), "hardswish": _always(nn.Hardswish),
+    "silu": _always(nn.SiLU), "gelu": _always(nn.GELU), "elu": _always(nn.ELU),
+    "leaky_relu": _always(nn.LeakyReLU), "sigmoid": _always(nn.Sigmoid),
+    "tanh": _always(nn.Tanh), "hardsigmoid": _always(nn.Hardsigmoid),
+}  # fmt: skip
