@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,25 +16,12 @@ from .files import parse_json, read_text
 from .operators import NAMES, Operator, operator_at
 from .parsing import Damaged, Fields
 from .rows import fold_places, layer_places
-from .table import Column, Table, Toned
+from .table import Column, Table, Toned, time_text
 
 FORMAT, VERSION = "budgetnet.latency_table", 1
 _REMEDY = "Measure again with budgetnet measure."
 MOST_NS = 10**12  # of one operator; with it, sums of a network stay within 64 bits
 MOST_KEY = 2_000  # characters
-
-
-def time_text(nanoseconds: int) -> str:
-    """A time as people read it, to three digits or more.
-
-    >>> time_text(830), time_text(3_204_871), time_text(5_000_000), time_text(12_345_678_901)
-    ('830 ns', '3.2 ms', '5 ms', '12.35 s')
-    """
-    for factor, unit in ((10**9, "s"), (10**6, "ms"), (1000, "us")):
-        if nanoseconds >= factor:
-            digits = f"{nanoseconds / factor:.{2 if factor == 10**9 else 1}f}"
-            return f"{digits.rstrip('0').rstrip('.')} {unit}"
-    return f"{nanoseconds} ns"
 
 
 class Entry(NamedTuple):
@@ -121,8 +108,7 @@ class LatencyTable:
         try:
             return _parse(Fields(data), cls)
         except Damaged as error:
-            numbers = {"reason": error}
-            what = "the table of latencies is damaged"
+            what, numbers = "the table of latencies is damaged", {"reason": str(error)}
             raise FormatError(explain(what, numbers=numbers, remedy=_REMEDY)) from error
 
     @classmethod
@@ -224,7 +210,7 @@ class Latency:
     @property
     def ns(self) -> int | None:
         """Whole nanoseconds, the sum of the medians; `None` if that of any row is unknown."""
-        return self._sum("median_ns")
+        return self._sum(lambda entry: entry.median_ns)
 
     @property
     def seconds(self) -> float | None:
@@ -237,13 +223,11 @@ class Latency:
 
         They say how steady the entries are, not how far the network may be from the sum.
         """
-        low, high = self._sum("low_ns"), self._sum("high_ns")
+        low, high = self._sum(lambda each: each.low_ns), self._sum(lambda each: each.high_ns)
         return None if low is None or high is None else (low, high)
 
-    def _sum(self, field: str) -> int | None:
-        if self.unknown:
-            return None
-        return sum(getattr(row.entry, field) for row in self.rows if row.entry)
+    def _sum(self, of: Callable[[Entry], int]) -> int | None:
+        return None if self.unknown else sum(of(row.entry) for row in self.rows if row.entry)
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -331,6 +315,6 @@ def latency_of(account: Account, table: LatencyTable) -> Latency:
         operator, why = operator_at(account, place)
         entry = table.get(operator) if operator else None
         if operator and entry is None:
-            why = f"{table.name} has no entry for {operator}"
+            why = f"{row.path or row.kind}: {table.name} has no entry for {operator}"
         rows.append(LatencyRow(row.path, row.kind, operator, entry, why))
     return Latency(account, table, tuple(rows))

@@ -152,7 +152,7 @@ def _pooling(row: Row, reads: tuple[tuple[int, ...], ...]) -> Operator | None:
         return Operator(name, reads, row.output_shape, row.sliding) if fits else None
     if is_max:
         return None
-    if prod(row.output_shape[1:]) == 1 < len(reads[0]):  # the same kernel, whatever becomes of the shape
+    if prod(row.output_shape[1:]) == 1 < len(reads[0]):  # one kernel, whatever shape it leaves
         return Operator("mean", reads, row.output_shape[:1])
     return Operator("adaptive_avg_pool", reads, row.output_shape)
 

@@ -172,6 +172,8 @@ def _change(limits: Sequence[Limit], account: Account) -> tuple[list[str], Chang
         others = f" (one of {change.alternatives} that would do)" if change.alternatives > 1 else ""
         return [f"cheapest single change{others}: {change.text}, {_gives(change.account)}"], change
     none = "no single change of a width, a kernel or a stage meets the budget"
+    if any(getattr(limit, "table", None) for limit in limits):
+        none += ", of those whose operators the table has"
     scaled = scaled_change(chain.spec, limits, account.input_shape)
     if scaled is None:
         return [none], None
