@@ -9,7 +9,7 @@ from test_design import every_space
 from budgetnet import Budget, SearchSpace, Spec, deployment, design, plan, rescale
 from budgetnet.accounting.device.deployment import deployment_of
 from budgetnet.accounting.device.target import RUNTIMES, Target
-from budgetnet.designer.costs import FLASH, RAM
+from budgetnet.designer.costs import FLASH, RAM, Setting
 from budgetnet.designer.each import Each, Mixed
 from budgetnet.designer.graph import build, survey
 from budgetnet.designer.infeasible import InfeasibleBudget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -235,6 +235,13 @@ class Latency:
         return tuple(dict.fromkeys(row.unknown for row in self.rows if row.unknown))
 
     @property
+    def reason(self) -> str:
+        """Why the sum is unknown, in one line; "" if it is not."""
+        others = dict.fromkeys(r.unknown for r in self.rows if r.unknown and not r.operator)
+        lacking = [lacking_text(self.table, self.missing)] if self.missing else []
+        return names_text([*lacking, *others])
+
+    @property
     def missing(self) -> tuple[Operator, ...]:
         """The operators that the table has no entry of; `budgetnet measure` adds them."""
         return self.table.missing(row.operator for row in self.rows)
@@ -263,7 +270,7 @@ class Latency:
     def _note(self) -> str:
         spread = self.spread_ns
         if spread is None:
-            return Toned(f"latency unknown: {why_unknown(self.unknown)}", "unknown")
+            return Toned(f"latency unknown: {self.reason}", "unknown")
         low, high = map(time_text, spread)
         return (
             f"latency: an estimate, the sum of operators that {self.table.name} has measured one "
@@ -303,9 +310,12 @@ def _text(nanoseconds: int | None) -> str:
     return Toned("unknown", "unknown") if nanoseconds is None else time_text(nanoseconds)
 
 
-def why_unknown(reasons: Iterable[str]) -> str:
-    """Reasons as one line, the first few of many."""
-    return names_text(list(reasons))
+def lacking_text(table: LatencyTable, missing: Sequence[Operator]) -> str:
+    """What a table has no entry for, the first two of many."""
+    first = "; ".join(map(str, missing[:2]))
+    if len(missing) == 1:
+        return f"{table.name} has no entry for {first}"
+    return f"{table.name} has no entry for {len(missing):,} operators, such as {first}"
 
 
 def latency_of(account: Account, table: LatencyTable) -> Latency:

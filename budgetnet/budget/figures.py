@@ -115,7 +115,7 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "latency": Figure(
         "latency", "Latency", "nanoseconds",
-        "an estimate: the operators of a measured table, added up", lambda _: None,
+        "the measured times of all operators, added up to an estimate", lambda _: None,
         driver="macs", init=False, in_table=True,
     ),
 }  # fmt: skip

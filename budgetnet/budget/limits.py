@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
 from ..accounting.device.target import Target
-from ..accounting.latency import LatencyTable, latency_of, why_unknown
+from ..accounting.latency import LatencyTable, latency_of
 from ..errors import ArgumentError, explain, shown
 from .figures import FIGURES, figure_text, read_on
 
@@ -115,7 +115,7 @@ class Range:
             return read_on(self.name, account, self.target)
         if self.table is not None:
             found = latency_of(account, self.table)
-            return found.ns, why_unknown(found.unknown)
+            return found.ns, found.reason
         return FIGURES[self.name].read(account), ""
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..accounting.geometry import Count
-from ..accounting.latency import LatencyTable
+from ..accounting.latency import LatencyTable, lacking_text
 from ..accounting.operators import Operator, operator_of
 from ..accounting.rows import Row
 from ..errors import ArgumentError, explain
@@ -45,11 +45,8 @@ def operators(rows: Sequence[Row], shape: tuple[int, ...]) -> Iterator[tuple[Ope
 
 def no_entries(table: LatencyTable, missing: Sequence[Operator]) -> ArgumentError:
     """The error where a table lacks operators."""
-    one = len(missing) == 1
-    what = f"{table.name} has no entry for {len(missing):,} operator{'s' * (not one)}"
     remedy = "Measure what is missing with budgetnet measure, or leave it out of the space."
-    numbers = {"it" if one else "such as": "; ".join(map(str, missing[:2]))}
-    return ArgumentError(explain(what, numbers=numbers, remedy=remedy))
+    return ArgumentError(explain(lacking_text(table, missing), remedy=remedy))
 
 
 def _count(rows: Sequence[Row], shape: tuple[Count, ...]) -> int | None:
