@@ -151,7 +151,12 @@ def _parse(fields: Fields, cls: type[LatencyTable]) -> LatencyTable:
 
 
 def _is_key(key: str) -> bool:
-    return key.isascii() and key.isprintable() and len(key) <= MOST_KEY and key.split()[0] in NAMES
+    return (
+        key.isascii()
+        and key.isprintable()
+        and len(key) <= MOST_KEY
+        and key.partition(" ")[0] in NAMES
+    )
 
 
 def _parse_entry(fields: Fields) -> Entry:

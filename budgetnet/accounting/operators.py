@@ -16,9 +16,9 @@ from .table import shape_text
 # Rows at which eager PyTorch runs no kernel: they pass on what they read, or a view of it.
 _NOTHING = frozenset({"dropout", "identity"})
 _VIEWS = frozenset({
-    "view", "flatten", "unflatten", "transpose", "permute", "t", "squeeze", "unsqueeze", "split",
-    "split_with_sizes", "chunk", "select", "slice", "narrow", "expand", "detach", "alias",
-    "stochasticdepth", "droppath",
+    "view", "unsafe_view", "flatten", "unflatten", "transpose", "permute", "t", "squeeze",
+    "unsqueeze", "split", "split_with_sizes", "chunk", "select", "slice", "narrow", "expand",
+    "detach", "alias", "stochasticdepth", "droppath",
 })  # fmt: skip
 # Functions of each element, by the names of modules and operations in lower case.
 _ELEMENTWISE = {
