@@ -25,7 +25,7 @@ SAME = ("processor", "threads", "torch")  # where times of two runs may stand in
 MOST_THREADS = 1_024
 PASSES, QUICK_PASSES, UNTIMED = 60, 12, 3  # the first passes choose kernels
 MOST_NUMBERS = 1 << 27  # of weights and maps that are held at a time
-MOST_HELD = 512  # operators
+MOST_HELD = 32  # operators, about as many as lie between a layer and itself in a small network
 
 Clock = Callable[[], int]
 
