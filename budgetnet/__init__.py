@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from .accounting.account import Account as Account
     from .accounting.geometry import Sliding as Sliding
     from .accounting.latency import Latency as Latency
-    from .accounting.latency import LatencyTable as LatencyTable
+    from .accounting.latency_table import LatencyTable as LatencyTable
     from .accounting.receptive_field import ReceptiveField as ReceptiveField
     from .accounting.rows import Row as Row
     from .accounting.training import Training as Training
@@ -127,7 +127,7 @@ _HOMES = {
     "Fold": "deploy.folding",
     "InfeasibleBudget": "designer.infeasible",
     "Latency": "accounting.latency",
-    "LatencyTable": "accounting.latency",
+    "LatencyTable": "accounting.latency_table",
     "ReceptiveField": "accounting.receptive_field",
     "Row": "accounting.rows",
     "SearchSpace": "designer.space",

@@ -26,10 +26,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import budgetnet
 from budgetnet import Budget, LatencyTable, SearchSpace, design, latency, measure, plan, rescale
-from budgetnet.accounting.latency import Entry, latency_of
+from budgetnet.accounting.latency import latency_of
+from budgetnet.accounting.latency_table import Entry
 from budgetnet.accounting.operators import NAMES, operators_of
 from budgetnet.cli.parser import main
-from budgetnet.deploy.measuring import Measuring, call_of, machine_of
+from budgetnet.deploy.measuring import Measuring, machine_of
+from budgetnet.deploy.operator_calls import call_of
 from budgetnet.designer.costs import LATENCY, Setting
 from budgetnet.designer.graph import build, survey
 from budgetnet.designer.infeasible import InfeasibleBudget
@@ -209,6 +211,7 @@ def test_the_estimate_is_the_sum_by_hand():
     assert ((), (), "") == (found.unknown, found.missing, found.reason)
     shown = [row[-1] for row in found.to_table().rows]
     assert ["970 ns", "200 ns", "532 ns", "532 ns", "305 ns", "70 ns"] == shown
+    assert [970, 200, 532, 532, 305, 70] == [ns for _, ns in found.by_layer()]
     assert ["2.609 us"] == [row[-1] for row in found.to_table(depth=0).rows]
     assert "2.609 us" == found.to_table().totals[-1]
     told = json.loads(found.to_json())
@@ -304,6 +307,7 @@ def test_a_broken_limit_says_by_how_much_and_does_not_guess_changes():
     text = str(caught.value)
     assert "at most 100 us (estimate by latency_table_1.json)" in text
     assert " us over (" in text
+    assert "\nmost of the estimate: conv2 146.7 us (32.6 %), head.conv " in text
     assert "no single change" in text
     assert "of those whose operators the table has" in text
     page = budgetnet.report.render_html(account, budget=Budget(latency="1 us", table=GOLDEN))

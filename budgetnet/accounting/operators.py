@@ -50,7 +50,8 @@ class Operator(NamedTuple):
     batch_norm 8x7x7
     relu 8x7x7
     max_pool 8x7x7 -> 8x3x3, 2x2 / 2 / 0
-    conv 8x3x3 -> 4x3x3, 1x1 / 1 / 0, bias
+    conv 8x3x3 -> 4x3x3, 1x1 / 1 / 0
+    batch_norm 4x3x3
     mean 4x3x3
     """
 

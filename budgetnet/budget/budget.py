@@ -9,7 +9,7 @@ from typing import Any
 from ..accounting.account import Account
 from ..accounting.device.boards import board_named
 from ..accounting.device.target import RUNTIMES, Target
-from ..accounting.latency import LatencyTable, as_table
+from ..accounting.latency_table import LatencyTable, as_table
 from ..accounting.training import TrainingSetup, optimizer_named
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .contract import CONTRACT, contracts

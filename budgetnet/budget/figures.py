@@ -30,7 +30,8 @@ class Figure(NamedTuple):
         short: a shorter name that may be typed instead; "" for none.
         more_is_better: whether one number is a minimum; only costs may be limited in their growth.
         adds_up: whether that of a chain is the sum over its layers.
-        driver: what of a layer makes it large: "params", "macs", "maps", or "" for none of them.
+        driver: what of a layer makes it large: "params", "macs", "maps", "latency", or "" for none
+            of them.
         init: whether `budgetnet init` limits it.
         on_device: whether it depends on a runtime; `read` takes the default one.
         in_table: whether it depends on a table of measured operators; `read` knows none.
@@ -116,7 +117,7 @@ FIGURES: Mapping[str, Figure] = {
     "latency": Figure(
         "latency", "Latency", "nanoseconds",
         "the measured times of all operators, added up to an estimate", lambda _: None,
-        driver="macs", init=False, in_table=True,
+        driver="latency", init=False, in_table=True,
     ),
 }  # fmt: skip
 

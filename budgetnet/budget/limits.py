@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
 from ..accounting.device.target import Target
-from ..accounting.latency import LatencyTable, latency_of
+from ..accounting.latency import latency_of
+from ..accounting.latency_table import LatencyTable
 from ..errors import ArgumentError, explain, shown
 from .figures import FIGURES, figure_text, read_on
 

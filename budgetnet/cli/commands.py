@@ -36,7 +36,8 @@ def account(args: argparse.Namespace) -> int:
     account = account_target(args.target, shape, options, strict=not args.lenient)
     found: Account | Latency = account
     if args.table:
-        from ..accounting.latency import LatencyTable, latency_of
+        from ..accounting.latency import latency_of
+        from ..accounting.latency_table import LatencyTable
 
         found = latency_of(account, LatencyTable.load(args.table))
     _deliver(args, found.to_table(args.depth), json=partial(found.to_json, indent=2))

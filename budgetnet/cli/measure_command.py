@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..accounting.files import write_atomically
 from ..accounting.geometry import parse_shape
-from ..accounting.latency import LatencyTable
+from ..accounting.latency_table import LatencyTable
 from ..accounting.operators import Operator, operator_at
 from ..deploy.measuring import Measuring, measure
 from ..designer.measured import operators_of_space

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..accounting.latency import Latency, LatencyTable, as_table, latency_of
+from ..accounting.latency import Latency, latency_of
+from ..accounting.latency_table import LatencyTable, as_table
 from ..trace.account import account
 
 

@@ -7,25 +7,24 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from math import prod
 from statistics import quantiles
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from .._version import __version__
-from ..accounting.latency import Entry, LatencyTable
+from ..accounting.latency_table import Entry, LatencyTable
 from ..accounting.operators import Operator, operator_at
 from ..errors import ArgumentError, explain
 from ..trace.account import account
+from .operator_calls import call_of
 
 SAME = ("processor", "threads", "torch")  # where times of two runs may stand in one table
 MOST_THREADS = 1_024
 PASSES, QUICK_PASSES, UNTIMED = 60, 12, 3  # the first passes choose kernels
 MOST_NUMBERS = 1 << 27  # of weights and maps that are held at a time
-MOST_HELD = 32  # operators, about as many as lie between a layer and itself in a small network
+MOST_HELD = 64  # operators; so few leave of the caches what layers of a network leave, about
 
 Clock = Callable[[], int]
 
@@ -55,10 +54,10 @@ def measure(
 ) -> LatencyTable:
     """Measure the operators that a network needs, on this machine.
 
-    Each is timed by itself, as a module or function of PyTorch at batch 1 in float32, but all take
-    turns: as in a network, other weights have gone through the caches since it last ran. Operators
-    that nothing here measures are left out; `latency` says which. Ctrl-C ends it with what was
-    measured by then.
+    Each is timed by itself, as a module or function of PyTorch at batch 1 in float32, but operators
+    of like size take turns: as in a network, other weights have gone through the caches since it
+    last ran. Those that nothing here measures are left out; `latency` says which. Ctrl-C ends it
+    with what was measured by then.
 
     Args:
         model: as for `account`; or operators, as `Latency.missing` has them.
@@ -78,7 +77,8 @@ def measure(
     conv 1x8x8 -> 4x6x6, 3x3 / 1 / 0
     batch_norm 4x6x6
     relu 4x6x6
-    conv 4x6x6 -> 2x6x6, 1x1 / 1 / 0, bias
+    conv 4x6x6 -> 2x6x6, 1x1 / 1 / 0
+    batch_norm 2x6x6
     mean 2x6x6
     """
     before = torch.get_num_threads()
@@ -179,15 +179,20 @@ def _measured(
     except KeyboardInterrupt:
         if not times:
             raise
-    return {key: _entry(found) for key, found in times.items() if len(found) > 1}
+    found = {key: times.get(key, []) for key in map(str, operators)}
+    return {key: _entry(each) for key, each in found.items() if len(each) > 1}
 
 
 def _held(operators: Sequence[Operator]) -> Iterator[list[Operator]]:
-    """Operators whose weights and maps fit into memory together, in their order."""
+    """Groups of operators of like size, whose weights and maps fit into memory together.
+
+    By size, not in the order that is asked for: so what is measured with an operator depends less
+    on what else is.
+    """
     some: list[Operator] = []
     numbers = 0
-    for each in operators:
-        more = sum(map(prod, each.inputs)) + _weights(each)
+    for each in sorted(operators, key=_numbers):
+        more = _numbers(each)
         if some and (numbers + more > MOST_NUMBERS or len(some) == MOST_HELD):
             yield some
             some, numbers = [], 0
@@ -195,6 +200,11 @@ def _held(operators: Sequence[Operator]) -> Iterator[list[Operator]]:
         numbers += more
     if some:
         yield some
+
+
+def _numbers(each: Operator) -> int:
+    """Of what an operator reads and writes."""
+    return sum(map(prod, each.inputs)) + _weights(each) + prod(each.output)
 
 
 def _weights(each: Operator) -> int:
@@ -207,93 +217,3 @@ def _weights(each: Operator) -> int:
 def _entry(times: list[int]) -> Entry:
     low, median, high = quantiles(times, n=4, method="inclusive")
     return Entry(round(median), round(low), round(high), len(times))
-
-
-def call_of(operator: Operator) -> Callable[[], torch.Tensor]:
-    """The operator as a call without arguments, on inputs of its shapes at batch 1."""
-    shapes = [s[1:] if operator.name == "linear" and s[0] == 1 else s for s in operator.inputs]
-    run = _CALLS[operator.name](operator)
-    if isinstance(run, nn.Module):
-        run.eval()
-    return partial(run, *(torch.randn(1, *shape) for shape in shapes))
-
-
-Call = Callable[..., torch.Tensor]
-
-
-def _of_axes(kind: str, axes: int) -> Any:
-    """The module of a kind for so many axes, such as `nn.Conv2d`."""
-    return getattr(nn, f"{kind}{axes}d")
-
-
-def _sliding(each: Operator) -> dict[str, Any]:
-    """Kernel, stride and padding, as modules take them."""
-    slide = each.sliding
-    assert slide is not None  # of convolutions and poolings
-    pads = tuple(low for low, _ in slide.padding)
-    return {"kernel_size": slide.kernel, "stride": slide.stride, "padding": pads}
-
-
-def _conv(each: Operator) -> Call:
-    assert each.sliding is not None
-    more: dict[str, Any] = {"dilation": each.sliding.dilation, "groups": each.groups}
-    kind, size = "Conv", each.inputs[0][1:]
-    if each.name == "conv_transpose":
-        plain = each.sliding.spread_size(size)
-        more["output_padding"] = tuple(a - b for a, b in zip(each.output[1:], plain, strict=True))
-        kind = "ConvTranspose"
-    made: Call = _of_axes(kind, len(size))(
-        each.inputs[0][0], each.output[0], **_sliding(each), **more, bias=each.has_bias
-    )
-    return made
-
-
-def _pool(kind: str) -> Callable[[Operator], Call]:
-    def make(each: Operator) -> Call:
-        assert each.sliding is not None
-        more = {"dilation": each.sliding.dilation} if kind == "MaxPool" else {}
-        made: Call = _of_axes(kind, len(each.sliding.kernel))(
-            **_sliding(each), **more, ceil_mode=each.sliding.ceil_mode
-        )
-        return made
-
-    return make
-
-
-def _linear(each: Operator) -> Call:
-    return nn.Linear(each.inputs[0][1], each.output[1], bias=each.has_bias)
-
-
-def _batch_norm(each: Operator) -> Call:
-    channels, *size = each.inputs[0]
-    made: Call = _of_axes("BatchNorm", max(1, len(size)))(channels)
-    return made
-
-
-def _average(each: Operator) -> Call:
-    """The mean of a whole map, or of parts of it."""
-    size = (1,) * (len(each.inputs[0]) - 1) if each.name == "mean" else each.output[1:]
-    made: Call = _of_axes("AdaptiveAvgPool", len(size))(size)
-    return made
-
-
-def _of_two(run: Call) -> Callable[[Operator], Call]:
-    return lambda _: lambda one, other=None: run(one, one if other is None else other)
-
-
-def _always(kind: Callable[[], nn.Module]) -> Callable[[Operator], Call]:
-    return lambda _: kind()
-
-
-# By the name of an operator what makes its call; weights are made once, before it is timed.
-_CALLS: dict[str, Callable[[Operator], Call]] = {
-    "conv": _conv, "conv_transpose": _conv, "linear": _linear, "batch_norm": _batch_norm,
-    "max_pool": _pool("MaxPool"), "avg_pool": _pool("AvgPool"),
-    "adaptive_avg_pool": _average, "mean": _average,
-    "add": _of_two(torch.add), "mul": _of_two(torch.mul),
-    "cat": lambda _: lambda *maps: torch.cat(maps, 1),
-    "relu": _always(nn.ReLU), "relu6": _always(nn.ReLU6), "hardswish": _always(nn.Hardswish),
-    "silu": _always(nn.SiLU), "gelu": _always(nn.GELU), "elu": _always(nn.ELU),
-    "leaky_relu": _always(nn.LeakyReLU), "sigmoid": _always(nn.Sigmoid),
-    "tanh": _always(nn.Tanh), "hardsigmoid": _always(nn.Hardsigmoid),
-}  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..accounting.device.target import Target
 from ..accounting.geometry import Count
-from ..accounting.latency import LatencyTable
+from ..accounting.latency_table import LatencyTable
 from ..errors import ArgumentError, SpecError, UnsupportedOp, explain
 from ..spec.branches import Branching
 from ..spec.parts import channels_of, steps_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..accounting.geometry import Count
-from ..accounting.latency import LatencyTable, lacking_text
+from ..accounting.latency_table import LatencyTable, lacking_text
 from ..accounting.operators import Operator, operator_of
 from ..accounting.rows import Row
 from ..errors import ArgumentError, explain
