@@ -16,6 +16,7 @@ from torch import nn
 
 import budgetnet
 from budgetnet import errors, models
+from data_sets import DATA_SETS
 
 
 class UsageError(Exception):
@@ -70,13 +71,13 @@ def parse(argv: list[str], recipes: Mapping[str, str]) -> argparse.Namespace:
     """The arguments, checked; `recipes` says of each what it does."""
     parser = OneLineParser(
         prog="mnist_s6.py",
-        description="Train a small network on handwritten digits.",
+        description="Train a small network on MNIST or Fashion-MNIST.",
         epilog="\n".join(["recipes:", *(f"  {name:10} {does}" for name, does in recipes.items())]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--model", default="s6", help="a listed name or a spec such as 'c16 c16 p c16 gap10'")
-    add("--recipe", choices=tuple(recipes), default="default", help="see below")
+    add("--recipe", choices=tuple(recipes), help="see below; default: that of the data set")
     add("--epochs", type=whole_number(1, 10_000), help="instead of the recipe's")
     add("--batch-size", type=whole_number(2), help="instead of the recipe's")
     add("--lr", type=positive, help="peak learning rate, instead of the recipe's")
@@ -99,7 +100,7 @@ def parse(argv: list[str], recipes: Mapping[str, str]) -> argparse.Namespace:
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: cuda if available")
     add(
         "--dataset",
-        choices=("auto", "mnist", "digits"),
+        choices=("auto", *DATA_SETS),
         default="auto",
         help="auto: MNIST, or scikit-learn's digits if no data folder is named and MNIST cannot "
         "be found or downloaded; with --evaluate, what the weights were trained on",
@@ -107,8 +108,8 @@ def parse(argv: list[str], recipes: Mapping[str, str]) -> argparse.Namespace:
     add(
         "--data-dir",
         type=Path,
-        help="holds MNIST/raw, which is downloaded if it is missing; default: $BUDGETNET_DATA, "
-        "else ./data",
+        help="holds MNIST/raw or FashionMNIST/raw, downloaded if missing; default: "
+        "$BUDGETNET_DATA, else ./data",
     )
     add("--out", type=Path, help="a new or empty folder; default: runs/DATASET-MODEL-RECIPE-seedN")
     add(
@@ -122,12 +123,14 @@ def parse(argv: list[str], recipes: Mapping[str, str]) -> argparse.Namespace:
         nargs="?",
         const="mnist",
         metavar="WEIGHTS",
-        help="train nothing: the accuracy of shipped weights (mnist), or of a run's folder",
+        help="train nothing: the accuracy of shipped weights (mnist, ...), or of a run's folder",
     )
     add("--debug", action="store_true", help="show where an unexpected error arose")
     args = parser.parse_args(argv)
     args.argv = argv
     _check_together(parser, args)
+    source = DATA_SETS["mnist" if args.dataset == "auto" else args.dataset]
+    args.recipe = args.recipe or source.recipe
     return args
 
 
@@ -189,7 +192,7 @@ def plan_model(text: str) -> budgetnet.Account:
     if account.output_shape != (CLASSES,):
         raise UsageError(
             f"--model {text!r} gives {account.output_shape} for an image, not the {CLASSES} scores "
-            f"of the digits; end the spec with gap{CLASSES}"
+            f"of the classes; end the spec with gap{CLASSES}"
         )
     return account
 

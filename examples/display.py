@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from torch import Tensor
 
-from mnist_data import ORIGINS, Digits
-from run_folder import TARGET
+from data_sets import DATA_SETS, TARGET, target_of
+from mnist_data import Digits
 
 REFRESH = 10  # steps; reading a loss waits for the device
 
@@ -68,14 +68,15 @@ class Display:
         )
 
     def epoch(self, row: dict[str, Any]) -> None:
-        first = row["dataset"] == "mnist" and row["test_accuracy"] >= TARGET and not self.reached
+        target = target_of(row["dataset"])
+        first = target is not None and row["test_accuracy"] >= target and not self.reached
         self.reached |= first
         width = len(str(self.epochs))
         self.console.print(
             f"epoch {row['epoch']:{width}}/{self.epochs}   "
             f"train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:6.2f} %   "
             f"[bold]test loss {row['test_loss']:.4f}  accuracy {row['test_accuracy']:6.2f} %[/]   "
-            f"{row['seconds']:5.1f} s" + (f"   [green]<- {TARGET} reached[/]" if first else ""),
+            f"{row['seconds']:5.1f} s" + (f"   [green]<- {target} reached[/]" if first else ""),
             soft_wrap=True,
         )
 
@@ -98,7 +99,9 @@ def warn_evaluation(digits: Digits, trained_on: str) -> None:
     """Nothing, where weights that learned from MNIST are measured on MNIST."""
     other = ""
     if digits.name != trained_on:
-        other = f"The weights were trained on {ORIGINS[trained_on]}, not on {digits.origin}.\n"
+        other = (
+            f"The weights were trained on {DATA_SETS[trained_on].origin}, not on {digits.origin}.\n"
+        )
     if digits.name == "digits":
         other += f"This accuracy says nothing about MNIST or about {TARGET} %."
         _banner("THIS IS NOT MNIST", other)
@@ -114,7 +117,7 @@ def _banner(title: str, text: str) -> None:
 def closing_words(result: dict[str, Any], folder: Path) -> str:
     words = (
         f"\n{result['model']}, {result['parameters']:,} parameters: {result['last']:.2f} % of "
-        f"{result['test_images']:,} test digits ({result['dataset_origin']}) after "
+        f"{result['test_images']:,} test images ({result['dataset_origin']}) after "
         f"{result['epochs']} epoch{'s' if result['epochs'] > 1 else ''}, {result['seconds']:.0f} s"
     )
     if result["target"]:
@@ -128,13 +131,13 @@ def closing_words(result: dict[str, Any], folder: Path) -> str:
 def seeds_table(result: dict[str, Any], folder: Path) -> None:
     """Every run, and below them what they come to."""
     console = Terminal()
-    mnist = result["dataset"] == "mnist"
+    target = target_of(result["dataset"])
     columns = ["seed", "last epoch, %", "best, %", "seconds"]
-    table = Table(*columns, *([f"epoch at {TARGET}"] if mnist else []), box=SIMPLE)
+    table = Table(*columns, *([f"epoch at {target}"] if target else []), box=SIMPLE)
     for run in result["runs"]:
         cells = [str(run["seed"]), f"{run['last']:.2f}", f"{run['best']:.2f}"]
         cells.append(f"{run['seconds']:.0f}")
-        table.add_row(*cells, *([str(run["first_epoch_at_target"] or "-")] if mnist else []))
+        table.add_row(*cells, *([str(run["first_epoch_at_target"] or "-")] if target else []))
     console.print(table)
     spread = result["last_sd"]
     console.print(

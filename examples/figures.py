@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
+from data_sets import NUMERALS, target_of
 from mnist_data import SIDE, Affine
 from recipes import Recipe
-from run_folder import TARGET
 
 PREVIEW = 12  # digits, one column each
 COLUMNS, MOST_ERRORS = 12, 60
@@ -135,11 +135,11 @@ def quiet(axes: Axes) -> None:
 def _accuracy_axis(axes: Axes, runs: Runs) -> None:
     epochs = [epoch for run in runs for epoch in run]
     both = [epoch[f"{part}_accuracy"] for epoch in epochs for part in ("train", "test")]
-    mnist = epochs[0]["dataset"] == "mnist"
-    low, high = miss(min(both)) * 1.25, miss(max(*both, TARGET if mnist else 0)) / 1.35
+    target = target_of(epochs[0]["dataset"])
+    low, high = miss(min(both)) * 1.25, miss(max(*both, target or 0)) / 1.35
     ticks = _ticks(100 - low, 100 - high)
-    if mnist and TARGET not in ticks:
-        ticks = sorted([*ticks, TARGET])
+    if target and target not in ticks:
+        ticks = sorted([*ticks, target])
     axes.set_yticks([miss(a) for a in ticks], [f"{a:g}" for a in ticks])
     axes.set_ylim(low, high)  # upside down: better is higher
     axes.yaxis.set_minor_locator(NullLocator())
@@ -149,9 +149,9 @@ def _accuracy_axis(axes: Axes, runs: Runs) -> None:
         xytext=(4, 0), textcoords="offset points", annotation_clip=False,
         va="center", color=TEST, fontsize=10, fontweight="bold",
     )  # fmt: skip
-    if mnist:
-        axes.axhline(miss(TARGET), color=MARK, lw=1, ls=(0, (5, 3)))
-        axes.get_yticklabels()[ticks.index(TARGET)].set_color(MARK)
+    if target:
+        axes.axhline(miss(target), color=MARK, lw=1, ls=(0, (5, 3)))
+        axes.get_yticklabels()[ticks.index(target)].set_color(MARK)
 
 
 def _ticks(least: float, most: float) -> list[float]:
@@ -184,16 +184,18 @@ def views(recipe: Recipe) -> dict[str, int]:
     return {} if plain else rows
 
 
-def preview(rows: Mapping[str, Tensor], origin: str) -> Figure:
-    """The same digits, normalised, in every named row: plain in the first, augmented below.
+def preview(rows: Mapping[str, Tensor], origin: str, classes: Sequence[str] = ()) -> Figure:
+    """The same images, normalised, in every named row: plain in the first, augmented below.
 
-    Rows of images that are cropped for the early epochs are set in frames of full size.
+    Rows of images that are cropped for the early epochs are set in frames of full size. Above them
+    stand their `classes`, where given.
     """
     images = [
         F.pad(row, [(SIDE - row.shape[-1]) // 2] * 4, value=math.nan) for row in rows.values()
     ]
     mosaic = _mosaic(torch.cat(images), len(images[0]))
-    left, right, head = 1.0, 0.85, 0.45  # inches, for names, scale and title
+    left, right = 1.0, 0.85  # inches, for names and scale
+    head = 0.65 if classes else 0.45  # and for the title
     width = WIDTH - left - right
     height = width * mosaic.shape[0] / mosaic.shape[1]
     figure = Figure(figsize=(WIDTH, head + height + 0.1), dpi=DPI)
@@ -201,8 +203,9 @@ def preview(rows: Mapping[str, Tensor], origin: str) -> Figure:
     low, high = float(images[0].nan_to_num().min()), float(images[0].nan_to_num().max())
     shown = axes.imshow(mosaic.numpy(), cmap="gray", vmin=low, vmax=high)
     axes.set_yticks([(SIDE + GAP) * k + SIDE / 2 for k in range(len(rows))], [*rows])
-    axes.set_xticks([])
+    axes.set_xticks([(SIDE + GAP) * k + SIDE / 2 for k in range(len(classes))], [*classes])
     axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    axes.tick_params(axis="x", labelsize=7.5, labelbottom=False, labeltop=True)
     for spine in axes.spines.values():
         spine.set_visible(False)
     scale = figure.add_axes(_box(figure, left + width + 0.12, head, 0.1, height))
@@ -229,8 +232,10 @@ def _mosaic(images: Tensor, columns: int) -> Tensor:
 # ---------------------------------------------------------------------------- mistakes
 
 
-def errors(images: Tensor, labels: Tensor, logits: Tensor, name: str) -> Figure:
-    """The misread test digits with truth and guess, the surest mistakes first.
+def errors(
+    images: Tensor, labels: Tensor, logits: Tensor, name: str, classes: Sequence[str] = NUMERALS
+) -> Figure:
+    """The mistaken test images with truth and guess, the surest mistakes first.
 
     Few are drawn large, so that they fill the width.
     """
@@ -238,12 +243,15 @@ def errors(images: Tensor, labels: Tensor, logits: Tensor, name: str) -> Figure:
     wrong = (guesses != labels).nonzero()[:, 0]
     wrong = wrong[sureness[wrong].argsort(descending=True, stable=True)]
     shown = wrong[:MOST_ERRORS].tolist()
-    title = f"{name}: {len(wrong)} of {len(labels):,} test digits misread"
+    title = f"{name}: {len(wrong):,} of {len(labels):,} test images mistaken"
     if len(wrong) > len(shown):
         title += f", the {len(shown)} surest shown"
+    numerals = all(len(name) == 1 for name in classes)
+    if shown and not numerals:
+        title += "; in red, what the network says"
     rows = math.ceil(len(shown) / COLUMNS)
     columns = math.ceil(len(shown) / max(rows, 1))
-    cell, caption = WIDTH / max(columns, 4), 0.18  # inches
+    cell, caption = WIDTH / max(columns, 4), 0.18 if numerals else 0.32  # inches
     width = max(columns * cell, WIDTH / 2)
     head = 0.2 + 0.22 * (1 + folded(title, width).count("\n"))
     figure = Figure(figsize=(width, head + rows * (cell + caption)), dpi=DPI)
@@ -254,14 +262,24 @@ def errors(images: Tensor, labels: Tensor, logits: Tensor, name: str) -> Figure:
         axes = figure.add_axes(box)
         axes.axis("off")
         axes.imshow(images[k, 0].numpy(), cmap="gray_r", vmin=0, vmax=255)
-        _caption(axes, int(labels[k]), int(guesses[k]), size=min(11, 10 * cell))
+        write = _caption if numerals else _worded
+        write(axes, classes[labels[k]], classes[guesses[k]], min(11, 10 * cell))
     return figure
 
 
-def _caption(axes: Axes, truth: int, guess: int, size: float) -> None:
+def _caption(axes: Axes, truth: str, guess: str, size: float) -> None:
     """Both in the middle below a digit, in colours of their own."""
-    style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points",
-                             "va": "top", "fontsize": size}  # fmt: skip
     start = -3 * size  # half the width of both
-    axes.annotate(f"{truth}", (0.5, 0), xytext=(start, -2), color=INK, fontweight="bold", **style)
-    axes.annotate(f"read as {guess}", (0.5, 0), xytext=(start + size, -2), color=MARK, **style)
+    _below(axes, truth, (start, -2), size, color=INK, fontweight="bold")
+    _below(axes, f"read as {guess}", (start + size, -2), size, color=MARK)
+
+
+def _worded(axes: Axes, truth: str, guess: str, size: float) -> None:
+    """A line each, for classes that have names."""
+    _below(axes, truth, (0, -2), size, color=INK, fontweight="bold", ha="center")
+    _below(axes, guess, (0, -3 - 1.2 * size), size, color=MARK, ha="center")
+
+
+def _below(axes: Axes, text: str, points: tuple[float, float], size: float, **style: Any) -> None:
+    axes.annotate(text, (0.5, 0), xytext=points, xycoords="axes fraction",
+                  textcoords="offset points", va="top", fontsize=size, **style)  # fmt: skip

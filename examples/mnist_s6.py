@@ -10,6 +10,7 @@ chosen on 5,000 held-out training images.
     python examples/mnist_s6.py --seeds 5                  # five runs, their mean and spread
     python examples/mnist_s6.py --resume runs/FOLDER       # go on with what was cut short
     python examples/mnist_s6.py --evaluate                 # train nothing: the shipped weights
+    python examples/mnist_s6.py --dataset fashion-mnist    # clothes instead, by their own recipe
     torchrun --nproc-per-node 2 examples/mnist_s6.py       # one run, shared by two processes
 
 A run leaves a folder: config.json, metrics.jsonl (a line an epoch), weights.safetensors,
@@ -50,7 +51,7 @@ try:
     from budgetnet.cli.streams import allow_all_characters
     from display import Display, closing_words, seeds_table, warn_digits
     from locking import locked
-    from mnist_data import DataError, Digits, load, normalise
+    from mnist_data import DataError, Digits, load
     from recipes import RECIPES, Recipe, descriptions
     from trained import load_run, print_accuracy
     from trainer import Training, World, predict, train
@@ -310,18 +311,20 @@ def finish(
     weights = folder / "weights.safetensors"
     digest = hashlib.sha256(run_folder.write_tensors(weights, learner.result.state_dict(), header))
     name = f"{result['model']} on {digits.origin}"
-    logits = predict(learner.result, learner.test_set.images).cpu()
+    logits = predict(learner.result, learner.test_set).cpu()
     shown = digits.train.images[: figures.PREVIEW].to(generator.device)
     rows_shown = {"plain": shown}
     for row, side in figures.views(recipe).items():
         matrices = recipe.augment.matrices(len(shown), generator)
         rows_shown[row] = recipe.augment(shown, matrices, side)
-    seen = {row: normalise(view).cpu() for row, view in rows_shown.items()}
+    seen = {row: digits.train.normalise(view).cpu() for row, view in rows_shown.items()}
     title = f"{name}, {result['recipe']} recipe"
+    classes = digits.source.classes
+    shown_classes = [classes[k] for k in digits.train.labels[: figures.PREVIEW]]
     pictures = {
         "curves.png": figures.curves([rows], title, recipe, [result["seed"]]),
-        "preview.png": figures.preview(seen, digits.origin),
-        "errors.png": figures.errors(digits.test.images, digits.test.labels, logits, name),
+        "preview.png": figures.preview(seen, digits.origin, shown_classes),
+        "errors.png": figures.errors(digits.test.images, digits.test.labels, logits, name, classes),
     }
     for file, figure in pictures.items():
         run_folder.write_atomically(folder / file, figure.savefig)

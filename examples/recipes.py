@@ -24,6 +24,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "ema": (0, 1),
     "distill": (0, 1),
     "temperature": (0, math.inf),
+    "crop_chance": (0, 1),
+    "flip": (0, 1),
 }
 SCHEDULES = ("one-cycle", "step", "constant")
 
@@ -69,7 +71,7 @@ class Recipe:
         for key, value in settings.items():
             _check(f"settings.{key}", value, *RANGES.get(key, (-math.inf, math.inf)))
         for key, value in augment.items():
-            _check(f"settings.augment.{key}", value, 0, 360)
+            _check(f"settings.augment.{key}", value, *RANGES.get(key, (0, 360)))
         return Recipe(**settings | {"augment": Affine(**augment)})
 
     def side(self, epoch: int) -> int:
@@ -131,6 +133,8 @@ RECIPES = {
         FAST, epochs=20, batch_size=64, lr=0.1, augment=GENTLE, distill=0.5, temperature=2.0
     ),
     "small": replace(FAST, epochs=60, augment=GENTLE),  # for networks below 10,000 parameters
+    # A mirrored shoe is a shoe; a mirrored 3 is no digit.
+    "fashion": replace(FAST, epochs=20, augment=replace(GENTLE, flip=0.5)),
     # The report names SGD and its learning rates, but no momentum, nor how often it crops. The
     # customary 0.9 and one image in ten are ours: without momentum s6 ends at 99.22 % of held-out
     # digits instead of 99.59 % (4 seeds each), far from what it states.
@@ -151,6 +155,7 @@ PURPOSES = {
     "long": "gentler augmentation, for accuracy",
     "distilled": "like long, and learns from a --teacher as well",
     "small": "for networks below 10,000 parameters",
+    "fashion": "for Fashion-MNIST: half of the images are mirrored",
     "report": "as the course report trained s6",
 }
 

@@ -21,8 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 import budgetnet
-
-TARGET = 99.4  # percent of MNIST's test digits
+from data_sets import DATA_SETS, target_of
 
 # What config.json states of every run, with the type of each; beside these a seed, or seeds.
 CONFIG: Mapping[str, type | tuple[type, ...]] = {
@@ -181,9 +180,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         # a bool is an int to isinstance, and no number of images
         if not isinstance(config[key], kind) or (kind is int and type(config[key]) is not int):
             raise FolderError(f"{path} is damaged: {key} is {config[key]!r}")
-    if config["dataset"] not in ("mnist", "digits"):
+    if config["dataset"] not in DATA_SETS:
         raise FolderError(
-            f"{path} is damaged: dataset is {config['dataset']!r}, not mnist or digits"
+            f"{path} is damaged: dataset is {config['dataset']!r}, not one of "
+            f"{', '.join(DATA_SETS)}"
         )
     seeds = config.get("seeds", [config.get("seed")])
     whole = isinstance(seeds, list) and all(type(n) is int and 0 <= n < 2**63 for n in seeds)
@@ -271,13 +271,18 @@ def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Any) -> bytes:
-    """Write tensors as safetensors, `about` in the file's header; return what was written."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # One key: safetensors writes several in random order, and equal runs should leave equal files.
-    # Its own writing of files ends in ones that nobody but their owner may read.
-    data = save(tensors, {"about": json.dumps(about)})
+    """Write tensors as `pack_tensors` packs them; return what was written."""
+    data = pack_tensors(tensors, about)
+    # safetensors' own writing of files ends in ones that nobody but their owner may read.
     write_atomically(path, lambda part: part.write_bytes(data))
     return data
+
+
+def pack_tensors(tensors: Mapping[str, Tensor], about: Any) -> bytes:
+    """Tensors as safetensors, `about` in the header."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One key: safetensors writes several in random order, and equal runs should leave equal files.
+    return save(tensors, {"about": json.dumps(about)})
 
 
 def summarise_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -294,7 +299,7 @@ def summarise_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def summarise(epochs: list[dict[str, Any]], dataset: str) -> dict[str, Any]:
-    """What the test accuracies, in percent, come to. Only MNIST has a target."""
+    """What the test accuracies, in percent, come to, also beside the data set's target."""
     accuracies = [epoch["test_accuracy"] for epoch in epochs]
     last_three = accuracies[-3:]
     summary = {
@@ -304,12 +309,13 @@ def summarise(epochs: list[dict[str, Any]], dataset: str) -> dict[str, Any]:
         "epochs": len(epochs),
         "seconds": round(sum(epoch["seconds"] for epoch in epochs), 2),
     }
-    if dataset != "mnist":
+    target = target_of(dataset)
+    if target is None:
         return summary | {"target": None}
-    reached = [k for k, accuracy in enumerate(accuracies) if accuracy >= TARGET]
+    reached = [k for k, accuracy in enumerate(accuracies) if accuracy >= target]
     first = reached[0] if reached else None
     return summary | {
-        "target": TARGET,
+        "target": target,
         "first_epoch_at_target": None if first is None else first + 1,
         "seconds_to_target": None
         if first is None

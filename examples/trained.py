@@ -12,8 +12,10 @@ from torch import nn
 
 import arguments
 import run_folder
+from budgetnet import models
+from data_sets import DATA_SETS
 from display import warn_evaluation
-from mnist_data import ORIGINS, load
+from mnist_data import load
 from trainer import World, evaluate
 
 
@@ -42,14 +44,20 @@ def load_run(folder: Path, sha256: str | None = None) -> nn.Module:
     return model
 
 
+def learned_from(args: argparse.Namespace) -> str:
+    """The data set that shipped weights were trained on."""
+    origin = models.get_weights(args.model, args.evaluate).meta["dataset"]["name"]
+    return next(known.name for known in DATA_SETS.values() if known.origin == origin)
+
+
 def print_accuracy(args: argparse.Namespace, device: torch.device) -> None:
-    """Measure a finished run, or shipped weights, on the test digits of what they learned from."""
+    """Measure a finished run, or shipped weights, on the test images of what they learned from."""
     if Path(args.evaluate).is_dir():
         model, name = load_run(Path(args.evaluate)), args.evaluate
         trained_on = run_folder.read_config(Path(args.evaluate))["dataset"]
     else:
         model = arguments.pick_pretrained(args.model, args.evaluate)
-        name, trained_on = f"{args.model}, weights {args.evaluate!r}", "mnist"
+        name, trained_on = f"{args.model}, weights {args.evaluate!r}", learned_from(args)
     digits = load(trained_on if args.dataset == "auto" else args.dataset, args.data_dir)
     model.to(device).to(memory_format=torch.channels_last)
     _, accuracy = evaluate(model, digits.test.to(device))
@@ -57,6 +65,6 @@ def print_accuracy(args: argparse.Namespace, device: torch.device) -> None:
         return
     origin = digits.origin
     if digits.name != trained_on:
-        origin += f", not what they were trained on: {ORIGINS[trained_on]}"
+        origin += f", not what they were trained on: {DATA_SETS[trained_on].origin}"
     warn_evaluation(digits, trained_on)
-    print(f"{name}: {accuracy:.2f} % of {len(digits.test):,} test digits ({origin})")
+    print(f"{name}: {accuracy:.2f} % of {len(digits.test):,} test images ({origin})")

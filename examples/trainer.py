@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_data import Digits, Split, normalise
+from mnist_data import Digits, Split
 from recipes import Recipe
 
 WARM_UP = 3  # steps before a graph is recorded: optimiser and libraries allocate in the first ones
@@ -116,7 +117,8 @@ class Training:
         # Every process draws for the whole batch: so they see what one process would see.
         matrices = self.recipe.augment.matrices(size, self.generator, self.strengths[self.done])
         rows, matrices = self.world.share(rows), self.world.share(matrices)
-        images = normalise(self.recipe.augment(self.train_set.images[rows], matrices, side))
+        moved = self.recipe.augment(self.train_set.images[rows], matrices, side)
+        images = self.train_set.normalise(moved)
         labels = self.train_set.labels[rows]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.forward(images)
@@ -287,24 +289,26 @@ def train(
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, images: Tensor, batch_size: int = 250) -> Tensor:
+def predict(model: nn.Module, split: Split) -> Tensor:
     """Logits of every image, without augmentation."""
     model.eval()
-    return torch.cat([model(normalise(part)) for part in images.split(batch_size)])
+    size = 2_000 if split.images.is_cuda else 250  # on a GPU launching costs more than computing
+    return torch.cat([model(split.normalise(part)) for part in split.images.split(size)])
 
 
-def predict_shifted(model: nn.Module, images: Tensor, reach: int = 1) -> Tensor:
+def predict_shifted(model: nn.Module, split: Split, reach: int = 1) -> Tensor:
     """Mean log-probabilities over the image and its shifts by up to `reach` pixels."""
     steps = range(-reach, reach + 1)
-    views = [images.roll((down, across), (2, 3)) for down in steps for across in steps]
-    return torch.stack([predict(model, view).log_softmax(1) for view in views]).mean(0)
+    views = [split.images.roll((down, across), (2, 3)) for down in steps for across in steps]
+    logits = (predict(model, replace(split, images=view)) for view in views)
+    return torch.stack([each.log_softmax(1) for each in logits]).mean(0)
 
 
 def evaluate(model: nn.Module, split: Split, *, world: World | None = None) -> tuple[float, float]:
     """Mean cross entropy, and accuracy in percent."""
     world = world or World()
-    images, labels = world.share(split.images), world.share(split.labels)
-    logits = predict(model, images)
-    loss = F.cross_entropy(logits, labels, reduction="sum")
-    loss_sum, correct = world.sum(loss, (logits.argmax(1) == labels).sum())
+    share = replace(split, images=world.share(split.images), labels=world.share(split.labels))
+    logits = predict(model, share)
+    loss = F.cross_entropy(logits, share.labels, reduction="sum")
+    loss_sum, correct = world.sum(loss, (logits.argmax(1) == share.labels).sum())
     return loss_sum / len(split), 100 * correct / len(split)

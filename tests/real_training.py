@@ -1,4 +1,4 @@
-"""Real training steps on the CPU: what hooks, storages and the allocator say of them."""
+"""Real training steps: what hooks, storages and the allocator say of them."""
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -52,3 +52,14 @@ def allocated_peak(model, optimizer, *inputs):
             now += event.nbytes()
             most = max(most, now)
     return sum(sizes.values()) + state_bytes(optimizer) + most
+
+
+def allocated_peak_on_gpu(model, optimizer, *inputs):
+    """The most bytes that PyTorch's CUDA allocator holds for tensors during a second step."""
+    step(model, optimizer, *inputs)
+    optimizer.zero_grad()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    step(model, optimizer, *inputs)
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated()

@@ -2,11 +2,17 @@
 
 import os
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from test_examples import MNIST, needs_mnist
+import torch
+from test_examples import FASHION, MNIST, needs_fashion, needs_mnist
 from test_run_folder import TINY, finish, main, posix, refusal, unprivileged
+from torchvision import datasets
+
+from mnist_data import Affine, load
+from recipes import RECIPES, Recipe
 
 QUICK = ("--model", "c4 p c8 gap10", "--epochs", "1")
 
@@ -90,8 +96,6 @@ def test_an_empty_folder_within_is_filled_and_not_nested(named, tmp_path):
 @needs_mnist
 @pytest.mark.parametrize("named", ["", "MNIST", "MNIST/raw"])
 def test_mnist_is_read_from_each(named):
-    from mnist_data import load
-
     digits = load("auto", Path(MNIST, named))
     assert ("mnist", 60_000, 10_000) == (digits.name, len(digits.train), len(digits.test))
 
@@ -110,7 +114,7 @@ def test_asked_to_measure_on_other_digits_it_says_what_that_is_worth():
     assert "THIS IS NOT MNIST" in out
     assert "The weights were trained on MNIST" in out
     *_, line = out.splitlines()
-    assert line.endswith("digits (scikit-learn's digits, not what they were trained on: MNIST)")
+    assert line.endswith("images (scikit-learn's digits, not what they were trained on: MNIST)")
 
 
 @pytest.fixture
@@ -123,11 +127,97 @@ def test_a_run_is_measured_on_what_it_was_trained_on(digits_run):
     out = finish("--evaluate", digits_run)
     assert "THIS IS NOT MNIST" in out
     assert "trained on" not in out
-    assert out.rstrip().endswith("% of 359 test digits (scikit-learn's digits)")
+    assert out.rstrip().endswith("% of 359 test images (scikit-learn's digits)")
 
 
 @needs_mnist
 def test_a_run_on_digits_measured_on_mnist_says_so(digits_run):
     out = finish("--evaluate", digits_run, "--dataset", "mnist", "--data-dir", MNIST)
     assert "NOT WHAT THE WEIGHTS WERE TRAINED ON" in out
-    assert "10,000 test digits (MNIST, not what they were trained on: scikit-learn's digits)" in out
+    assert "10,000 test images (MNIST, not what they were trained on: scikit-learn's digits)" in out
+
+
+# ---------------------------------------------------------------------------- Fashion-MNIST
+
+
+@needs_fashion
+@pytest.mark.parametrize("named", ["", "FashionMNIST", "FashionMNIST/raw"])
+def test_fashion_mnist_is_read_from_each_and_agrees_with_torchvision(named):
+    theirs = datasets.FashionMNIST(str(FASHION))
+    ours = load("fashion-mnist", Path(FASHION, named))
+    assert ("fashion-mnist", "Fashion-MNIST") == (ours.name, ours.origin)
+    assert tuple(theirs.classes) == ours.source.classes
+    assert torch.equal(theirs.data[:, None], ours.train.images)
+    assert torch.equal(theirs.targets, ours.train.labels)
+    assert (10_000, 1, 28, 28) == tuple(ours.test.images.shape)
+
+
+@needs_fashion
+@needs_mnist
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_images_are_normalised_by_the_mean_and_deviation_of_their_own_data_set(name):
+    split = load(name, MNIST if name == "mnist" else FASHION).train
+    pixels = split.images.double() / 255
+    constants = (split.normalise.mean, split.normalise.std)
+    assert constants == (round(float(pixels.mean()), 4), round(float(pixels.std()), 4))
+    seen = split.normalise(split.images)
+    assert (0, 1) == (round(float(seen.mean()), 3), round(float(seen.std()), 3))
+
+
+def test_fashion_mnist_that_is_not_there_is_named_and_nothing_stands_in_for_it():
+    code, out, err = main(*QUICK, "--dataset", "fashion-mnist")
+    assert (2, "") == (code, out)
+    begun, line = err.splitlines()
+    assert "downloading Fashion-MNIST into data/FashionMNIST/raw" == begun
+    assert "no Fashion-MNIST in data/FashionMNIST/raw (the default place)" in line
+    assert "name the folder that holds FashionMNIST/raw" in line
+
+
+def test_damaged_fashion_mnist_is_named(tmp_path):
+    damaged(tmp_path / "FashionMNIST" / "raw")
+    said = refusal(*QUICK, "--dataset", "fashion-mnist", "--data-dir", tmp_path)
+    assert "damaged Fashion-MNIST in" in said
+    assert "train-*: it cannot be parsed" in said
+
+
+@needs_mnist
+def test_mnist_is_not_taken_for_fashion_mnist_nor_called_damaged():
+    said = refusal(*QUICK, "--dataset", "fashion-mnist", "--data-dir", Path(MNIST, "MNIST"))
+    assert "holds MNIST, not Fashion-MNIST: train-images-idx3-ubyte is of MNIST" in said
+    assert "Delete" not in said
+
+
+# ---------------------------------------------------------------------------- mirrored images
+
+
+def generator():
+    return torch.Generator().manual_seed(3)
+
+
+def test_flips_mirror_images_and_leave_the_random_numbers_of_other_recipes_alone():
+    images = torch.randint(0, 256, (200, 1, 28, 28), dtype=torch.uint8, generator=generator())
+    never, always, often = (Affine(flip=chance) for chance in (0.0, 1.0, 0.5))
+    still = never(images, never.matrices(200, generator()))
+    assert torch.allclose(images.float(), still, atol=1e-2)
+    mirrored = always(images, always.matrices(200, generator()))
+    assert torch.allclose(images.float().flip(3), mirrored, atol=1e-2)
+    found = often.matrices(10_000, generator())[:, 0, 0]
+    assert 0.5 == pytest.approx(float((found < 0).float().mean()), abs=0.02)
+    # Six numbers an image, as it was before there were flips.
+    drawn = generator()
+    never.matrices(200, drawn)
+    expected = generator()
+    torch.rand(6, 200, generator=expected)
+    assert torch.equal(expected.get_state(), drawn.get_state())
+
+
+def test_flips_fade_with_the_rest_of_the_augmentation():
+    assert (Affine(flip=1.0).matrices(100, generator(), strength=0.0)[:, 0, 0] == 1).all()
+
+
+def test_a_chance_above_one_is_no_recipe():
+    settings = asdict(RECIPES["long"])
+    assert RECIPES["long"] == Recipe.read(settings)
+    settings["augment"]["flip"] = 1.5
+    with pytest.raises(ValueError, match=r"settings\.augment\.flip is 1\.5"):
+        Recipe.read(settings)

@@ -18,6 +18,7 @@ from matplotlib.transforms import Bbox
 import figures
 from budgetnet import plan
 from budgetnet.report import plotting
+from data_sets import FASHION, NUMERALS
 from mnist_data import SIDE, Affine
 from recipes import RECIPES
 
@@ -49,18 +50,19 @@ def assert_whole(figure):
 # ---------------------------------------------------------------------------- mistakes
 
 
-def misread(count):
-    """The figure of `count` mistakes in 100 test digits."""
+def misread(count, classes=NUMERALS):
+    """The figure of `count` mistakes in 100 test images."""
     labels = torch.arange(100) % 10
     logits = torch.nn.functional.one_hot(labels, 10).float()
     logits[:count] = logits[:count].roll(1, 1)
     images = torch.full((100, 1, SIDE, SIDE), 255, dtype=torch.uint8)
-    return figures.errors(images, labels, logits, "s6 on MNIST")
+    return figures.errors(images, labels, logits, "s6 on MNIST", classes)
 
 
+@pytest.mark.parametrize("classes", [NUMERALS, FASHION.classes], ids=["digits", "names"])
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 12, 13, 25, 47, 60, 61])
-def test_mistakes_fill_their_picture(count):
-    figure = misread(count)
+def test_mistakes_fill_their_picture(count, classes):
+    figure = misread(count, classes)
     assert min(count, figures.MOST_ERRORS) == len(figure.axes)
     figure.draw_without_rendering()
     parts = [axes.bbox for axes in figure.axes]
@@ -74,10 +76,16 @@ def test_mistakes_fill_their_picture(count):
     assert_whole(figure)
 
 
+def test_classes_that_have_names_are_named():
+    texts = [[text.get_text() for text in axes.texts] for axes in misread(3, FASHION.classes).axes]
+    expected = [["T-shirt/top", "Trouser"], ["Trouser", "Pullover"], ["Pullover", "Dress"]]
+    assert expected == texts
+
+
 def test_a_picture_of_no_mistake_is_its_title():
     figure = misread(0)
     assert [] == figure.axes
-    assert ["s6 on MNIST: 0 of 100 test digits misread"] == [t.get_text() for t in written(figure)]
+    assert ["s6 on MNIST: 0 of 100 test images mistaken"] == [t.get_text() for t in written(figure)]
     assert figure.get_figheight() < 0.6
     assert_whole(figure)
 
@@ -85,13 +93,13 @@ def test_a_picture_of_no_mistake_is_its_title():
 # ---------------------------------------------------------------------------- previews
 
 
-def previewed(recipe):
+def previewed(recipe, classes=()):
     images = torch.rand(figures.PREVIEW, 1, SIDE, SIDE)
     rows = {"plain": images}
     for name, side in figures.views(recipe).items():
         margin = (SIDE - side) // 2
         rows[name] = images[:, :, margin : margin + side, margin : margin + side]
-    return figures.preview(rows, "MNIST")
+    return figures.preview(rows, "MNIST", classes)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -103,6 +111,13 @@ def test_the_rows_of_a_preview_have_names_of_their_own(name):
     assert "plain" == names[0]
     rows = figure.axes[0].images[0].get_array().shape[0]
     assert len(names) == (rows + figures.GAP) / (SIDE + figures.GAP)
+    assert_whole(figure)
+
+
+def test_a_preview_names_the_classes_of_its_columns():
+    classes = [FASHION.classes[k % 10] for k in range(figures.PREVIEW)]
+    figure = previewed(RECIPES["fashion"], classes)
+    assert classes == [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert_whole(figure)
 
 
@@ -164,7 +179,10 @@ def test_one_epoch_of_several_runs_shows_every_run(seeds):
     assert_whole(figure)
 
 
-@pytest.mark.parametrize(("best", "dataset"), [(60.0, "digits"), (98.0, "digits"), (99.9, "mnist")])
+DRAWN = [(60.0, "digits"), (98.0, "digits"), (99.9, "mnist"), (93.2, "fashion-mnist")]
+
+
+@pytest.mark.parametrize(("best", "dataset"), DRAWN)
 def test_the_points_use_the_scale_of_accuracies(best, dataset):
     """No more than the upper half is free, but for the line of MNIST's target."""
     figure = drawn(3, best=best, dataset=dataset)

@@ -46,15 +46,18 @@ def here(*arguments):
     return out.getvalue()
 
 
-def mnist_root():
+def root_of(folder):
     root = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data")
     names = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
-    return root if all((root / "MNIST" / "raw" / name).exists() for name in names) else None
+    return root if all((root / folder / "raw" / name).exists() for name in names) else None
 
 
-MNIST = mnist_root()
+MNIST, FASHION = root_of("MNIST"), root_of("FashionMNIST")
 needs_mnist = pytest.mark.skipif(
     MNIST is None, reason="MNIST is neither in $BUDGETNET_DATA nor in ./data"
+)
+needs_fashion = pytest.mark.skipif(
+    FASHION is None, reason="Fashion-MNIST is neither in $BUDGETNET_DATA nor in ./data"
 )
 
 
@@ -212,6 +215,21 @@ def test_mnist_one_epoch_clears_its_floor(tmp_path):
     summary = read(tmp_path / "run", "summary.json")
     assert "mnist" == summary["dataset"]
     assert summary["last"] > 98, run.stdout
+
+
+@pytest.mark.deep
+@needs_fashion
+def test_fashion_mnist_has_its_own_recipe_and_target(tmp_path):
+    asked = ("--dataset", "fashion-mnist", "--model", "c8 p c16 p c16 gap10", "--epochs", 1)
+    run = train(*asked, "--out", tmp_path / "run", cwd=tmp_path, data=FASHION)
+    config, summary = (read(tmp_path / "run", f"{name}.json") for name in ("config", "summary"))
+    assert ("fashion-mnist", "fashion") == (config["dataset"], config["recipe"])
+    assert 0.5 == config["settings"]["augment"]["flip"]
+    assert (92.5, None) == (summary["target"], summary["first_epoch_at_target"])
+    assert "92.5 % not reached" in run.stdout
+    assert summary["last"] > 75, run.stdout
+    shown = here("--evaluate", tmp_path / "run", "--data-dir", FASHION)
+    assert f"{summary['last']:.2f} % of 10,000 test images (Fashion-MNIST)" in shown
 
 
 # ---------------------------------------------------------------------------- several seeds
@@ -402,7 +420,7 @@ def test_a_finished_run_teaches_another(digits_run, tmp_path):
 def test_evaluate_repeats_the_accuracy_of_a_run(digits_run):
     folder, _ = digits_run
     shown = here("--evaluate", folder, "--dataset", "digits")
-    assert f"{read(folder, 'summary.json')['last']:.2f} % of 359 test digits" in shown
+    assert f"{read(folder, 'summary.json')['last']:.2f} % of 359 test images" in shown
 
 
 @needs_mnist

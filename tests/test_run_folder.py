@@ -17,7 +17,10 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "mnist_s6.py"
 sys.path.insert(0, str(SCRIPT.parent))
-TINY = ("--dataset", "digits", "--model", "c4 p c8 gap10", "--epochs", "4")
+# The recipe draws all that a recipe can draw: mirrored images as well.
+TINY = (
+    "--dataset", "digits", "--recipe", "fashion", "--model", "c4 p c8 gap10", "--epochs", "4",
+)  # fmt: skip
 FSIZE = """
 import resource, runpy, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from raw_results import figure, markdown, numbers, read, source, spread, sweep_source
 
 from budgetnet.accounting.table import Column, Table
-from run_folder import TARGET
+from data_sets import TARGET
 
 OURS = [  # the sweep, its experiment, and what we call it
     *(("frontier", name, name) for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38")),

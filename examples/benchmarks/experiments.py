@@ -7,44 +7,15 @@ set.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from torch import nn
+import fashion
+import objectives
+from jobs import WIDE, Job
 
-import budgetnet
-from budgetnet import models
-from mnist_data import SIDE, Affine
-from recipes import GENTLE, MILD, RECIPES, Recipe
-
-IMAGE = (1, SIDE, SIDE)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A network, by name or as a spec, trained by a recipe over several seeds."""
-
-    name: str
-    model: str
-    recipe: Recipe
-    seeds: int
-    held_out: bool = False  # learn from 55,000 images and be read off the other 5,000
-    teacher: str = ""  # an experiment of the list "teachers"
-    keep: bool = False  # the weights
-    dropout: float = 0.0
-    amp: bool = True  # bfloat16 where torch.autocast deems it safe
-
-    def build(self) -> nn.Module:
-        model: nn.Module = models.build(self.model, IMAGE)
-        if self.dropout:
-            for block in list(model.children())[:-1]:
-                if isinstance(block, nn.Sequential):
-                    block.append(nn.Dropout2d(self.dropout))
-        return model
-
-    def account(self) -> budgetnet.Account:
-        return budgetnet.account(self.build(), IMAGE, name=self.name)
-
+from mnist_data import Affine
+from recipes import GENTLE, MILD, RECIPES
 
 DEFAULT, REPORT, LONG, SHORT, SMALL = (
     RECIPES[name] for name in ("default", "report", "long", "short", "small")
@@ -53,7 +24,6 @@ FULL = replace(DEFAULT, early=0.0)
 WEAK = Affine(degrees=5, scale=0.05, shift=1.0, shear=2)
 STRONG = Affine(degrees=12, scale=0.12, shift=2.5, shear=8)
 NONE = Affine()
-WIDE = "c32p1 c32p1 c32p1 p c64p1 c64p1 c64p1 p c64p1 c64p1 gap10"
 
 # ---------------------------------------------------------------------------- chosen by
 
@@ -289,38 +259,73 @@ def findings() -> Iterable[Job]:
         yield Job(f"dropout {share}", s6, FULL, seeds=3, dropout=share)
 
 
-LISTS: dict[str, list[Job]] = {
-    "teachers": [
-        Job("teacher, 55,000 images", WIDE, replace(LONG, lr=0.2, augment=MILD), seeds=1,
-            held_out=True, keep=True, amp=False),
-        Job("teacher", WIDE, replace(LONG, lr=0.2, augment=MILD), seeds=1, keep=True),
-    ],
-    "default_choices": list(default_recipe()),
-    "default": [Job("default", "s6", DEFAULT, seeds=20, amp=False)],
-    "report": [
-        Job(name, name, REPORT, seeds=3, amp=False)
-        for name in ("s6", "s6_exp1", "s6_exp2", "s6_exp3")
-    ],
-    "shape_choices": list(shapes()),
-    "small_choices": list(small_recipes()),
-    "short_choices": list(short_recipes()),
-    "long_choices": list(long_recipes()),
-    "frontier": [
-        Job(name, name, SMALL, seeds=5, keep=True)
-        for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38")
-    ],
-    "short": [
-        Job("1 epoch", "s6", RECIPES["one"], seeds=20, amp=False),
-        Job("2 epochs", "s6", SHORT, seeds=20, amp=False),
-        Job("3 epochs", "s6", replace(SHORT, epochs=3), seeds=20, amp=False),
-    ],
-    "long": [
-        Job("20 epochs", "s6", LONG, seeds=5, keep=True),
-        Job("20 epochs, distilled", "s6", RECIPES["distilled"], seeds=5, teacher="teacher",
-            keep=True),
-    ],
-    "findings": list(findings()),
-}  # fmt: skip
+def fewest() -> Iterable[Job]:
+    """The shape of the dsnets, narrower: how few parameters reach 99.0 %."""
+    for width in (8, 10, 12):
+        ds = f"ds{width}"
+        spec = f"c{width // 2} {ds} {ds} p {ds} {ds} {ds} gap10"
+        yield Job(f"dsnet{width}", spec, SMALL, seeds=5)
+
+
+def teachers() -> Iterable[Job]:
+    """What others learn from: networks of ten times their size."""
+    mild = replace(LONG, lr=0.2, augment=MILD)
+    yield Job("teacher, 55,000 images", WIDE, mild, 1, held_out=True, keep=True, amp=False)
+    yield Job("teacher", WIDE, mild, 1, keep=True)
+    yield from fashion.teachers()
+
+
+def report() -> Iterable[Job]:
+    for name in ("s6", "s6_exp1", "s6_exp2", "s6_exp3"):
+        yield Job(name, name, REPORT, seeds=3, amp=False)
+
+
+def frontier() -> Iterable[Job]:
+    for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38"):
+        yield Job(name, name, SMALL, seeds=5, keep=True)
+
+
+def short() -> Iterable[Job]:
+    yield Job("1 epoch", "s6", RECIPES["one"], seeds=20, amp=False)
+    yield Job("2 epochs", "s6", SHORT, seeds=20, amp=False)
+    yield Job("3 epochs", "s6", replace(SHORT, epochs=3), seeds=20, amp=False)
+
+
+def long() -> Iterable[Job]:
+    taught = RECIPES["distilled"]
+    yield Job("20 epochs", "s6", LONG, seeds=5, keep=True)
+    yield Job("20 epochs, distilled", "s6", taught, seeds=5, teacher="teacher", keep=True)
+
+
+def trial() -> Iterable[Job]:
+    """Some seconds: to see that the machines of a sweep work, and for tests."""
+    recipe = replace(FULL, epochs=1, batch_size=16)
+    for name, width in (("narrow", 8), ("wide, kept", 12)):
+        spec = f"c4 p c{width} gap10"
+        yield Job(name, spec, recipe, 2, dataset="digits", keep=width > 8, amp=False)
+
+
+# Functions, since some ask the designer first.
+LISTS: dict[str, Callable[[], Iterable[Job]]] = {
+    "teachers": teachers,
+    "default_choices": default_recipe,
+    "default": lambda: [Job("default", "s6", DEFAULT, seeds=20, amp=False)],
+    "report": report,
+    "shape_choices": shapes,
+    "small_choices": small_recipes,
+    "short_choices": short_recipes,
+    "long_choices": long_recipes,
+    "frontier": frontier,
+    "fewest": fewest,
+    "short": short,
+    "long": long,
+    "findings": findings,
+    "objective_runs": objectives.jobs,
+    "fashion_shapes": fashion.shapes,
+    "fashion_choices": fashion.recipes,
+    "fashion": fashion.measured,
+    "trial": trial,
+}
 
 # The ways to 99.4 % that benchmarks/training.py times.
 TO_TARGET = [

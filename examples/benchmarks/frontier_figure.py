@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from raw_results import DOCS, read
 
+from data_sets import TARGET
 from figures import ACCURACIES, DPI, FAINT, INK, MARK, TEST, TRAIN, miss, quiet
-from run_folder import TARGET, write_atomically
+from run_folder import write_atomically
 
 PARAMETERS = (1_000, 2_000, 4_000, 8_000, 16_000)
 

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--calibrate", type=int, default=512, help="training images for the scales")
     args = parser.parse_args()
     digits = mnist_data.load("mnist")
-    typical = mnist_data.normalise(digits.train.images[: args.calibrate]).numpy()
+    typical = digits.train.normalise(digits.train.images[: args.calibrate]).numpy()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in NETWORKS:
@@ -63,7 +63,7 @@ def measured(name: str, typical: Any, test: mnist_data.Split, file: Path) -> dic
     shape = models.get_reference(name).input_shape
     written = to_tflite(net, shape, file, calibrate=typical, name=name)
     assert written == account(file, name=name)
-    pixels, model = mnist_data.normalise(test.images), read_tflite(file)
+    pixels, model = test.normalise(test.images), read_tflite(file)
     real = allocated(file.read_bytes())
     assert real is not None
     with torch.no_grad():

@@ -1,46 +1,44 @@
 """Which objective of `design` finds accurate networks: rank correlations, measured by training.
 
+    python examples/benchmarks/sweep.py objective_runs
     python examples/benchmarks/objectives.py
 
-Designs networks at several parameter counts for opposite objectives, so that they differ in depth,
-width, receptive field and MACs; trains each with one fixed recipe on the first 55,000 training
-images; reads the accuracy off the last 5,000 after the last epoch; and correlates every figure of
-the account with it by rank (Spearman): over all networks, at about equal parameters, and there
-among those with a receptive field of at least 18. Beside it stands how accurate the choice of every
-objective is, by its rank at equal parameters. The test images play no part. Results are written
-after every network, and networks that the file holds already are not trained again.
+The first trains networks that were designed at several parameter counts for opposite objectives, so
+that they differ in depth, width, receptive field and MACs: on every data set with one fixed recipe,
+over several seeds, read off held-out training images after the last epoch. The test images play no
+part. The second correlates every figure of the account with the mean of the seeds by rank
+(Spearman): over all networks, at about equal parameters, and there among those with a receptive
+field of at least 18. Beside it stands how accurate the choice of every objective is, by its rank at
+equal parameters.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
+import statistics
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from sweep import HELD_OUT, hold_out
+from jobs import IMAGE, Job
 
-import arguments
 import budgetnet
 import run_folder
-from budgetnet import models
 from budgetnet.accounting.table import Column, Table
 from budgetnet.budget.figures import LISTED
-from mnist_data import load
-from mnist_s6 import seed_everything
 from recipes import RECIPES
-from trainer import Training, train
 
-RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "results" / "objectives.json"
+RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "results"
 RECIPE = replace(RECIPES["default"], early=0.0, epochs=3)
+# So many epochs as give a few hundred steps at least; the digits are 1,437 images.
+EPOCHS = {"mnist": 3, "fashion-mnist": 3, "digits": 40}
+SEEDS = 3
 PARAMETERS = (1_200, 3_000, 8_000, 20_000)
 # Each pulls towards another corner of the space; the least share of parameters keeps them level.
 ASKED: tuple[dict[str, Any], ...] = (
@@ -61,23 +59,34 @@ def designed() -> Iterator[tuple[int, str, budgetnet.Account]]:
     """Networks with what was asked for them."""
     for params in PARAMETERS:
         for asked in ASKED:
-            found = budgetnet.design((1, 28, 28), 10, params=(params * 9 // 10, params), **asked)
+            found = budgetnet.design(IMAGE, 10, params=(params * 9 // 10, params), **asked)
             text = ", ".join(f"{name} {value}" for name, value in asked.items())
             yield params, text.removeprefix("objective "), found[0].account
+
+
+@cache
+def networks() -> dict[str, dict[str, Any]]:
+    """The distinct ones by spec: level, what was asked, and every figure."""
+    found: dict[str, dict[str, Any]] = {}
+    for level, asked, account in designed():
+        network = {"spec": account.name, "level": level, "asked": [], **figures(account)}
+        found.setdefault(str(account.name), network)["asked"].append(asked)
+    return found
+
+
+def jobs() -> Iterable[Job]:
+    """Every network on every data set."""
+    for dataset, epochs in EPOCHS.items():
+        recipe = replace(RECIPE, epochs=epochs)
+        for spec in networks():
+            name = f"{dataset}: {spec}"
+            yield Job(name, spec, recipe, SEEDS, dataset=dataset, held_out=True, amp=False)
 
 
 def figures(account: budgetnet.Account) -> dict[str, int]:
     """Every figure as one number."""
     values = {name: LISTED[name].read(account) for name in FIGURE_NAMES}
     return {k: min(v) if isinstance(v, tuple) else int(v or 0) for k, v in values.items()}
-
-
-def held_out_accuracy(spec: str, seed: int, args: argparse.Namespace) -> float:
-    """Percent of the held-out images right after the last epoch of one run."""
-    digits = hold_out(load("mnist", args.data_dir))
-    generator = seed_everything(seed, arguments.pick_device(args.device))
-    rows = list(train(Training(models.build(spec), digits, RECIPE, generator)))
-    return float(rows[-1]["test_accuracy"])
 
 
 def ranks(values: list[float]) -> np.ndarray:
@@ -146,7 +155,7 @@ def signed(value: float | None) -> str:
     return "-" if value is None else f"{value:+.2f}"
 
 
-def to_table(networks: list[dict[str, Any]]) -> Table:
+def to_table(networks: list[dict[str, Any]], dataset: str) -> Table:
     columns = ("Figure", "All", "At equal params", f"and RF >= {WIDE_FIELD}")
     rows = tuple(
         (name, *(signed(row[k]) for k in ("all", "mean_at_equal_params",
@@ -154,51 +163,37 @@ def to_table(networks: list[dict[str, Any]]) -> Table:
         for name, row in correlations(networks).items()
     )  # fmt: skip
     heads = tuple(Column(name, numeric=i > 0) for i, name in enumerate(columns))
-    return Table(heads, rows, f"rank correlation with accuracy, {len(networks)} networks")
+    return Table(
+        heads, rows, f"rank correlation with accuracy on {dataset}, {len(networks)} networks"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Which objective finds accurate networks.")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    known = {}
-    if args.out.exists():
-        known = {n["spec"]: n for n in json.loads(args.out.read_text())["networks"]}
-    networks: dict[str, dict[str, Any]] = {}
-    for level, asked, account in designed():
-        spec = account.name
-        if spec in networks:
-            networks[spec]["asked"].append(asked)
-            continue
-        if spec in known:
-            networks[spec] = known[spec] | {"level": level, "asked": [asked]}
-            continue
-        networks[spec] = {"spec": spec, "level": level, "asked": [asked], **figures(account)}
-    print(f"{len(networks)} networks", flush=True)
-    started = time.monotonic()
-    for network in networks.values():
-        if "accuracy" not in network:
-            network["accuracy"] = held_out_accuracy(network["spec"], args.seed, args)
-            minutes = (time.monotonic() - started) / 60
-            print(f"{minutes:.1f} min  {network['accuracy']:.2f}  {network['spec']}", flush=True)
-        done = [n for n in networks.values() if "accuracy" in n]
-        result = {
-            "command": shlex.join(["python", "examples/benchmarks/objectives.py", *sys.argv[1:]]),
-            "epochs": RECIPE.epochs,
-            "held_out": HELD_OUT,
-            "seed": args.seed,
-            "wide_field": WIDE_FIELD,
-            "correlations": correlations(done),
-            "choices": choices(done),
-            "networks": done,
-            "versions": run_folder.versions(),
-            "hardware": run_folder.hardware(arguments.pick_device(args.device)),
-        }
-        run_folder.write_json(args.out, result)
-    print(to_table(list(networks.values())).to_text())
+    source = RESULTS / "objective_runs.json"
+    if not source.exists():
+        raise SystemExit(f"no {source}: run sweep.py objective_runs first")
+    trained = json.loads(source.read_text(encoding="utf-8"))
+    accuracies: dict[str, list[float]] = {}
+    for run in sorted(trained["runs"], key=lambda run: run["seed"]):
+        accuracies.setdefault(run["name"], []).append(run["last"])
+    datasets = {}
+    for dataset, epochs in EPOCHS.items():
+        rows = []
+        for spec, network in networks().items():
+            seeds = accuracies[f"{dataset}: {spec}"]
+            rows.append(network | {"accuracy": statistics.mean(seeds), "accuracies": seeds})
+        found = {"correlations": correlations(rows), "choices": choices(rows)}
+        datasets[dataset] = {"epochs": epochs, **found, "networks": rows}
+        print(to_table(rows, dataset).to_text())
+    result = {
+        "command": "python examples/benchmarks/objectives.py",
+        "trained_by": trained["command"],
+        "seeds": SEEDS,
+        "wide_field": WIDE_FIELD,
+        "datasets": datasets,
+        "machines": trained["machines"],
+    }
+    run_folder.write_json(RESULTS / "objectives.json", result)
 
 
 if __name__ == "__main__":

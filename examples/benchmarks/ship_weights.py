@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from budgetnet import models
 from budgetnet.models import shipping
-from mnist_data import MEAN, SIDE, STD, load
+from mnist_data import SIDE, load
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 LICENCE = (
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--weights", type=Path, default=Path("runs/sweep"))
     args = parser.parse_args()
-    jobs = {job.name: job for job in LISTS[args.list]}
+    jobs = {job.name: job for job in LISTS[args.list]()}
     if args.experiment not in jobs:
         parser.error(f"{args.experiment!r} is not one of {', '.join(jobs)}")
     job = jobs[args.experiment]
@@ -71,8 +71,8 @@ def main() -> None:
             "size": SIDE,
             "channels": 1,
             "pixel_scale": 255,
-            "mean": MEAN,
-            "std": STD,
+            "mean": digits.source.normalise.mean,
+            "std": digits.source.normalise.std,
             "ink": "white on black",
         },
         **results["machines"][runs[seed]["machine"]],

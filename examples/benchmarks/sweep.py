@@ -2,12 +2,15 @@
 
     python examples/benchmarks/sweep.py frontier            # a list of experiments.py
     python examples/benchmarks/sweep.py findings --only "s6" "no pool"
+    python examples/benchmarks/sweep.py frontier --engine ray --address auto    # over machines
 
 On a GPU, runs whose steps have equal shapes train side by side in one process, from recorded CUDA
 graphs; each has its own weights, random state and optimiser and learns as it would alone. Elsewhere
-they train one after the other. Every finished group of runs is in docs/results/LIST.json before the
-next begins; a sweep that is started again trains only what that file does not hold. Weights that
-an experiment keeps go to runs/sweep/LIST; lists with a teacher need those of the list "teachers".
+they train one after the other. On Ray such groups go to all machines of a cluster, see
+docs/howto/sweep_over_machines.md. Every finished group of runs is in docs/results/LIST.json before
+the next is waited for; a sweep that is started again trains only what that file does not hold.
+Weights that an experiment keeps go to runs/sweep/LIST; lists with a teacher need those of the list
+"teachers".
 """
 
 from __future__ import annotations
@@ -17,138 +20,111 @@ import json
 import shlex
 import statistics
 import sys
-import time
-from collections import defaultdict
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-from experiments import LISTS, Job
+from experiments import LISTS
+from jobs import Job
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import load_file
+from sweep_engines import Here, OnRay
+from sweep_runs import Run, Setting, Trained, groups
 
 import arguments
 import run_folder
-from mnist_data import Digits, Split, load
-from mnist_s6 import seed_everything
-from trainer import Stepper, Training, predict_shifted
+from locking import locked
+from mnist_data import DataError
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
-HELD_OUT = 5_000
-SIDE_BY_SIDE = 16  # runs on a GPU; more are not faster
-
-
-def hold_out(digits: Digits) -> Digits:
-    """The first 55,000 training images to learn from, the last 5,000 to choose by."""
-    images, labels = digits.train.images, digits.train.labels
-    return replace(
-        digits,
-        train=Split(images[:-HELD_OUT], labels[:-HELD_OUT]),
-        test=Split(images[-HELD_OUT:], labels[-HELD_OUT:]),
-    )
-
-
-def groups(work: list[tuple[Job, int]], width: int) -> list[list[tuple[Job, int]]]:
-    """Runs that can step together, at most `width` of them."""
-    alike: dict[Any, list[tuple[Job, int]]] = defaultdict(list)
-    for job, seed in work:
-        recipe = job.recipe
-        sides = [recipe.side(epoch) for epoch in range(1, recipe.epochs + 1)]
-        key = (bool(job.teacher), job.amp, job.held_out, recipe.batch_size, *sides)
-        alike[key].append((job, seed))
-    return [runs[k : k + width] for runs in alike.values() for k in range(0, len(runs), width)]
-
-
-def prepare(job: Job, seed: int, digits: Digits, device: torch.device, weights: Path) -> Training:
-    generator = seed_everything(seed, device)
-    teacher = None
-    if job.teacher:
-        wanted = next(other for other in LISTS["teachers"] if other.name == job.teacher)
-        path = weights / "teachers" / f"{wanted.name}-0.safetensors"
-        if not path.exists():
-            raise SystemExit(f"{job.name} needs {path}: run sweep.py teachers first")
-        with torch.random.fork_rng():
-            teacher = wanted.build()
-        teacher.load_state_dict(load_file(path))
-    return Training(job.build(), digits, job.recipe, generator, teacher=teacher, amp=job.amp)
-
-
-def train_together(runs: list[Training]) -> list[list[dict[str, Any]]]:
-    """All runs to their end, epoch by epoch; rows of metrics for each."""
-    stepper = Stepper(runs, graphs=True)
-    recipe = runs[0].recipe
-    rows: list[list[dict[str, Any]]] = [[] for _ in runs]
-    for epoch in range(1, recipe.epochs + 1):
-        sizes = [run.begin_epoch() for run in runs]
-        for size in sizes[0]:  # equal in all
-            stepper.step(size, recipe.side(epoch))
-        for run, kept in zip(runs, rows, strict=True):
-            kept.append(run.end_epoch())
-    return rows
-
-
-def record(job: Job, seed: int, run: Training, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    shifted = predict_shifted(run.result, run.test_set.images).argmax(1) == run.test_set.labels
-    return {
-        "name": job.name,
-        "seed": seed,
-        "last": rows[-1]["test_accuracy"],
-        "shifted": round(100 * float(shifted.float().mean()), 4),
-        "train_accuracy": rows[-1]["train_accuracy"],
-        "epochs": [row["test_accuracy"] for row in rows],
-    }
 
 
 def sweep(args: argparse.Namespace, path: Path) -> dict[str, Any]:
     """Train what `path` does not hold yet; its content afterwards."""
-    device = arguments.pick_device(args.device)
-    path.parent.mkdir(parents=True, exist_ok=True)  # now, and not when runs wait to be written
-    digits = load("mnist", args.data_dir)
-    sets = {False: digits, True: hold_out(digits)}
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    rows, machines = before.get("runs", []), before.get("machines", [])
-    found = {(row["name"], row["seed"]) for row in rows}
-    work = [
-        (job, seed)
-        for job in LISTS[args.list]
-        if not args.only or job.name in args.only
-        for seed in range(job.seeds)
-        if (job.name, seed) not in found
-    ]
-    here = {"versions": run_folder.versions(), "hardware": run_folder.hardware(device)}
-    if here not in machines:
-        machines.append(here)
-    for group in groups(work, SIDE_BY_SIDE if device.type == "cuda" else 1):
-        started = time.perf_counter()
-        runs = [prepare(job, seed, sets[job.held_out], device, args.weights) for job, seed in group]
-        for (job, seed), run, epochs in zip(group, runs, train_together(runs), strict=True):
-            rows.append(record(job, seed, run, epochs) | {"machine": machines.index(here)})
-            if job.keep:
-                kept = args.weights / args.list
-                kept.mkdir(parents=True, exist_ok=True)
-                about = {"model": job.model, "dataset": "mnist", "recipe": job.name}
-                path_of_run = kept / f"{job.name}-{seed}.safetensors"
-                run_folder.write_weights(path_of_run, run.result, about)
-        run_folder.write_json(path, gather(args.list, rows, machines))
-        names = ", ".join(dict.fromkeys(job.name for job, _ in group))
-        print(f"{time.perf_counter() - started:6.1f} s  {len(group)} runs: {names}", flush=True)
+    kept = args.weights / args.list
+    for folder in (path.parent, kept):  # now, and not when runs wait to be written
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(kept):
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        rows, machines = before.get("runs", []), before.get("machines", [])
+        work = left_to_do(chosen(args), rows)
+        data_dir = args.data_dir.resolve() if args.data_dir else None
+        teachers = read_teachers(work, args.weights)
+        with engine_of(args) as engine:
+            setting = Setting(engine.device, args.threads, data_dir, teachers)
+            for trained in engine.train(groups(work, engine.width(len(work))), setting):
+                keep_weights(trained, kept)
+                rows, machines = merge(args.list, rows, machines, trained)
+                run_folder.write_json(path, gather(args.list, rows, machines))
+                names = ", ".join(dict.fromkeys(job.name for job, _ in trained.group))
+                print(f"{trained.seconds:6.1f} s  {len(trained.group)} runs: {names}", flush=True)
     return gather(args.list, rows, machines)
+
+
+def engine_of(args: argparse.Namespace) -> Here | OnRay:
+    if args.engine == "ray":
+        return OnRay(args.device, args.threads, args.address)
+    return Here(args.device)
+
+
+def chosen(args: argparse.Namespace) -> list[Job]:
+    return [job for job in LISTS[args.list]() if not args.only or job.name in args.only]
+
+
+def left_to_do(jobs: list[Job], rows: list[dict[str, Any]]) -> list[Run]:
+    """Every seed of every job that has no row."""
+    found = {(row["name"], row["seed"]) for row in rows}
+    every = [(job, seed) for job in jobs for seed in range(job.seeds)]
+    return [(job, seed) for job, seed in every if (job.name, seed) not in found]
+
+
+def read_teachers(work: list[Run], weights: Path) -> dict[str, tuple[Job, bytes]]:
+    """The teachers that are needed, with their weights."""
+    found = {}
+    for job in {job.teacher: job for job, _ in work if job.teacher}.values():
+        wanted = next(other for other in LISTS["teachers"]() if other.name == job.teacher)
+        path = weights / "teachers" / f"{wanted.name}-0.safetensors"
+        if not path.exists():
+            raise arguments.UsageError(f"{job.name} needs {path}: run sweep.py teachers first")
+        found[job.teacher] = (wanted, path.read_bytes())
+    return found
+
+
+def keep_weights(trained: Trained, folder: Path) -> None:
+    for (job, seed), data in zip(trained.group, trained.weights, strict=True):
+        if data is not None:
+            file = folder / f"{job.name}-{seed}.safetensors"
+            run_folder.write_atomically(file, lambda part, data=data: part.write_bytes(data))
+
+
+def merge(
+    name: str, rows: list[dict[str, Any]], machines: list[dict[str, Any]], trained: Trained
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows in the order of the list, whichever came first, one for a seed; and their machines."""
+    if trained.machine not in machines:
+        machines = [*machines, trained.machine]
+    new = [row | {"machine": machines.index(trained.machine)} for row in trained.rows]
+    one = {(row["name"], row["seed"]): row for row in (*new, *rows)}  # what was there, stays
+    places = {job.name: place for place, job in enumerate(LISTS[name]())}
+    return sorted(
+        one.values(), key=lambda row: (places.get(row["name"], len(places)), row["seed"])
+    ), machines
 
 
 def gather(name: str, rows: list[dict[str, Any]], machines: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and spread of the last epoch of every experiment, and all runs."""
     summary = {}
-    for job in LISTS[name]:
+    for job in LISTS[name]():
         runs = sorted((row for row in rows if row["name"] == job.name), key=lambda row: row["seed"])
         if not runs:
             continue
         account, last = job.account(), [run["last"] for run in runs]
         summary[job.name] = {
             "model": job.model,
+            "dataset": job.dataset,
             "parameters": account.params,
             "macs": account.macs,
             "receptive_field": list(account.receptive_field.size),
@@ -170,17 +146,31 @@ def gather(name: str, rows: list[dict[str, Any]], machines: list[dict[str, Any]]
     return {"command": command, "machines": machines, "summary": summary, "runs": rows}
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train many networks and seeds.")
     parser.add_argument("list", choices=LISTS)
     parser.add_argument("--only", nargs="+", help="names of experiments")
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--threads",
+        type=arguments.whole_number(1),
+        default=torch.get_num_threads(),
+        help="of a run on a CPU; the last digits of its numbers depend on it",
+    )
+    parser.add_argument("--engine", choices=("here", "ray"), default="here", help="where to train")
+    parser.add_argument(
+        "--address", help="of a Ray cluster, or auto; without one, Ray starts on this machine"
+    )
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of LIST.json")
     parser.add_argument("--weights", type=Path, default=Path("runs/sweep"))
-    args = parser.parse_args()
-    path = args.out / f"{args.list}.json"
-    summary = sweep(args, path)["summary"]
+    args = parser.parse_args(argv)
+    if args.address and args.engine != "ray":
+        parser.error("--address is of a Ray cluster: it needs --engine ray")
+    try:
+        summary = sweep(args, args.out / f"{args.list}.json")["summary"]
+    except (arguments.UsageError, DataError, run_folder.FolderError) as error:
+        raise SystemExit(f"sweep.py: error: {error}") from error
     table = Table("experiment", "parameters", "n", "last epoch, mean %", "sd", "least", "shifted")
     for name, row in sorted(summary.items(), key=lambda item: -item[1]["mean"]):
         spread = "-" if row["sd"] is None else f"{row['sd']:.3f}"

@@ -46,7 +46,8 @@ import arguments
 import budgetnet
 import run_folder
 from budgetnet import models
-from mnist_data import MEAN, SIDE, STD, Digits, Split, load
+from data_sets import TARGET
+from mnist_data import SIDE, Digits, Split, load
 from mnist_s6 import seed_everything
 from recipes import RECIPES, Recipe
 from trainer import Training, train
@@ -94,7 +95,8 @@ class PilDigits(Dataset[tuple[Tensor, int]]):
             transforms.Resize((28, 28)),
             transforms.RandomRotation((-15.0, 15.0), fill=0),
         ]
-        ready = [transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
+        scale = split.normalise
+        ready = [transforms.ToTensor(), transforms.Normalize((scale.mean,), (scale.std,))]
         self.transform = transforms.Compose([*(augment if training else []), *ready])
 
     def __len__(self) -> int:
@@ -163,8 +165,8 @@ def throughput(digits: Digits, device: torch.device, steps: int, rounds: int) ->
     default, report = RECIPES["default"], RECIPES["report"]
     few = replace(
         digits,
-        train=Split(*(t[: steps * default.batch_size] for t in vars(digits.train).values())),
-        test=Split(*(t[:1000] for t in vars(digits.test).values())),
+        train=digits.train[: steps * default.batch_size],
+        test=digits.test[:1000],
     )
     steps = math.ceil(len(few.train) / default.batch_size)
     if steps <= WARM_UP:
@@ -273,9 +275,9 @@ def walk(name: str, way: Way) -> dict[str, Any]:
     for accuracy, spent in way:
         epochs += 1
         print(f"{name}: epoch {epochs}, {accuracy:.2f} %, {spent:.1f} s", flush=True)
-        if accuracy >= run_folder.TARGET:
+        if accuracy >= TARGET:
             break
-    reached = accuracy >= run_folder.TARGET
+    reached = accuracy >= TARGET
     return {"epochs": epochs, "seconds": round(spent, 1), "last": accuracy, "reached": reached}
 
 

@@ -1,0 +1,90 @@
+"""What is trained on Fashion-MNIST: shapes, recipes, and what is measured with the best of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from jobs import IMAGE, WIDE, Job
+
+from budgetnet import SearchSpace, design
+from mnist_data import Affine
+from recipes import GENTLE, MILD, RECIPES
+
+LIMITS = (5_000, 15_000)  # parameters; below them
+FLIP = replace(GENTLE, flip=0.5)
+FLIP_ONLY = Affine(flip=0.5)
+TWENTY = replace(RECIPES["small"], epochs=20, augment=FLIP)
+TEACHER = "Fashion-MNIST teacher, 55,000 images"
+TAUGHT = {"distill": 0.5, "temperature": 2.0}
+
+# What the designer is asked for, within 7 % below a limit on parameters: kinds of blocks, receptive
+# field, further options of the space, and how many answers.
+QUESTIONS: tuple[tuple[str, tuple[int, int], dict[str, Any], int], ...] = (
+    ("separable", (24, 44), {}, 2),
+    ("separable", (44, 99), {}, 1),
+    ("separable", (44, 99), {"widths": range(8, 65, 8), "downsamples": (3, 3)}, 1),
+    ("separable", (22, 28), {"paddings": "valid"}, 1),
+    ("plain,separable", (24, 44), {}, 1),
+    ("inverted", (24, 44), {"expansions": (2, 3, 4)}, 1),
+    ("inverted", (44, 99), {"expansions": (2, 3, 4)}, 1),
+    ("inverted", (24, 44), {"expansions": (2, 3, 4), "squeeze_excite": 0.25}, 1),
+    ("basic", (24, 44), {}, 1),
+)
+
+
+def designed() -> Iterator[str]:
+    """Specs that differ in kind, each with the most MACs below a limit on parameters."""
+    given: dict[str, Any] = {"widths": range(8, 49, 4), "downsamples": (1, 2), "convs": (5, 10)}
+    for limit in LIMITS:
+        for kinds, field, options, top in QUESTIONS:
+            space = SearchSpace(**given | {"kinds": kinds.split(","), "paddings": "same"} | options)
+            found = design(
+                IMAGE, 10, params=(limit * 93 // 100, limit - 1), receptive_field=field,
+                objective="max macs", space=space, top=top,
+            )  # fmt: skip
+            yield from (str(each.spec) for each in found)
+
+
+def teachers() -> Iterable[Job]:
+    recipe = replace(TWENTY, epochs=40, weight_decay=5e-4)
+    yield Job(TEACHER, WIDE, recipe, 1, dataset="fashion-mnist", held_out=True, keep=True)
+
+
+def shapes() -> Iterable[Job]:
+    """Networks of about 5,000 and 15,000 parameters, by the same recipe."""
+    recipe = replace(TWENTY, epochs=8, augment=FLIP_ONLY)
+    for spec in dict.fromkeys(("s6", *designed())):
+        yield Job(spec, spec, recipe, 1, dataset="fashion-mnist", held_out=True, amp=False)
+
+
+def recipes() -> Iterable[Job]:
+    variants = {
+        "20 epochs": TWENTY,
+        "peak rate 0.1": replace(TWENTY, lr=0.1),
+        "peak rate 0.4": replace(TWENTY, lr=0.4),
+        "flips only": replace(TWENTY, augment=FLIP_ONLY),
+        "flips and shifts": replace(TWENTY, augment=replace(FLIP_ONLY, shift=1.0)),
+        "stronger augmentation": replace(TWENTY, augment=replace(MILD, flip=0.5)),
+        "no flips": replace(TWENTY, augment=GENTLE),
+        "weight decay 5e-4": replace(TWENTY, weight_decay=5e-4),
+        "label smoothing 0.1": replace(TWENTY, label_smoothing=0.1),
+        "augmentation fades over the last 30 %": replace(TWENTY, fade=0.3),
+        "teacher 0.5, temperature 2": replace(TWENTY, **TAUGHT),
+        "teacher 0.9, temperature 4": replace(TWENTY, distill=0.9, temperature=4.0),
+    }
+    for network in RECIPE_NETWORKS:
+        for name, recipe in variants.items():
+            teacher = TEACHER if recipe.distill else ""
+            yield Job(
+                f"{network}: {name}", network, recipe, seeds=1, dataset="fashion-mnist",
+                held_out=True, teacher=teacher,
+            )  # fmt: skip
+
+
+RECIPE_NETWORKS = ("s6", "c24p1 ds24p1 ds24p1 ds24p1 p ds24p1 p ds24p1 gap10")
+
+
+def measured() -> Iterable[Job]:
+    return []
