@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ..errors import names_text, shown
+from ..errors import shown
 from .account import Account
 from .latency_table import Entry, LatencyTable, lacking_text
 from .operators import Operator, operator_at
@@ -80,9 +80,10 @@ class Latency:
     @property
     def reason(self) -> str:
         """Why the sum is unknown, in one line; "" if it is not."""
-        others = dict.fromkeys(r.unknown for r in self.rows if r.unknown and not r.operator)
+        others = list(dict.fromkeys(r.unknown for r in self.rows if r.unknown and not r.operator))
+        more = [f"{len(others) - 2:,} more rows"] if len(others) > 2 else []
         lacking = [lacking_text(self.table, self.missing)] if self.missing else []
-        return names_text([*lacking, *others])
+        return "; ".join([*lacking, *others[:2], *more])
 
     @property
     def missing(self) -> tuple[Operator, ...]:
