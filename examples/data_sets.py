@@ -27,6 +27,8 @@ class DataSet:
 
     name: str  # as --dataset takes it
     origin: str  # as people call it
+    credit: str  # who made it
+    ink: str
     classes: tuple[str, ...]
     normalise: Normalise
     target: float | None = None  # percent of its test images that are worth telling of
@@ -50,6 +52,8 @@ NUMERALS = tuple(str(digit) for digit in range(10))
 MNIST = DataSet(
     "mnist",
     "MNIST",
+    "LeCun, Cortes and Burges, from NIST's special databases 1 and 3",
+    "white on black",
     NUMERALS,
     Normalise(mean=0.1307, std=0.3081),
     target=TARGET,
@@ -64,6 +68,8 @@ MNIST = DataSet(
 FASHION = DataSet(
     "fashion-mnist",
     "Fashion-MNIST",
+    "Xiao, Rasul and Vollgraf, from Zalando's photographs",
+    "bright on black",
     (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
         "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -80,7 +86,14 @@ FASHION = DataSet(
     ),
 )  # fmt: skip
 # It stands in for MNIST, so a network sees it through MNIST's normalisation.
-DIGITS = DataSet("digits", "scikit-learn's digits", NUMERALS, MNIST.normalise)
+DIGITS = DataSet(
+    "digits",
+    "scikit-learn's digits",
+    "Alpaydin and Kaynak, from the UCI repository",
+    "white on black",
+    NUMERALS,
+    MNIST.normalise,
+)
 DATA_SETS = {known.name: known for known in (MNIST, FASHION, DIGITS)}
 
 

@@ -96,7 +96,7 @@ def warn_digits(digits: Digits) -> None:
 
 
 def warn_evaluation(digits: Digits, trained_on: str) -> None:
-    """Nothing, where weights that learned from MNIST are measured on MNIST."""
+    """Nothing, where weights are measured on what they learned from."""
     other = ""
     if digits.name != trained_on:
         other = (

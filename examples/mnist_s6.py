@@ -99,11 +99,16 @@ def resume(args: argparse.Namespace, device: torch.device) -> Path:
         raise run_folder.FolderError(f"{folder / 'config.json'} is damaged: {error}") from error
     check_processes(config)
     digits = load(config["dataset"], args.data_dir)
-    for key, found in (("train_images", digits.train), ("test_images", digits.test)):
-        if config[key] != len(found):
+    facts = {
+        "dataset_origin": digits.origin,
+        "train_images": len(digits.train),
+        "test_images": len(digits.test),
+    }
+    for key, found in facts.items():
+        if config[key] != found:
             raise run_folder.FolderError(
-                f"{folder / 'config.json'}: {key} is {config[key]!r}, and {digits.origin} has "
-                f"{len(found)}"
+                f"{folder / 'config.json'}: {key} is {config[key]!r}, and of the data set "
+                f"{digits.name!r} it is {found!r}"
             )
     check_steps(recipe, digits)
     arguments.check_size(config["model"], recipe.batch_size, device)

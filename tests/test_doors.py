@@ -278,9 +278,15 @@ def test_the_shortcuts_are_no_option():
 
 # ---------------------------------------------------------------------------- get_model
 
+OF_S6 = [name for _, name in models.list_weights("s6")]
+CHOICE = " or ".join(f'weights="{name}"' for name in OF_S6)
 MODELS = {
-    "weights=True": (("s6", True), {}, 'weights=True is not the name of weights. Pass weights="mn'),
-    "DEFAULT": (("s6", "DEFAULT"), {}, "no weights are named 'DEFAULT'. Known: mnist."),
+    "weights=True": (("s6", True), {}, f"weights=True is not the name of weights. Pass {CHOICE}"),
+    "DEFAULT": (
+        ("s6", "DEFAULT"),
+        {},
+        f"no weights are named 'DEFAULT'. Known: {', '.join(OF_S6)}.",
+    ),
     "pretrained": (("s6",), {"pretrained": True}, "get_model has no argument 'pretrained'"),
     "none shipped": (("s6_exp1", True), {}, "No weights of s6_exp1 are shipped"),
     "a spec": (

@@ -237,7 +237,12 @@ def test_every_named_layer_has_a_point(spec):
 def test_labels_of_the_frontier_stand_at_their_points():
     figure = frontier_figure.draw()
     assert_whole(figure)
-    (axes,) = figure.axes
+    assert ["MNIST", "Fashion-MNIST"] == [axes.get_title(loc="left") for axes in figure.axes]
+    for axes in figure.axes:
+        assert_labels_stand_at_their_points(axes)
+
+
+def assert_labels_stand_at_their_points(axes):
     marked = [line for line in axes.lines if line.get_marker() in "Dso"]
     places = [place for line in marked for place in zip(*line.get_data(), strict=True)]
     marks = axes.transData.transform(places)
@@ -245,7 +250,7 @@ def test_labels_of_the_frontier_stand_at_their_points():
         box = label.get_window_extent()
         assert not any(box.contains(*mark) for mark in marks), label.get_text()
         own = axes.transData.transform(label.xy)
-        assert 60 * figure.dpi / 72 > abs(np.clip(own, box.min, box.max) - own).max()
+        assert 60 * axes.figure.dpi / 72 > abs(np.clip(own, box.min, box.max) - own).max()
 
 
 def test_layers_that_read_everything_are_plotted_hollow():

@@ -142,6 +142,7 @@ def test_no_run_overwrites_another(tmp_path):
     assert ["precious.txt"] == [path.name for path in (tmp_path / "full").iterdir()]
 
 
+KNOWN = ", ".join(name for _, name in models.list_weights("s6"))
 MISTAKES = {
     "epochs": (("--epochs", "-1"), "--epochs"),
     "learning rate": (("--lr", "nan"), "--lr"),
@@ -161,7 +162,7 @@ MISTAKES = {
         ("--recipe", "distilled", "--dataset", "digits", "--teacher", "nobody"),
         "nobody is not the folder of a run",
     ),
-    "unknown weights": (("--evaluate", "cats", "--dataset", "digits"), "Known: mnist"),
+    "unknown weights": (("--evaluate", "cats", "--dataset", "digits"), f"Known: {KNOWN}"),
 }
 
 
@@ -424,9 +425,14 @@ def test_evaluate_repeats_the_accuracy_of_a_run(digits_run):
 
 
 @needs_mnist
-def test_evaluate_states_the_accuracy_of_the_sidecar():
-    shown = here("--evaluate", "--data-dir", MNIST)
-    percent = models.get_weights("s6", "mnist").meta["accuracy"]["percent"]
+@needs_fashion
+@pytest.mark.parametrize("name", [name for _, name in models.list_weights("s6")])
+def test_evaluate_states_the_accuracy_of_the_sidecar(name):
+    data = MNIST if name == "mnist" else FASHION
+    shown = here("--evaluate", *([] if name == "mnist" else [name]), "--data-dir", data)
+    meta = models.get_weights("s6", name).meta
+    assert f"test images ({meta['dataset']['name']})" in shown
+    percent = meta["accuracy"]["percent"]
     stated = float(shown.split(": ")[1].split(" %")[0])
     assert percent == pytest.approx(stated, abs=0.011)  # one digit, for other arithmetic
 

@@ -219,11 +219,14 @@ CONFIGS = {
     "no digest": (("teacher",), "somewhere", "teacher_sha256 missing"),
     "no settings": (("settings",), [], "settings is []"),
     "no angle": (("settings", "augment"), {}, "settings.augment.crop is missing"),
+    "no flips": (("settings", "augment", "flip"), ..., "settings.augment.flip is missing"),
+    "chance": (("settings", "augment", "flip"), 1.5, "settings.augment.flip is 1.5"),
     "unknown": (("settings", "speed"), 3, "settings.speed is not known here"),
     "not finite": (("settings", "lr"), float("nan"), "settings.lr is nan"),
     "schedule": (("settings", "schedule"), "slow", "settings.schedule is 'slow'"),
     "batch": (("settings", "batch_size"), 0, "settings.batch_size is 0"),
     "data": (("dataset",), "letters", "dataset is 'letters'"),
+    "origin": (("dataset_origin",), "MNIST", "dataset_origin is 'MNIST'"),
     "seeds": (("seeds",), [0, 0], "seeds is [0, 0]"),
 }
 

@@ -2,10 +2,18 @@
 
 import argparse
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ROOT / "examples" / "benchmarks"
@@ -20,7 +28,9 @@ def scripts(monkeypatch):
     import sweep
     import sweep_runs
 
-    return argparse.Namespace(experiments=experiments, sweep=sweep, runs=sweep_runs)
+    before = torch.get_num_threads()
+    yield argparse.Namespace(experiments=experiments, sweep=sweep, runs=sweep_runs)
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -51,7 +61,7 @@ def trained(scripts, *runs, machine="here"):
 def run(scripts, tmp_path, *more):
     """A sweep of "trial" within this process; its rows."""
     args = ["--out", str(tmp_path), "--weights", str(tmp_path / "kept"), "--device", "cpu"]
-    scripts.sweep.main(["trial", *args, *more])
+    scripts.sweep.main(["trial", *args, "--threads", "1", *more])
     return json.loads((tmp_path / "trial.json").read_text())["runs"]
 
 
@@ -80,7 +90,7 @@ def test_rows_stand_in_the_order_of_the_list_whichever_came_first(scripts):
     rows, machines = [], []
     for job, seed, machine in ((two, 1, "B"), (one, 1, "A"), (two, 0, "A"), (one, 0, "B")):
         new = trained(scripts, (job, seed, 90.0), machine=machine)
-        rows, machines = scripts.sweep.merge("trial", rows, machines, new)
+        rows, machines = scripts.sweep.merge([one, two], rows, machines, new)
     assert [{"hardware": "B"}, {"hardware": "A"}] == machines
     expected = [(one.name, 0, 0), (one.name, 1, 1), (two.name, 0, 1), (two.name, 1, 0)]
     assert expected == [(row["name"], row["seed"], row["machine"]) for row in rows]
@@ -88,9 +98,9 @@ def test_rows_stand_in_the_order_of_the_list_whichever_came_first(scripts):
 
 def test_a_seed_has_one_row_though_it_came_back_twice(scripts):
     one, _ = scripts.experiments.LISTS["trial"]()
-    rows, machines = scripts.sweep.merge("trial", [], [], trained(scripts, (one, 0, 90.0)))
+    rows, machines = scripts.sweep.merge([one], [], [], trained(scripts, (one, 0, 90.0)))
     again = trained(scripts, (one, 0, 10.0), (one, 1, 80.0), machine="another")
-    rows, _ = scripts.sweep.merge("trial", rows, machines, again)
+    rows, _ = scripts.sweep.merge([one], rows, machines, again)
     assert [90.0, 80.0] == [row["last"] for row in rows]
 
 
@@ -122,3 +132,119 @@ def test_weights_that_are_kept_are_those_of_the_row(scripts, jobs, tmp_path):
     _, accuracy = evaluate(model, load("digits").test)
     assert found["last"] == round(accuracy, 4)
     assert 1 == len(list((tmp_path / "kept" / "trial").iterdir()))
+
+
+def test_one_sweep_at_a_time_trains_a_list(scripts, jobs, tmp_path):
+    from locking import locked
+
+    (tmp_path / "kept" / "trial").mkdir(parents=True)
+    with locked(tmp_path / "kept" / "trial"), pytest.raises(SystemExit, match="is in use"):
+        run(scripts, tmp_path)
+    assert [] == list(tmp_path.glob("*.json"))
+
+
+def test_what_ray_needs_is_said_before_anything_is_trained(scripts, jobs, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(scripts, tmp_path, "--address", "auto")
+    assert "--address is of a Ray cluster: it needs --engine ray" in capsys.readouterr().err
+    if find_spec("ray"):
+        more, said = ["--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"
+    else:
+        more, said = [], "--engine ray needs Ray: pip install"
+    with pytest.raises(SystemExit, match=said):
+        run(scripts, tmp_path, "--engine", "ray", *more)
+    assert [] == list(tmp_path.glob("*.json"))
+
+
+def test_what_no_machine_can_run_is_refused(scripts):
+    from sweep_engines import settle
+
+    from arguments import UsageError
+
+    small, large = {"CPU": 2.0}, {"CPU": 8.0, "GPU": 4.0}
+    assert ("cpu", 0) == settle([small], "auto", 2)
+    assert ("cuda", 4) == settle([small, large], "auto", 9)
+    assert ("cpu", 4) == settle([small, large], "cpu", 8)
+    for machines, device, threads, said in (
+        ([small], "cuda", 1, "no machine of the cluster has a GPU"),
+        ([small], "auto", 3, "--threads 3: a machine of the cluster has 2 CPUs at most"),
+        ([large], "cuda:1", 1, "on Ray, which picks the GPU, it is auto, cpu or cuda"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            settle(machines, device, threads)
+
+
+def test_groups_are_no_larger_than_keeps_all_gpus_busy(scripts):
+    from sweep_engines import OnRay
+
+    on_gpus = OnRay(None, "cuda", gpus=4, threads=1)
+    assert [1, 5, 16] == [on_gpus.width(runs) for runs in (3, 20, 1000)]
+    assert 1 == OnRay(None, "cpu", gpus=0, threads=1).width(1000)
+
+
+# ---------------------------------------------------------------------------- on machines
+
+
+def sweep_on(address, out):
+    """A sweep of "trial" on a Ray cluster, in a process of its own."""
+    call = [sys.executable, BENCHMARKS / "sweep.py", "trial", "--engine", "ray"]
+    call += ["--address", address, "--threads", "1", "--device", "cpu"]
+    call += ["--out", out, "--weights", out / "kept"]
+    with open(out / "log.txt", "w") as log:
+        return subprocess.Popen(list(map(str, call)), stdout=log, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture
+def cluster(monkeypatch, tmp_path):
+    """The address of a Ray cluster of two machines with one CPU each, both on this one."""
+    pytest.importorskip("ray", reason='ray is not installed: pip install -e ".[ray]"')
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # no token in the home of whoever tests
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    machines.add_node(num_cpus=1)
+    yield machines.address
+    machines.shutdown()
+
+
+TRAINS = re.compile(r"pid=(\d+)\S* \S+ trains (.+)")
+
+
+def killed_while_it_trains(log, process):
+    """Kill the first worker that says what it trains; what that was."""
+    while process.poll() is None:
+        if found := TRAINS.search(log.read_text()):
+            os.kill(int(found[1]), signal.SIGKILL)
+            return found[2]
+        time.sleep(0.02)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.deep
+def test_a_worker_that_is_killed_costs_its_run_and_nothing_else(scripts, cluster, tmp_path):
+    alone, many = tmp_path / "alone", tmp_path / "many"
+    expected = run(scripts, alone)
+    many.mkdir()
+    begun = json.loads((alone / "trial.json").read_text()) | {"runs": expected[:1]}
+    (many / "trial.json").write_text(json.dumps(begun))  # a sweep that was cut short
+
+    process = sweep_on(cluster, many)
+    lost = killed_while_it_trains(many / "log.txt", process)
+    counts = set()
+    while process.poll() is None:
+        runs = json.loads((many / "trial.json").read_text())["runs"]  # whole at all times
+        assert len(runs) == len({(run["name"], run["seed"]) for run in runs})
+        counts.add(len(runs))
+        time.sleep(0.01)
+    log = (many / "log.txt").read_text()
+    assert 0 == process.returncode, log
+    assert {1, 2, 3} <= counts, "a row is there as soon as it can be"
+
+    assert 2 == len({pid for pid, what in TRAINS.findall(log) if what == lost}), log
+    first = expected[0]
+    assert f"trains {first['name']}, seed {first['seed']}" not in log, "what has a row"
+    assert (alone / "trial.json").read_bytes() == (many / "trial.json").read_bytes()
+    kept = {path.name: path.read_bytes() for path in (alone / "kept" / "trial").iterdir()}
+    assert 2 == len(kept)
+    assert kept == {path.name: path.read_bytes() for path in (many / "kept" / "trial").iterdir()}

@@ -88,12 +88,15 @@ def test_every_sidecar_agrees_with_itself(pair):
     assert not re.search(r"[\"\s=]/", json.dumps(meta)), "an absolute path of somebody's machine"
 
 
-def mnist_test_set():
+FOLDERS = {"MNIST": "MNIST", "Fashion-MNIST": "FashionMNIST"}
+
+
+def data_set(name, part="t10k"):
     """Images and labels by numpy alone, so that neither torchvision nor the example is believed."""
-    raw = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / "MNIST" / "raw"
-    images, labels = raw / "t10k-images-idx3-ubyte", raw / "t10k-labels-idx1-ubyte"
+    raw = Path(os.environ.get("BUDGETNET_DATA") or ROOT / "data") / FOLDERS[name] / "raw"
+    images, labels = raw / f"{part}-images-idx3-ubyte", raw / f"{part}-labels-idx1-ubyte"
     if not (images.exists() and labels.exists()):
-        pytest.skip("MNIST is neither in $BUDGETNET_DATA nor in ./data")
+        pytest.skip(f"{name} is neither in $BUDGETNET_DATA nor in ./data")
     pixels = np.frombuffer(images.read_bytes(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
     return torch.tensor(pixels), torch.tensor(np.frombuffer(labels.read_bytes(), np.uint8)[8:])
 
@@ -106,8 +109,8 @@ def mnist_test_set():
     ],
 )
 def test_every_accuracy_is_measured_again(pair):
-    images, labels = mnist_test_set()
     found, net = models.get_weights(*pair), models.get_model(*pair).eval()
+    images, labels = data_set(found.meta["dataset"]["name"])
     with torch.inference_mode():
         guesses = [net(found.transforms()(some)).argmax(1) for some in images.split(1000)]
     correct = int((torch.cat(guesses) == labels).sum())
@@ -115,6 +118,22 @@ def test_every_accuracy_is_measured_again(pair):
     assert stated["images"] == len(labels) == 10_000
     # Kernels of other machines sum in another order, which can tip one digit on the fence.
     assert abs(stated["correct"] - correct) <= 1, f"{correct} are right, {stated} is stated"
+
+
+@pytest.mark.parametrize("name", sorted({name for _, name in SHIPPED}))
+def test_images_are_prepared_by_the_constants_of_what_was_learned_from(name):
+    metas = [models.get_weights(*pair).meta for pair in SHIPPED if pair[1] == name]
+    (data,) = {meta["dataset"]["name"] for meta in metas}
+    assert name == data.lower().replace("-", "_"), "they are named after it"
+    images, labels = data_set(data, "train")
+    pixels = images.numpy()
+    constants = {"mean": round(pixels.mean() / 255, 4), "std": round(pixels.std() / 255, 4)}
+    for meta in metas:
+        assert meta["preprocessing"] | constants == meta["preprocessing"]
+        assert (len(labels), 10_000) == tuple(
+            meta["dataset"][part] for part in ("train_images", "test_images")
+        )
+        assert data in meta["licence"]
 
 
 # ---------------------------------------------------------------------------- loading

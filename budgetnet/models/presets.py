@@ -28,7 +28,7 @@ class GreyImage(nn.Module):
     `(N, 1, size, size)`; always float32, on the device of the input. PIL converts colours to grey
     and drops transparency. Other sizes are resized (bilinear, antialiased) without keeping their
     proportions, so crop a square first. Ink must be as bright as in training: white on black
-    for MNIST.
+    for MNIST, and clothes on black for Fashion-MNIST.
 
     Raises:
         ArgumentError: a type, shape or range is not valid; a `ValueError`.

@@ -32,6 +32,28 @@ def milliseconds(found: dict[str, Any], tool: str) -> str:
     return f"{found['median_ms'][tool]:.2f} ({found['least_ms'][tool]:.2f})"
 
 
+def account_ms(name: str) -> str:
+    """The time of an account, with its spread and the number of rounds."""
+    result = read("accounting")
+    found = {
+        key: result["networks"][name][key]["budgetnet.account"] for key in ("median_ms", "least_ms")
+    }
+    return (
+        f"{found['median_ms']:.1f} ms (median of {rounds()} rounds, least {found['least_ms']:.1f})"
+    )
+
+
+def rounds() -> int:
+    """How often every tool was timed."""
+    return int(read("accounting")["command"].split()[-1])
+
+
+def peers(name: str) -> int:
+    """How many other tools account for a network, those on the meta device not counted again."""
+    tools = read("accounting")["networks"][name]["median_ms"]
+    return sum(not tool.startswith(("budgetnet", "rules")) and "meta" not in tool for tool in tools)
+
+
 def plan_speed() -> str:
     medians = read("accounting")["networks"]["s6"]["median_ms"]
     peers = [ms for tool, ms in medians.items() if not tool.startswith(("budgetnet", "rules"))]
@@ -215,6 +237,15 @@ def modules() -> str:
 def zoo(outcome: str) -> int:
     """How many networks of the model zoos have an outcome."""
     return sum(network["outcome"] == outcome for network in read("models")["networks"])
+
+
+def zoo_total() -> int:
+    """How many networks of the model zoos could be built."""
+    return len(read("models")["networks"]) - zoo("not built")
+
+
+def libraries() -> int:
+    return len({network["library"] for network in read("models")["networks"]})
 
 
 def networks() -> str:

@@ -299,7 +299,7 @@ def long() -> Iterable[Job]:
 
 def trial() -> Iterable[Job]:
     """Some seconds: to see that the machines of a sweep work, and for tests."""
-    recipe = replace(FULL, epochs=1, batch_size=16)
+    recipe = replace(FULL, epochs=1, batch_size=32)
     for name, width in (("narrow", 8), ("wide, kept", 12)):
         spec = f"c4 p c{width} gap10"
         yield Job(name, spec, recipe, 2, dataset="digits", keep=width > 8, amp=False)

@@ -1,8 +1,9 @@
-"""Ship the weights of an experiment: write MODEL-mnist.* and its sidecar to models/pretrained.
+"""Ship the weights of an experiment: write MODEL-WEIGHTS.* to budgetnet/models/pretrained.
 
     python examples/benchmarks/sweep.py frontier
     python examples/benchmarks/ship_weights.py frontier dsnet16
 
+The weights are named after the data set that they learned from: mnist, fashion_mnist.
 Which seed is shipped is not chosen here: it is the median run, a rule that stood before the runs
 (`budgetnet.models.shipping.median_run`). The figures in the sidecar are computed from the very
 file.
@@ -15,21 +16,54 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from experiments import LISTS
+from jobs import Job
 from safetensors.torch import load_file
 
 from budgetnet import models
 from budgetnet.models import shipping
-from mnist_data import SIDE, load
+from mnist_data import SIDE, Digits, load
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
-LICENCE = (
-    "MIT, like the library. Trained on MNIST (LeCun, Cortes and Burges, from NIST's special "
-    "databases 1 and 3); the file contains no image."
-)
+
+
+def about_data(digits: Digits) -> dict[str, Any]:
+    """The fields of a sidecar that say what was learned from, and how it is fed."""
+    source = digits.source
+    return {
+        "weights": source.name.replace("-", "_"),
+        "dataset": {
+            "name": source.origin,
+            "train_images": len(digits.train),
+            "test_images": len(digits.test),
+        },
+        "categories": list(source.classes),
+        "preprocessing": {
+            "size": SIDE,
+            "channels": 1,
+            "pixel_scale": 255,
+            "mean": source.normalise.mean,
+            "std": source.normalise.std,
+            "ink": source.ink,
+        },
+        "licence": f"MIT, like the library. Trained on {source.origin} ({source.credit}); "
+        "the file contains no image.",
+    }
+
+
+def about_training(job: Job, name: str) -> dict[str, Any]:
+    return {
+        "recipe": {
+            "name": f"{job.name} of the list {name!r} in examples/benchmarks/experiments.py",
+            "settings": asdict(job.recipe),
+            "teacher": job.teacher or None,
+            "bfloat16": job.amp,
+        }
+    }
 
 
 def main() -> None:
@@ -49,35 +83,15 @@ def main() -> None:
     seed = shipping.median_run(accuracies)
     net = models.get_model(job.model)
     net.load_state_dict(load_file(args.weights / args.list / f"{job.name}-{seed}.safetensors"))
-    digits = load("mnist", args.data_dir)
+    digits = load(job.dataset, args.data_dir)
     meta = {
         "model": job.model,
-        "weights": "mnist",
-        "dataset": {
-            "name": "MNIST",
-            "train_images": len(digits.train),
-            "test_images": len(digits.test),
-        },
-        "categories": [str(digit) for digit in range(10)],
         "seed": seed,
         "rule": shipping.MEDIAN_RULE,
-        "recipe": {
-            "name": f"{job.name} of the list {args.list!r} in examples/benchmarks/experiments.py",
-            "settings": asdict(job.recipe),
-            "teacher": job.teacher or None,
-            "bfloat16": job.amp,
-        },
-        "preprocessing": {
-            "size": SIDE,
-            "channels": 1,
-            "pixel_scale": 255,
-            "mean": digits.source.normalise.mean,
-            "std": digits.source.normalise.std,
-            "ink": "white on black",
-        },
+        **about_data(digits),
+        **about_training(job, args.list),
         **results["machines"][runs[seed]["machine"]],
         "command": results["command"],
-        "licence": LICENCE,
     }
     found = shipping.save(net, meta, accuracies, digits.test.images, digits.test.labels)
     print(found.stem, found.meta["accuracy"], f"seed {seed}; in training {accuracies[seed]}")

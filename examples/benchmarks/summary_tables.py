@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import deployment_tables
 from accuracy_tables import OURS
-from cost_tables import zoo
+from cost_tables import libraries, rounds, zoo
 from raw_results import between, read
 
 from budgetnet.accounting.table import Column, Table
@@ -13,6 +13,7 @@ SECTIONS = {  # of the audit
     "frontier": "accuracy-by-parameters",
     "default": "s6-in-five-epochs-the-default-recipe",
     "long": "s6-in-twenty-epochs",
+    "fashion": "fashion-mnist",
 }
 
 
@@ -27,10 +28,10 @@ def headlines(columns: list[str], rows: list[tuple[str, ...]]) -> str:
     return Table(head, tuple(rows)).to_markdown()
 
 
-def accuracies() -> str:
+def accuracies(ours: list[tuple[str, str, str]] = OURS) -> str:
     """Networks of this library by parameters."""
     rows = []
-    for name, key, title in OURS:
+    for name, key, title in ours:
         row = read(name)["summary"][key]
         rows.append(
             (title, f"{row['parameters']:,}", f"{row['mean']:.2f} ± {row['sd']:.2f}",
@@ -48,11 +49,11 @@ def checks() -> str:
     rows = [
         ("cases of PyTorch's operators", operators["right"], operators["loose"],
          operators["refused"], operators["wrong"] + operators["crashed"],
-         linked("`operators.py`", "checked-against-pytorch-s-own-databases")),
+         linked("`operators.py`", "checked-against-databases-of-pytorch")),
         ("cases of PyTorch's modules", modules["right"], modules["accepted"], modules["refused"],
          modules["wrong"] + modules["crashed"] + modules["differs"],
-         linked("`operators.py`", "checked-against-pytorch-s-own-databases")),
-        ("networks of four model zoos", zoo("accounted"), 0, zoo("refused"),
+         linked("`operators.py`", "checked-against-databases-of-pytorch")),
+        (f"networks of {libraries()} model zoos", zoo("accounted"), 0, zoo("refused"),
          zoo("wrong") + zoo("crashed"),
          linked("`sweep_models.py`", "checked-against-model-zoos")),
         ("figures that are easy to miscount", right, 0, 0, total - right,
@@ -117,7 +118,7 @@ def _accounting(name: str) -> tuple[str, ...]:
     peer = found["fastest_peer"]
     return (
         f"`account` of {name}", f"{found['median_ms']['budgetnet.account']:.1f} ms",
-        f"from {found['least_ms']['budgetnet.account']:.1f}", result["command"].split()[-1],
+        f"from {found['least_ms']['budgetnet.account']:.1f}", str(rounds()),
         f"{found['median_ms'][peer]:.0f} ms, {peer}",
         linked("`accounting.py`", "accounting-speed"),
     )  # fmt: skip

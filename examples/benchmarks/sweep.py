@@ -16,10 +16,12 @@ Weights that an experiment keeps go to runs/sweep/LIST; lists with a teacher nee
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import statistics
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from experiments import LISTS
 from jobs import Job
 from rich.console import Console
 from rich.table import Table
-from sweep_engines import Here, OnRay
+from sweep_engines import Here, OnRay, cluster, resources, settle
 from sweep_runs import Run, Setting, Trained, groups
 
 import arguments
@@ -50,28 +52,34 @@ def sweep(args: argparse.Namespace, path: Path) -> dict[str, Any]:
     with locked(kept):
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         rows, machines = before.get("runs", []), before.get("machines", [])
-        work = left_to_do(chosen(args), rows)
-        data_dir = args.data_dir.resolve() if args.data_dir else None
-        teachers = read_teachers(work, args.weights)
-        with engine_of(args) as engine:
-            setting = Setting(engine.device, args.threads, data_dir, teachers)
-            for trained in engine.train(groups(work, engine.width(len(work))), setting):
-                keep_weights(trained, kept)
-                rows, machines = merge(args.list, rows, machines, trained)
-                run_folder.write_json(path, gather(args.list, rows, machines))
-                names = ", ".join(dict.fromkeys(job.name for job, _ in trained.group))
-                print(f"{trained.seconds:6.1f} s  {len(trained.group)} runs: {names}", flush=True)
-    return gather(args.list, rows, machines)
+        jobs = list(LISTS[args.list]())
+        work = left_to_do([job for job in jobs if not args.only or job.name in args.only], rows)
+        for trained in train(work, args) if work else ():
+            keep_weights(trained, kept)
+            rows, machines = merge(jobs, rows, machines, trained)
+            run_folder.write_json(path, gather(args.list, jobs, rows, machines))
+            names = ", ".join(dict.fromkeys(job.name for job, _ in trained.group))
+            print(f"{trained.seconds:6.1f} s  {len(trained.group)} runs: {names}", flush=True)
+    return gather(args.list, jobs, rows, machines)
 
 
-def engine_of(args: argparse.Namespace) -> Here | OnRay:
-    if args.engine == "ray":
-        return OnRay(args.device, args.threads, args.address)
-    return Here(args.device)
+def train(work: list[Run], args: argparse.Namespace) -> Iterator[Trained]:
+    """All runs in groups, each given back once it is trained."""
+    data_dir = args.data_dir.resolve() if args.data_dir else None
+    teachers = read_teachers(work, args.weights)
+    with engine_of(args) as engine:
+        setting = Setting(engine.device, args.threads, data_dir, teachers)
+        yield from engine.train(groups(work, engine.width(len(work))), setting)
 
 
-def chosen(args: argparse.Namespace) -> list[Job]:
-    return [job for job in LISTS[args.list]() if not args.only or job.name in args.only]
+@contextlib.contextmanager
+def engine_of(args: argparse.Namespace) -> Iterator[Here | OnRay]:
+    if args.engine == "here":
+        yield Here(args.device)
+        return
+    with cluster(args.address) as ray:
+        device, gpus = settle(resources(ray), args.device, args.threads)
+        yield OnRay(ray, device, gpus, args.threads)
 
 
 def left_to_do(jobs: list[Job], rows: list[dict[str, Any]]) -> list[Run]:
@@ -101,23 +109,24 @@ def keep_weights(trained: Trained, folder: Path) -> None:
 
 
 def merge(
-    name: str, rows: list[dict[str, Any]], machines: list[dict[str, Any]], trained: Trained
+    jobs: list[Job], rows: list[dict[str, Any]], machines: list[dict[str, Any]], trained: Trained
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows in the order of the list, whichever came first, one for a seed; and their machines."""
     if trained.machine not in machines:
         machines = [*machines, trained.machine]
     new = [row | {"machine": machines.index(trained.machine)} for row in trained.rows]
     one = {(row["name"], row["seed"]): row for row in (*new, *rows)}  # what was there, stays
-    places = {job.name: place for place, job in enumerate(LISTS[name]())}
-    return sorted(
-        one.values(), key=lambda row: (places.get(row["name"], len(places)), row["seed"])
-    ), machines
+    place = {job.name: number for number, job in enumerate(jobs)}
+    in_order = sorted(one, key=lambda run: (place.get(run[0], len(place)), run))
+    return [one[run] for run in in_order], machines
 
 
-def gather(name: str, rows: list[dict[str, Any]], machines: list[dict[str, Any]]) -> dict[str, Any]:
+def gather(
+    name: str, jobs: list[Job], rows: list[dict[str, Any]], machines: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Mean and spread of the last epoch of every experiment, and all runs."""
     summary = {}
-    for job in LISTS[name]():
+    for job in jobs:
         runs = sorted((row for row in rows if row["name"] == job.name), key=lambda row: row["seed"])
         if not runs:
             continue

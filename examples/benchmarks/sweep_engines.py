@@ -1,15 +1,17 @@
 """Where the groups of a sweep train: in this process, or on the machines of a Ray cluster.
 
-An engine is entered, says how many runs a group may have, and gives every group back once it is
-trained, in any order.
+An engine says how many runs a group may have, and gives every group back once it is trained, in any
+order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,6 @@ class Here:
     def __init__(self, device: str) -> None:
         self.device = str(arguments.pick_device(device))
 
-    def __enter__(self) -> Here:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
     def width(self, runs: int) -> int:
         return SIDE_BY_SIDE if torch.device(self.device).type == "cuda" else 1
 
@@ -44,61 +40,73 @@ class Here:
             yield train_group(group, setting)
 
 
+@contextlib.contextmanager
+def cluster(address: str | None) -> Iterator[Any]:
+    """Ray, connected; the code of this clone is sent along, so that all machines run the same."""
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # lines of equal groups are not the same line
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise arguments.UsageError(
+            '--engine ray needs Ray: pip install -e ".[examples,ray]"'
+        ) from error
+    code = {
+        "working_dir": str(ROOT),
+        "excludes": [f"/{path.name}" for path in ROOT.iterdir() if path.name not in SENT],
+        # relative to the copy of working_dir, in which a worker starts
+        "env_vars": {"PYTHONPATH": os.pathsep.join(["examples", "examples/benchmarks"])},
+    }
+    address = address or os.environ.get("RAY_ADDRESS")
+    check_answers(address)
+    try:
+        ray.init(address, runtime_env=code, include_dashboard=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise arguments.UsageError(f"Ray, {address or 'here'}: {reason}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def resources(ray: Any) -> list[dict[str, float]]:
+    """What every machine of the cluster has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def settle(machines: list[dict[str, float]], device: str, threads: int) -> tuple[str, int]:
+    """The device of all runs, and how many GPUs there are for them.
+
+    What no machine could ever run is refused: Ray would wait for one.
+    """
+    gpus = int(sum(machine.get("GPU", 0) for machine in machines))
+    if device == "auto":
+        device = "cuda" if gpus else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise arguments.UsageError(
+            f"--device {device!r}: on Ray, which picks the GPU, it is auto, cpu or cuda"
+        )
+    if device == "cuda" and not gpus:
+        raise arguments.UsageError("--device cuda: no machine of the cluster has a GPU")
+    most = int(max(machine.get("CPU", 0) for machine in machines))
+    if device == "cpu" and threads > most:
+        raise arguments.UsageError(
+            f"--threads {threads}: a machine of the cluster has {most} CPUs at most"
+        )
+    return device, gpus
+
+
+@dataclass(frozen=True)
 class OnRay:
     """Groups are tasks of a Ray cluster; the task of a worker that was lost runs again elsewhere.
 
-    A task has one GPU where the cluster has any, and otherwise as many CPUs as threads. The
-    code of this clone is sent along, so that all machines run the same.
+    A task has one GPU or, without any, as many CPUs as threads.
     """
 
-    def __init__(self, device: str, threads: int, address: str | None) -> None:
-        if device not in ("auto", "cpu", "cuda"):
-            raise arguments.UsageError(
-                f"--device {device!r}: on Ray, which picks the GPU, it is auto, cpu or cuda"
-            )
-        self.device, self.threads, self.address = device, threads, address
-
-    def __enter__(self) -> OnRay:
-        os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # lines of equal groups are not the same line
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            raise arguments.UsageError(
-                '--engine ray needs Ray: pip install -e ".[examples,ray]"'
-            ) from error
-        others = [path.name for path in ROOT.iterdir() if path.name not in SENT]
-        code = {
-            "working_dir": str(ROOT),
-            "excludes": [f"/{name}" for name in others],
-            # relative to the copy of working_dir, in which a worker starts
-            "env_vars": {"PYTHONPATH": os.pathsep.join(["examples", "examples/benchmarks"])},
-        }
-        try:
-            ray.init(address=self.address, runtime_env=code, include_dashboard=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            where = self.address or os.environ.get("RAY_ADDRESS") or "this machine"
-            reason = " ".join(str(error).split())
-            raise arguments.UsageError(f"no Ray cluster at {where}: {reason}") from error
-        self.ray = ray
-        self._check_resources()
-        return self
-
-    def _check_resources(self) -> None:
-        """Settle on a device, and refuse what no machine could ever run: Ray would wait for one."""
-        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        self.gpus = int(sum(machine.get("GPU", 0) for machine in machines))
-        if self.device == "auto":
-            self.device = "cuda" if self.gpus else "cpu"
-        if self.device == "cuda" and not self.gpus:
-            raise arguments.UsageError("--device cuda: no machine of the cluster has a GPU")
-        most = int(max(machine.get("CPU", 0) for machine in machines))
-        if self.device == "cpu" and self.threads > most:
-            raise arguments.UsageError(
-                f"--threads {self.threads}: a machine of the cluster has {most} CPUs at most"
-            )
-
-    def __exit__(self, *_: object) -> None:
-        self.ray.shutdown()
+    ray: Any
+    device: str
+    gpus: int
+    threads: int
 
     def width(self, runs: int) -> int:
         """On GPUs, no more than keeps all of them busy."""
@@ -117,6 +125,20 @@ class OnRay:
                 yield self.ray.get(done)
             except self.ray.exceptions.RayTaskError as error:  # what a run raised, there
                 raise error.cause from error
+
+
+def check_answers(address: str | None) -> None:
+    """Ray itself would try for minutes to reach an address where nothing is."""
+    host, _, port = (address or "").rpartition("/")[2].rpartition(":")
+    if not port.isdigit():  # such as auto
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise arguments.UsageError(
+            f"no Ray cluster answers at {address}: {error.strerror or error}; give the address "
+            "that `ray start --head` printed"
+        ) from error
 
 
 def train_and_tell(group: tuple[Run, ...], setting: Setting) -> Trained:
