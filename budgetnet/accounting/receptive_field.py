@@ -125,7 +125,10 @@ class ReceptiveField:
             (top, left), (down, right) = self.axes, windows
             rows = top.then(down)
             square = top is left and down is right  # most maps are: one composition serves both
-            return ReceptiveField((rows, rows if square else left.then(right)))
+            columns = rows if square else left.then(right)
+            if rows is top and columns is left and not self.places:
+                return self
+            return ReceptiveField((rows, columns))
         return ReceptiveField(
             tuple(inner.then(outer) for inner, outer in zip(self.axes, windows, strict=True))
         )

@@ -73,7 +73,7 @@ class Window:
     @classmethod
     def whole(cls, size: int) -> Window:
         """Window of an operation that reads all `size` positions for every output."""
-        return cls(((0, _copies(1, size, 1)),), 0)
+        return _whole(size)
 
     @classmethod
     def transposed(
@@ -292,6 +292,7 @@ def _remembered(
     return remember
 
 
+_whole = lru_cache(maxsize=1024)(lambda size: Window(((0, _copies(1, size, 1)),), 0))
 _woven = _remembered(Window._weave)
 _united = _remembered(Window._unite)
 _then = _remembered(lambda pair: pair[0]._then(pair[1]))
@@ -325,6 +326,8 @@ def _trim(phase: tuple[int, int]) -> tuple[int, int]:
 
 def _spread(bits: int, taps: int, step: int) -> int:
     """Union of copies of `bits`, one for each tap, `step` apart."""
+    if not taps & taps + 1:  # without gaps
+        return _copies(bits, taps.bit_length(), step)
     check_span(bits.bit_length() + step * (taps.bit_length() - 1))
     out = shift = 0
     if taps.bit_length() > _SHORT:

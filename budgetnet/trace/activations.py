@@ -91,7 +91,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     ) -> Activation:
         """Set on an activation what is known about it."""
         out.field, out.reading, out.is_global = effect.field, effect.reading, effect.is_global
-        out.unknown, out.source = unknown, len(self.rows)
+        out.unknown, out.source, out.stamp = unknown, len(self.rows), 0
         if unknown:
             self._stand_in(out)
         if not out.is_global:
@@ -114,7 +114,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         """An activation as it is now, if its memory was written to through another view."""
         if x.version != x.memory.version:
             root: Root = x.memory.root
-            x.version = x.memory.version
+            x.version, x.stamp = x.memory.version, 0
             if root.unknown:
                 x.unknown, x.trunk = root.unknown, (x.memory.written, None)
                 self._stand_in(x)
@@ -189,13 +189,23 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     def _record(
         self, name: str, effect: Effect, args: Any, reads: tuple[int, ...], unknown: str
     ) -> None:
-        frame = self.frames[-1]
+        self._check(name, effect)
+        self._note(name, effect, args, reads, unknown)
+
+    def _check(self, name: str, effect: Effect) -> None:
+        """Give an effect the role of its rule, and raise if its facts contradict each other."""
         effect.role = effect.role or ROLE_OF.get(name, "")
         facts = (effect.role, effect.has_bias, effect.weight_shape)
         if reason := contradiction(*facts, max(effect.macs, 0), effect.sliding):
             raise self._located(
                 ArgumentError(explain(f"the rule of {name} is not valid: {reason}"))
             )
+
+    def _note(
+        self, name: str, effect: Effect, args: Any, reads: tuple[int, ...], unknown: str
+    ) -> None:
+        """Write down an operation: in its leaf, or as a row."""
+        frame = self.frames[-1]
         params = self.constants.new_in_arguments(args)
         if frame.is_leaf:
             frame.effects.append(effect)

@@ -17,6 +17,7 @@ from .activations import Activations, untracked_error
 from .constants import SMALL, targets_of
 from .decompositions import decomposition_of
 from .frames import Frame, place_of
+from .known import MEMORY, Known, key_of
 from .layouts import further_results, strides_of, views_of
 from .operations import Operation, operation_of
 from .rules import RULES, Activation, Effect
@@ -50,7 +51,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
     def _dispatched(self, func: Any, args: Any, kwargs: Any) -> Any:
         operation = operation_of(func)
         given, options = args, kwargs
-        if self.constants.written or self.constants.has_copies:
+        if self.constants.written or self.constants.copies:
             args, kwargs = self.current(args), self.current(kwargs)
         keys, tracked, others = _carriers(args, kwargs)
         if not tracked:
@@ -60,16 +61,23 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
             return self.constants.run(operation, given, options)
         if operation.base in _CONSTANTS:
             return self._constant(operation, args, kwargs)
+        unknown = ""
         for x in tracked:
             if x.version != x.memory.version:
                 self._renewed(x)
-        unknown = next((x.unknown for x in tracked if x.unknown), "")
+            unknown = unknown or x.unknown
         reads = sources(tracked)  # before an output in place takes over
+        found = RULES.get(operation.base)
+        key = None
+        if found is not None and not unknown and not operation.is_mutable:
+            key = key_of(operation, found, args, kwargs)
+            known = None if key is None else MEMORY.find(key)
+            if known is not None:
+                return self._give(operation, known, tracked, others, reads, "")
         if not tracked[0].numel() and not any(x.numel() for x in tracked):
             answer = self._of_no_elements(operation, given, args, kwargs, tracked, unknown)
             if answer is not NotImplemented:
                 return answer
-        found = RULES.get(operation.base)
         try:
             if found is None:
                 decomposed = self._decomposed(operation, args, kwargs)
@@ -89,7 +97,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
             return self._without_rule(operation, given, args, kwargs, reason, tracked, reads)
         try:
             return self._answer(
-                operation, given, args, kwargs, effect, tracked, others, reads, unknown
+                operation, given, args, kwargs, effect, tracked, others, reads, unknown, key
             )
         except (StrideMismatch, Unreadable) as error:  # of a write to a part of a tensor
             return self._without_rule(operation, given, args, kwargs, error, tracked, reads)
@@ -105,6 +113,7 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         others: list[Tensor],
         reads: tuple[int, ...],
         unknown: str,
+        key: Any = None,
     ) -> Any:
         """The results of an operation whose effect is known, and its row."""
         base = operation.base
@@ -114,36 +123,83 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
             self._record(base, effect, others, reads, unknown)
             return given[0]
         if isinstance(effect, list):
-            return self._views(operation, args, kwargs, effect, tracked, unknown)
+            return self._views(operation, args, kwargs, effect, tracked, unknown, key)
         if effect.is_view or operation.is_view:
-            return self._views(operation, args, kwargs, [effect], tracked, unknown)
+            return self._views(operation, args, kwargs, [effect], tracked, unknown, key)
         operands = [*tracked, *others] if others else tracked
-        dtype = effect.dtype or self._dtype(operation, args, kwargs, operands)
-        out = self._allocate(
-            effect.shape, strides_of(operation, operands, args, kwargs, effect.shape), dtype
-        )
-        self._imprint(out, effect, tracked, unknown)
-        rest = []
+        dtype, settled = effect.dtype, True
+        if dtype is None:
+            dtype, settled = self._dtype(operation, args, kwargs, operands)
+        strides = strides_of(operation, operands, args, kwargs, effect.shape)
+        effects, kinds = [effect], []
         if operation.results > 1:
             more = effect.extra or further_results(operation, args, kwargs)
             blank = (((0,), dtype),) * (operation.results - 1)
             for other in (*more, *blank)[: operation.results - 1]:
                 if isinstance(other, Effect):
-                    shape, kind, own = other.shape, other.dtype or dtype, other
+                    effects.append(other)
+                    kinds.append(other.dtype or dtype)
                 else:
-                    (shape, kind), own = other, further(effect, other[0])
-                made = self._allocate(shape, None, kind)
-                rest.append(self._imprint(made, own, tracked, unknown))
-        self._record(base, effect, others, reads, unknown)
+                    effects.append(further(effect, other[0]))
+                    kinds.append(other[1])
+        known = Known(tuple(effects), dtype=dtype, strides=strides, kinds=tuple(kinds))
+        self._check(base, effect)
+        if key is not None and settled:
+            MEMORY.keep(key, known)
+        return self._give(operation, known, tracked, others, reads, unknown)
+
+    def _give(
+        self,
+        operation: Operation,
+        known: Known,
+        tracked: list[Activation],
+        others: list[Tensor],
+        reads: tuple[int, ...],
+        unknown: str,
+    ) -> Any:
+        """New activations for what is known of an operation, and its rows."""
+        if known.views is not None:
+            return self._give_views(operation, known, tracked, reads, unknown)
+        effect = known.effects[0]
+        out = self._allocate(effect.shape, known.strides, known.dtype)
+        self._imprint(out, effect, tracked, unknown)
+        rest = []
+        for other, kind in zip(known.effects[1:], known.kinds, strict=True):
+            made = self._allocate(other.shape, None, kind)
+            rest.append(self._imprint(made, other, tracked, unknown))
+        self._note(operation.base, effect, others, reads, unknown)
         return (out, *rest) if rest else out
+
+    def _give_views(
+        self,
+        operation: Operation,
+        known: Known,
+        tracked: list[Activation],
+        reads: tuple[int, ...],
+        unknown: str,
+    ) -> Any:
+        x = tracked[0]
+        self._share(x)
+        memory, outs, start = x.memory, [], offset_of(x)
+        for effect, (shape, strides, offset, dtype) in zip(
+            known.effects, known.views or (), strict=True
+        ):
+            out = self._allocate(shape, strides, dtype, memory, start + offset)
+            outs.append(self._imprint(out, effect, tracked, unknown))
+            memory.root.see(shape, strides)
+            self._note(operation.name, effect, (), reads, unknown)
+        return outs if known.several else outs[0]
 
     def _dtype(
         self, operation: Operation, args: Any, kwargs: Any, operands: Sequence[Tensor]
-    ) -> torch.dtype:
-        """Type of a result: what the operands share, or what torch itself says."""
+    ) -> tuple[torch.dtype, bool]:
+        """Type of a result: what the operands share, or what torch itself says.
+
+        The flag says whether it turns on the arguments alone, and not on settings of the process.
+        """
         asked = kwargs.get("dtype")
         if asked is not None:
-            return asked  # type: ignore[no-any-return]  # a dtype
+            return asked, True
         dtype = operands[0].dtype
         # Of floats alike the operation alone decides, whatever the shapes and numbers are.
         settled = dtype.is_floating_point
@@ -153,15 +209,15 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
             settled = settled and type(value) not in _TYPING
         key = (operation.func, dtype)
         if settled and key in _TYPES:
-            return _TYPES[key]
+            return _TYPES[key], True
         try:
             found = on_meta(operation.func, args, kwargs)
         except Exception:  # a kernel that says nothing of shapes, or a library's own operation
-            return dtype
+            return dtype, settled
         first = next(tensors((found,)), operands[0])
         if settled:
             _TYPES[key] = first.dtype
-        return first.dtype
+        return first.dtype, settled
 
     def _of_no_elements(
         self,
@@ -221,24 +277,22 @@ class Answers(Activations):  # type: ignore[no-untyped-call]  # torch's is
         effects: list[Effect],
         tracked: list[Activation],
         unknown: str,
+        key: Any = None,
     ) -> Any:
         """The views that an operation gives of an activation; they share its memory."""
-        x = tracked[0]
         views, several = views_of(operation, args, kwargs)
         if [view.shape for view in views] != [effect.shape for effect in effects]:
             shapes = ", ".join(compact(effect.shape) for effect in effects)
-            reason = Unreadable(f"its rule gives the shape {shapes}")
+            reason, x = Unreadable(f"its rule gives the shape {shapes}"), tracked[0]
             return self._without_rule(
                 operation, args, args, kwargs, reason, [x], sources([x]), False
             )
-        self._share(x)
-        outs, reads, start = [], sources(tracked), offset_of(x)
-        for effect, (shape, strides, offset, dtype) in zip(effects, views, strict=True):
-            out = self._allocate(shape, strides, dtype, x.memory, start + offset)
-            outs.append(self._imprint(out, effect, tracked, unknown))
-            x.memory.root.see(shape, strides)
-            self._record(operation.name, effect, (), reads, unknown)
-        return outs if several else outs[0]
+        known = Known(tuple(effects), tuple(views), several)
+        for effect in effects:
+            self._check(operation.name, effect)
+        if key is not None:
+            MEMORY.keep(key, known)
+        return self._give_views(operation, known, tracked, sources(tracked), unknown)
 
     def _overwrite(
         self, x: Activation, effect: Effect, tracked: list[Activation], unknown: str

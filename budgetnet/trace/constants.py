@@ -38,7 +38,7 @@ class Constants:
         # that the run would write to, and what has been written into others by activations.
         # A weak reference keeps an identity from being given away again.
         self._made: dict[int, tuple[StorageWeakRef, int, bool]] = {}
-        self._copies: dict[int, tuple[StorageWeakRef, Tensor]] = {}
+        self.copies: dict[int, tuple[StorageWeakRef, Tensor]] = {}
         self.written: dict[int, tuple[StorageWeakRef, Storage]] = {}
         # Tensors made of parameters, by id; held weakly, since their memory counts.
         self._derived: dict[int, tuple[weakref.ref[Tensor], list[int]]] = {}
@@ -64,13 +64,13 @@ class Constants:
 
     def _computed(self, operation: Operation, args: Any, kwargs: Any, given: list[Tensor]) -> Any:
         """The results; what it writes to is a copy, and given back as what it stands for."""
-        found = list(map(self._copy_of, given)) if self._copies else given
+        found = list(map(self._copy_of, given)) if self.copies else given
         large = any(t.is_meta or t.numel() > SMALL for t in found)
         targets = targets_of(operation, args, kwargs) if operation.is_mutable else []
         if targets:
             large = large or any(t.untyped_storage().nbytes() > SMALL * 8 for t in targets)
             self._keep_off(targets, large)
-        if self._copies:
+        if self.copies:
             args, kwargs = map_tensors(self._copy_of, (args, kwargs))
         if operation.is_random and not _is_certain(operation, args, kwargs):
             out = self._draw(operation, args, kwargs, large)
@@ -120,7 +120,7 @@ class Constants:
         for tensor in targets:
             storage = tensor.untyped_storage()
             key = storage._cdata
-            known = self._copies.get(key)
+            known = self.copies.get(key)
             if known is not None and (known[1].is_meta or not large):
                 continue
             if large:
@@ -130,12 +130,12 @@ class Constants:
                 continue
             else:
                 whole = _seen_whole(tensor).clone()
-            self._copies[key] = (_weakly(storage), whole)
+            self.copies[key] = (_weakly(storage), whole)
 
     def _copy_of(self, tensor: Tensor) -> Tensor:
         if type(tensor) not in (Tensor, nn.Parameter):
             return tensor
-        found = self._copies.get(tensor.untyped_storage()._cdata)
+        found = self.copies.get(tensor.untyped_storage()._cdata)
         if found is None:
             return tensor
         out = torch.empty(0, dtype=tensor.dtype, device=found[1].device)
@@ -145,11 +145,6 @@ class Constants:
             self._derived[id(out)] = (weakref.ref(out), origins)
         return out
 
-    @property
-    def has_copies(self) -> bool:
-        """Whether the run has written to something that was there before."""
-        return bool(self._copies)
-
     def write(self, target: Tensor, memory: Storage) -> None:
         """Note that an activation is written into a constant: `memory` says what it has read."""
         storage = target.untyped_storage()
@@ -157,7 +152,7 @@ class Constants:
 
     def current(self, value: Any) -> Any:
         """Arguments with what the run has written to in place of what it left alone."""
-        return map_tensors(self._copy_of, value) if self._copies else value
+        return map_tensors(self._copy_of, value) if self.copies else value
 
     # ---- memory
 
@@ -176,7 +171,7 @@ class Constants:
         gone = [key for key, (ref, *_) in self._made.items() if _is_gone(ref)]
         for key in gone:
             self.ledger.live -= self._made.pop(key)[1]
-        for table in (self.written, self._copies):
+        for table in (self.written, self.copies):
             for key in [key for key, (ref, _) in table.items() if _is_gone(ref)]:
                 del table[key]
         if gone and not self._made:
@@ -186,7 +181,7 @@ class Constants:
         """Bytes of constants that outlive the run and are what a real run would have left."""
         if self._generator is not None:  # random numbers would be others
             return 0
-        altered = self.written.keys() | self._copies.keys()  # what they hold, only the run knows
+        altered = self.written.keys() | self.copies.keys()  # what they hold, only the run knows
         return sum(
             size for key, (_, size, real) in self._made.items() if real and key not in altered
         )

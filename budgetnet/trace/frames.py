@@ -106,7 +106,7 @@ def row_of(
 def gather(effects: list[Effect]) -> Effect:
     """One effect for all operations of a leaf: the last output, the summed cost."""
     if len(effects) == 1:
-        return effects[0]
+        return replace(effects[0])  # the rule's own may be remembered
     slides = [effect.sliding for effect in effects if effect.sliding]
     sliding = slides[0] if len(slides) == 1 else None
     pads = [effect.pads for effect in effects if effect.pads]

@@ -13,6 +13,7 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from ..errors import UnsupportedOp, explain
 
 _USUAL = {nn.Parameter, Tensor}
+_SCRIPTED = torch.jit.ScriptModule
 
 
 class OwnedTensor(NamedTuple):
@@ -25,7 +26,7 @@ class OwnedTensor(NamedTuple):
 
 def check_module(path: str, module: nn.Module) -> None:
     """Refuse a module that runs where rules cannot see it."""
-    if isinstance(module, torch.jit.ScriptModule):
+    if isinstance(module, _SCRIPTED):
         raise UnsupportedOp(
             explain(
                 f"{path or 'the model'} is a scripted or traced module, whose operations "
@@ -57,7 +58,8 @@ class ModuleIndex:
         self._walk("", "", model)
 
     def _walk(self, path: str, prefix: str, module: nn.Module) -> None:
-        check_module(path, module)
+        if isinstance(module, _SCRIPTED):
+            check_module(path, module)
         self.modules[id(module)] = (path, module)
         own = module.__dict__
         if own["_parameters"]:

@@ -20,6 +20,7 @@ from torch import nn
 
 from .rules.core import Activation, Effect, same_channels
 from .rules.products import linear
+from .rules.reductions import layer_norm
 from .rules.sliding import Fit, adaptive_pool, fitted, slide
 
 Shortcut: TypeAlias = Callable[[Any, Activation], Effect | None]
@@ -47,18 +48,17 @@ def _conv2d(layer: nn.Conv2d, x: Activation) -> Effect | None:
     weight = _weight(layer, x, 4)
     if weight is None or layer.padding_mode != "zeros":
         return None
-    out, inner, *kernel = weight.shape
-    _, channels, *size = x.shape
-    groups = layer.groups
-    if type(groups) is not int or groups < 1 or out % groups or len(size) != 2:
+    weights, shape = tuple(weight.shape), tuple(x.shape)
+    out, inner, groups = weights[0], weights[1], layer.groups
+    if type(groups) is not int or groups < 1 or out % groups or len(shape) != 4:
         return None
-    if inner * groups != channels:
+    if inner * groups != shape[1]:
         same_channels(x, inner * groups)
-    fit = _fit((*size,), (*kernel,), layer.stride, layer.padding, layer.dilation, False)
+    fit = _fit(shape[2:], weights[2:], layer.stride, layer.padding, layer.dilation, False)
     if fit is None:
         return None
     effect = slide(x, out, fit, weight.numel(), groups)
-    effect.role, effect.weight_shape = "convolution", (out, inner, *kernel)
+    effect.role, effect.weight_shape = "convolution", weights
     effect.has_bias = _get(layer._parameters, "bias") is not None
     return effect
 
@@ -85,7 +85,8 @@ def _checked_fit(
 
 def _batch_norm(layer: nn.BatchNorm2d, x: Activation) -> Effect | None:
     mean, variance = _get(layer._buffers, "running_mean"), _get(layer._buffers, "running_var")
-    if mean is None or variance is None or layer.training or x.dim() != 4:
+    shape = x.shape
+    if mean is None or variance is None or layer.training or len(shape) != 4:
         return None  # without running statistics even inference looks at the batch
     size = mean.shape
     if variance.shape != size or len(size) != 1:
@@ -96,7 +97,8 @@ def _batch_norm(layer: nn.BatchNorm2d, x: Activation) -> Effect | None:
         return None
     if shift is layer or (shift is not None and shift.shape != size):
         return None
-    same_channels(x, size[0])
+    if shape[1] != size[0]:
+        same_channels(x, size[0])
     return _same(x, "batch norm")
 
 
@@ -142,10 +144,25 @@ def _adaptive(layer: nn.AdaptiveAvgPool2d, x: Activation) -> Effect | None:
 
 def _linear(layer: nn.Linear, x: Activation) -> Effect | None:
     weight = _weight(layer, x, 2)
-    if weight is None or x.dim() != 2:
+    if weight is None or x.shape[-1:] != weight.shape[1:] or not x.numel():
         return None
+    if x.dim() != 2 and not x.is_contiguous():
+        return None  # torch may copy it
     effect = linear(x, weight, _get(layer._parameters, "bias"))
     effect.role = "linear"
+    return effect
+
+
+def _layer_norm(layer: nn.LayerNorm, x: Activation) -> Effect | None:
+    shape, table = layer.normalized_shape, layer._parameters
+    if type(shape) is not tuple or not 0 < len(shape) <= x.dim() or not x.numel():
+        return None
+    affine: list[Any] = [_get(table, name, layer) for name in ("weight", "bias")]
+    for value in affine:
+        if value is layer or (value is not None and value.dtype is not x.dtype):
+            return None
+    effect = layer_norm(x, shape, *affine)
+    effect.role = "norm"
     return effect
 
 
@@ -190,6 +207,7 @@ SHORTCUTS: dict[type[nn.Module], Shortcut] = {
     nn.AvgPool2d: _avg_pool,
     nn.AdaptiveAvgPool2d: _adaptive,
     nn.Linear: _linear,
+    nn.LayerNorm: _layer_norm,
     nn.GELU: _gelu,
     nn.Softplus: _softplus,
     nn.Dropout: _dropped,
@@ -216,7 +234,7 @@ _FUNCTIONS = tuple(
     for name in (
         "conv2d", "batch_norm", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "linear",
         "dropout", "dropout2d", "relu", "hardtanh", "leaky_relu", "elu", "selu", "gelu", "silu",
-        "mish", "hardswish", "hardsigmoid", "softplus",
+        "mish", "hardswish", "hardsigmoid", "softplus", "layer_norm",
     )
 )  # fmt: skip
 

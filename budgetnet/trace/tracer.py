@@ -140,8 +140,8 @@ class Tracer(Answers):  # type: ignore[no-untyped-call]  # torch's is
             strides = layer_strides(module, x, effect.shape)
             out = self._allocate(effect.shape, strides, dtype)
             self._imprint(out, effect, (x,), x.unknown)
-            for shape, kind in effect.extra:
-                self._allocate(shape, None, kind)  # let go at once, but counted in the peak
+            # Further results are let go at once, but count in the peak.
+            [self._allocate(shape, None, kind) for shape, kind in effect.extra]
         self._add_row(path, module, effect, reads, params, x.unknown)
         return out
 

@@ -57,10 +57,11 @@ class Root:
 
     def see(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         """Note the frame of a view, if it shows all elements in order."""
+        frame = self.frame
+        if shape == frame.shape or prod(shape) != prod(frame.shape):
+            return
         other = Layout(shape, strides)
-        whole = prod(shape) == prod(self.frame.shape)
-        known = other.shape == self.frame.shape or other in self.others
-        if whole and not known and _is_row_by_row(self.frame) and _is_row_by_row(other):
+        if other not in self.others and _is_row_by_row(other) and _is_row_by_row(frame):
             self.others.append(other)
 
     def read(self, shape: Sequence[int], strides: Sequence[int], offset: int) -> Reading:

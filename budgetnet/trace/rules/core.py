@@ -75,6 +75,7 @@ class Activation(Tensor):
     source: int  # the row that made it; -1 and below are the inputs
     memory: Any  # what the tracer counts; shared by views
     version: int  # of the memory, when it was last looked at
+    stamp: int  # stands for what rules look at, once it is asked for; else 0
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # torch's way
 
     @property

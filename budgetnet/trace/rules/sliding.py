@@ -135,7 +135,11 @@ def fitted(size: tuple[int, ...], *sliding: Any) -> Fit:
 def slide(x: Activation, channels: int, fit: Fit, weights: int = 0, groups: int = 1) -> Effect:
     """Effect of a convolution or pooling; `weights` counts what each output position costs."""
     sliding, size, windows = fit
-    macs = conv_macs(weights, prod(size)) * x.shape[0]
+    batch, field = x.shape[0], x.field
+    macs = conv_macs(weights, prod(size)) * batch
+    if x.reading is None and len(windows) == len(field.axes):  # as `put` does; most are such
+        shape = (batch, channels, *size)
+        return Effect(shape, field.then(windows), None, macs, sliding, x.is_global)
     return put(x, channels, size, windows, groups, macs=macs, sliding=sliding)
 
 
