@@ -31,7 +31,7 @@ class DataSet:
     ink: str
     classes: tuple[str, ...]
     normalise: Normalise
-    target: float | None = None  # percent of its test images that are worth telling of
+    target: float | None = None  # percent of test images: what reaches it is told of
     recipe: str = "default"  # what it is trained by unless another is asked for
     # Where it comes from: torchvision's class of this name, which keeps FILES in FOLDER/raw.
     folder: str = ""

@@ -158,6 +158,12 @@ def describe(args: argparse.Namespace, digits: Digits) -> dict[str, Any]:
     seeds = {"seeds": args.seeds} if args.seeds else {"seed": args.seed}
     teacher: dict[str, Any] = {"teacher": None}
     if args.teacher:
+        learned = run_folder.read_config(args.teacher)["dataset_origin"]
+        if learned != digits.origin:
+            raise arguments.UsageError(
+                f"--teacher {args.teacher} learned from {learned}, not from {digits.origin}; name "
+                "a run on the same data set"
+            )
         digest = run_folder.read_summary(args.teacher)["weights_sha256"]
         teacher = {"teacher": str(args.teacher.resolve()), "teacher_sha256": digest}
     return {

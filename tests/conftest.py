@@ -1,3 +1,5 @@
+import copy
+import functools
 import importlib
 import os
 import signal
@@ -71,6 +73,23 @@ def _untouched(request, monkeypatch):
             assert not changes, f"account has changed {changes}"
 
     monkeypatch.setattr(trace, "running", checked)
+
+
+@pytest.fixture(autouse=True)
+def _library_of_onnx():
+    """Read torch's library of ONNX functions once: it parses their source for every export."""
+    module = sys.modules.get("torch.onnx._internal.exporter._registration")
+    if module is None or hasattr(module.ONNXRegistry, "once"):
+        return
+    module.ONNXRegistry.once = True
+    read = functools.cache(module.ONNXRegistry.from_torchlib)
+
+    def from_torchlib(*args, **options):
+        registry = copy.copy(read(*args, **options))
+        registry.functions = {name: [*found] for name, found in registry.functions.items()}
+        return registry
+
+    module.ONNXRegistry.from_torchlib = staticmethod(from_torchlib)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The floors of the package: what may import what, stated once and held against every import."""
 
 import ast
+import functools
 import shutil
 from pathlib import Path
 
@@ -37,16 +38,6 @@ def imports_of(name, file, known):
     here = name.split(".") if name else []
     folder = here if file.name == "__init__.py" else here[:-1]
 
-    def walk(node, typed):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.ImportFrom):
-                yield from ((target, typed) for target in targets(child))
-            elif isinstance(child, ast.Import):
-                names = [a.name for a in child.names if a.name.split(".")[0] == "budgetnet"]
-                yield from ((n.partition(".")[2], typed) for n in names)
-            for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-            yield from walk(child, typed or for_types)
-
     def targets(node):
         if node.level:
             base = [*folder[: len(folder) - node.level + 1], *(node.module or "").split(".")]
@@ -59,7 +50,26 @@ def imports_of(name, file, known):
             inner = f"{place}.{alias.name}".lstrip(".")
             yield inner if inner in known else place
 
-    yield from walk(ast.parse(file.read_text(encoding="utf-8")), False)
+    for node, typed in statements_of(file.read_text(encoding="utf-8")):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((target, typed) for target in targets(node))
+        else:
+            names = [a.name for a in node.names if a.name.split(".")[0] == "budgetnet"]
+            yield from ((n.partition(".")[2], typed) for n in names)
+
+
+@functools.cache  # the package with a broken file has all others as they are
+def statements_of(text):
+    """Pairs of a statement that imports, and whether for types alone."""
+
+    def walk(node, typed):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                yield child, typed
+            for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from walk(child, typed or for_types)
+
+    return tuple(walk(ast.parse(text), False))
 
 
 def circles_of(graph):

@@ -137,6 +137,12 @@ def test_a_run_on_digits_measured_on_mnist_says_so(digits_run):
     assert "10,000 test images (MNIST, not what they were trained on: scikit-learn's digits)" in out
 
 
+@needs_mnist
+def test_a_teacher_of_another_data_set_is_refused(digits_run):
+    line = refusal("--teacher", digits_run, "--dataset", "mnist", "--data-dir", MNIST)
+    assert f"--teacher {digits_run} learned from scikit-learn's digits, not from MNIST" in line
+
+
 # ---------------------------------------------------------------------------- Fashion-MNIST
 
 

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -131,14 +132,17 @@ def test_the_same_seed_gives_the_same_numbers(tmp_path):
 
 @pytest.mark.deep
 def test_no_run_overwrites_another(tmp_path):
-    arguments = ("--dataset", "digits", "--epochs", 1, "--model", "c4 gap10")
+    arguments = ("--dataset", "digits", "--epochs", "1", "--model", "c4 gap10")
     for _ in range(2):
-        train(*arguments, cwd=tmp_path)
+        run = forked.Run(forked.example, arguments, cwd=tmp_path)
+        assert 0 == (run.communicate(), run.returncode)[1]
     assert 2 == len(list((tmp_path / "runs").iterdir()))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious.txt").write_text("kept")
-    run = train(*arguments, "--out", tmp_path / "full", cwd=tmp_path, code=2)
-    assert "is not empty" in run.stderr
+    run = forked.Run(forked.example, [*arguments, "--out", str(tmp_path / "full")], cwd=tmp_path)
+    _, err = run.communicate()
+    assert 2 == run.returncode
+    assert "is not empty" in err
     assert ["precious.txt"] == [path.name for path in (tmp_path / "full").iterdir()]
 
 
@@ -280,16 +284,14 @@ LONG = (*SMALL, "--epochs", "8")
 
 def kill_after(checkpoint, folder):
     """Start a run, and end it with SIGKILL once this checkpoint is there."""
-    run = subprocess.Popen(
-        [sys.executable, str(SCRIPT), *LONG, "--out", str(folder)],
-        cwd=folder.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    run = forked.Run(forked.example, [*LONG, "--out", str(folder)])
     deadline = time.monotonic() + 120
     while not (folder / checkpoint).exists() and run.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     run.kill()
-    assert -signal.SIGKILL == run.wait(), run.stderr.read()
+    _, err = run.communicate()
+    assert -signal.SIGKILL == run.returncode, err
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ TensorFlow Lite Micro, themselves, say what an output reads: an input position i
 outputs that change are those whose window holds it.
 """
 
+import functools
 import itertools
 import os
 import random
@@ -248,6 +249,7 @@ def check_reads(row, run, x, layout, draw, most=60):
     `layout` says which axes of the input, and of an output that has positions, are positions.
     """
     field, tight = row.receptive_field, True
+    reads = functools.cache(field.reads)  # the same for every place
     sizes = [x.shape[i] for i in layout]
     for place in itertools.islice(itertools.product(*map(range, sizes)), most):
         index = [slice(None)] * x.ndim
@@ -261,7 +263,7 @@ def check_reads(row, run, x, layout, draw, most=60):
             others = tuple(i for i in range(changed.ndim) if i not in layout)
             seen = changed.any(axis=others)
             units = list(itertools.product(*map(range, seen.shape)))
-            claimed = {unit: field.reads(*unit) for unit in units}
+            claimed = {unit: reads(*unit) for unit in units}
         for unit in units:
             told = all(p in read for p, read in zip(place, claimed[unit], strict=True))
             assert told or not seen[unit] or row.global_context, (row.kind, place, unit)

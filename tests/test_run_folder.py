@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "mnist_s6.py"
@@ -21,24 +22,6 @@ sys.path.insert(0, str(SCRIPT.parent))
 TINY = (
     "--dataset", "digits", "--recipe", "fashion", "--model", "c4 p c8 gap10", "--epochs", "4",
 )  # fmt: skip
-FSIZE = """
-import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-sys.argv = sys.argv[2:]
-sys.path.insert(0, sys.argv[0].rpartition("/")[0])
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""  # the size of a file at which writing fails as on a full disk
-
-UNPRIVILEGED = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-import sklearn.datasets, torchvision.datasets
-import figures, mnist_s6
-sklearn.datasets.load_digits()
-if os.geteuid() == 0:
-    os.setuid(65534)
-sys.exit(mnist_s6.main(sys.argv[2:]))
-"""  # as a user whom permissions bind, which root is not; who may not read where Python lies
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs permissions and signals of POSIX")
 
 
@@ -47,10 +30,10 @@ def unprivileged(*arguments):
     prefix = Path(sys.prefix).resolve()
     if not all(folder.stat().st_mode & 0o001 for folder in (prefix, *prefix.parents)):
         pytest.skip("another user cannot read this environment")
-    call = [sys.executable, "-c", UNPRIVILEGED, str(SCRIPT.parent), *map(str, arguments)]
-    run = subprocess.run(call, capture_output=True, text=True, timeout=120)
-    assert (2, "") == (run.returncode, run.stdout), run.stderr
-    return run.stderr
+    run = forked.Run(forked.as_nobody, [*map(str, arguments)])
+    out, err = run.communicate(timeout=120)
+    assert (2, "") == (run.returncode, out), err
+    return err
 
 
 def main(*arguments):
@@ -78,11 +61,24 @@ def finish(*arguments):
     return out
 
 
-def process(*arguments, limit=None, stdout=subprocess.PIPE):
-    call = [sys.executable, *(["-c", FSIZE, str(limit)] if limit else []), str(SCRIPT)]
-    return subprocess.Popen(
-        [*call, *map(str, arguments)], stdout=stdout, stderr=subprocess.PIPE, text=True
-    )
+def process(*arguments):
+    return forked.Run(forked.example, [*map(str, arguments)])
+
+
+def run_with_small_files(size, *arguments):
+    """The one line that the example says when it fails."""
+    run = forked.Run(forked.with_small_files, size, [*map(str, arguments)])
+    _, err = run.communicate()
+    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+    return err
+
+
+def fail_to_print(stdout, *arguments):
+    """What the example says where its output goes nowhere: a process as its users start it."""
+    call = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    run = subprocess.run(call, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    assert (2, 1) == (run.returncode, len(run.stderr.splitlines())), run.stderr
+    return run.stderr
 
 
 def edit(path, *keys, value):
@@ -312,7 +308,7 @@ def wait_for(path, run):
 def test_two_processes_do_not_share_a_folder_and_a_killed_one_holds_nothing(tmp_path):
     folder = tmp_path / "run"
     long = (*TINY[:-1], "60")
-    first = process(*long, "--out", folder, stdout=subprocess.DEVNULL)
+    first = process(*long, "--out", folder)
     try:
         wait_for(folder / "checkpoint-00001.safetensors", first)
         part = folder / ".weights.part.safetensors"
@@ -320,17 +316,16 @@ def test_two_processes_do_not_share_a_folder_and_a_killed_one_holds_nothing(tmp_
         assert "in use: another process trains in it" in refusal("--resume", folder)
         assert part.exists(), "what another process writes is left alone"
     finally:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
-        first.stderr.close()
-    stopped = process("--resume", folder, stdout=subprocess.DEVNULL)
+        first.kill()
+        first.communicate()
+    stopped = process("--resume", folder)
     wait_for(folder / "checkpoint-00005.safetensors", stopped)
-    assert (folder / "checkpoint-00005.safetensors").exists(), stopped.stderr.read()
     assert not part.exists()
     stopped.send_signal(signal.SIGINT)
-    assert 130 == stopped.wait(60)
-    assert "Traceback" not in stopped.stderr.read()
-    stopped.stderr.close()
+    _, err = stopped.communicate(timeout=60)
+    assert 130 == stopped.returncode, err
+    assert (folder / "checkpoint-00005.safetensors").exists(), err
+    assert "Traceback" not in err
 
 
 @posix
@@ -338,7 +333,7 @@ def test_two_processes_do_not_share_a_folder_and_a_killed_one_holds_nothing(tmp_
 def test_ctrl_c_says_the_very_command_that_goes_on(stop, tmp_path, runs):
     """In a folder whose name a shell would take apart."""
     folder = tmp_path / "my run"
-    run = process(*TINY, "--device", "cpu", "--out", folder, stdout=subprocess.DEVNULL)
+    run = process(*TINY, "--device", "cpu", "--out", folder)
     wait_for(folder / ("config.json" if "before" in stop else "checkpoint-00002.safetensors"), run)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
@@ -438,9 +433,7 @@ def test_help_says_what_every_recipe_does():
 def test_a_full_disk_is_one_line_and_the_run_goes_on_after(tmp_path, runs):
     """Files of 4,096 bytes hold the configuration and no checkpoint."""
     folder = tmp_path / "run"
-    run = process(*TINY, "--out", folder, limit=4096)
-    _, err = run.communicate()
-    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+    err = run_with_small_files(4096, *TINY, "--out", folder)
     assert f"cannot write {folder / 'checkpoint-00001.safetensors'}: File too large; " in err
     assert {"config.json", "metrics.jsonl"} == {path.name for path in folder.iterdir()}
     finish("--resume", folder)
@@ -451,9 +444,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_after(tmp_path, runs):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on files")
 def test_a_disk_that_fills_at_the_end_keeps_the_checkpoint(cut, runs):
     size = max(path.stat().st_size for path in cut.glob("checkpoint-*"))
-    run = process("--resume", cut, limit=size + 4096)  # the pictures are larger
-    _, err = run.communicate()
-    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+    err = run_with_small_files(size + 4096, "--resume", cut)  # the pictures are larger
     assert "curves.png" in err
     finish("--resume", cut)
     assert_as_left(runs / "done", cut)
@@ -463,10 +454,7 @@ def test_a_disk_that_fills_at_the_end_keeps_the_checkpoint(cut, runs):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on files")
 def test_a_folder_that_cannot_state_its_run_is_not_left(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = process(*TINY, limit=100)
-    _, err = run.communicate()
-    assert (2, 1) == (run.returncode, len(err.splitlines())), err
-    assert "config.json" in err
+    assert "config.json" in run_with_small_files(100, *TINY)
     assert not list((tmp_path / "runs").iterdir())
 
 
@@ -474,10 +462,7 @@ def test_a_folder_that_cannot_state_its_run_is_not_left(tmp_path, monkeypatch):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_that_cannot_be_written_is_one_line(cut, runs):
     with open("/dev/full", "w") as full:
-        run = process("--resume", cut, stdout=full)
-        _, err = run.communicate()
-    assert (2, 1) == (run.returncode, len(err.splitlines())), err
-    assert "No space left" in err
+        assert "No space left" in fail_to_print(full, "--resume", cut)
     if not (cut / "summary.json").exists():
         finish("--resume", cut)
     assert_as_left(runs / "done", cut)
@@ -488,9 +473,7 @@ def test_output_that_nobody_reads_is_one_line(cut, runs):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
-        run = process("--resume", cut, stdout=pipe)
-        _, err = run.communicate()
-    assert (2, 1) == (run.returncode, len(err.splitlines())), err
+        fail_to_print(pipe, "--resume", cut)
     if not (cut / "summary.json").exists():
         finish("--resume", cut)
     assert_as_left(runs / "done", cut)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..spec.fields import Squeeze
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
 UNPADDED = ("plain", "separable")  # these may pad nothing; the blocks of the others always pad
 
 
+@lru_cache(maxsize=1024)  # a space asks for the same few at every one of its places
+def _made(make: Callable[..., Stage], *sizes: int, **options: Any) -> Stage:
+    return make(*sizes, **options)
+
+
 def _one(make: Callable[..., Stage]) -> Callable[..., Iterator[Stage]]:
     def stages(space: SearchSpace, **size: Any) -> Iterator[Stage]:
-        yield make(1, act=space.activation, **size)
+        yield _made(make, 1, act=space.activation, **size)
 
     return stages
 
@@ -35,21 +41,22 @@ def _inverted(make: Callable[..., Stage]) -> Callable[..., Iterator[Stage]]:
         for expansion in space.expansions:
             for se in space.squeeze_excite:
                 squeeze = Squeeze(se) if se else None
-                yield make(1, expansion=expansion, se=squeeze, act=space.activation, **size)
+                yield _made(make, 1, expansion=expansion, se=squeeze, act=space.activation, **size)
 
     return stages
 
 
 def _bottlenecks(space: SearchSpace, **size: Any) -> Iterator[Stage]:
     for se in space.squeeze_excite:
-        yield Bottleneck(1, se=Squeeze(se) if se else None, act=space.activation, **size)
+        squeeze = Squeeze(se) if se else None
+        yield _made(Bottleneck, 1, se=squeeze, act=space.activation, **size)
 
 
 def _dense(space: SearchSpace, stride: tuple[int, int], **size: Any) -> Iterator[Stage]:
     if stride == (1, 1):
         for growth in space.growths:
             for layers in space.dense_layers:
-                yield DenseBlock(growth, layers, act=space.activation, **size)
+                yield _made(DenseBlock, growth, layers, act=space.activation, **size)
 
 
 # Each gives all stages of its kind for a kernel, a stride and a dilation, their widths left at 1.

@@ -70,7 +70,7 @@ class Size:
 
     def clean(self, value: Any) -> tuple[int, int]:
         """The value as a pair of ints; raises TypeError or ValueError for anything else."""
-        if isinstance(value, tuple | list | np.ndarray) and np.ndim(value):
+        if isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
             high, wide = value
             return _whole(high, self.least), _whole(wide, self.least)
         return (_whole(value, self.least),) * 2
