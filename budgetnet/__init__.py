@@ -27,6 +27,8 @@ What to call; help(budgetnet.plan) says more of each:
     tile            how a large image can be cut, and the halo that a tile needs
     tiled           a large image through a network, tile by tile
     training        what a training step needs: saved bytes, state, the peak, MACs
+    measure         a table of operators, timed on this machine
+    latency         the estimate that such a table gives for a network
     rule            register how an operation of one's own is accounted for
 
 What is passed and returned:
@@ -39,6 +41,8 @@ What is passed and returned:
     SearchSpace     what design chooses from
     Deployment      what deployment found: figures, steps, the plan of memory
     Training        what training found: rows of saved bytes, and the figures
+    LatencyTable    what measure found: operators and their times
+    Latency         what latency found: the sum, its rows, and what the table lacks
     Fold            what becomes of one BatchNorm
     Tiling          what tile found: sizes, halo, tiles
     ReceptiveField  made of a Window for every axis
@@ -71,6 +75,8 @@ if TYPE_CHECKING:
     from . import testing as testing
     from .accounting.account import Account as Account
     from .accounting.geometry import Sliding as Sliding
+    from .accounting.latency import Latency as Latency
+    from .accounting.latency_table import LatencyTable as LatencyTable
     from .accounting.receptive_field import ReceptiveField as ReceptiveField
     from .accounting.rows import Row as Row
     from .accounting.training import Training as Training
@@ -87,7 +93,9 @@ if TYPE_CHECKING:
     from .deploy.folding import Fold as Fold
     from .deploy.folding import find_folds as find_folds
     from .deploy.folding import fold_batchnorm as fold_batchnorm
+    from .deploy.latency import latency as latency
     from .deploy.litert import to_tflite as to_tflite
+    from .deploy.measuring import measure as measure
     from .deploy.pte import to_pte as to_pte
     from .deploy.tiled import tiled as tiled
     from .deploy.tiling import Tiling as Tiling
@@ -118,6 +126,8 @@ _HOMES = {
     "Finding": "budget.limits",
     "Fold": "deploy.folding",
     "InfeasibleBudget": "designer.infeasible",
+    "Latency": "accounting.latency",
+    "LatencyTable": "accounting.latency_table",
     "ReceptiveField": "accounting.receptive_field",
     "Row": "accounting.rows",
     "SearchSpace": "designer.space",
@@ -133,7 +143,9 @@ _HOMES = {
     "find_folds": "deploy.folding",
     "find_hints": "budget.hints",
     "fold_batchnorm": "deploy.folding",
+    "latency": "deploy.latency",
     "marginal_costs": "designer.marginal_costs",
+    "measure": "deploy.measuring",
     "plan": "spec.plan",
     "rescale": "designer.rescale",
     "rule": "trace.rules",

@@ -1,5 +1,6 @@
 import copy
 import functools
+import gc
 import importlib
 import os
 import signal
@@ -43,6 +44,16 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
         for test in {item.obj for item in items if is_hypothesis_test(getattr(item, "obj", None))}:
             draw_fewer(test)
+
+
+def pytest_collection_finish():
+    """Let no later look for garbage go through all that was imported."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.freeze()  # nor through what the tests have left, as Python ends: that takes seconds
 
 
 def draw_fewer(test):

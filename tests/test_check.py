@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from budgetnet import models, plan
-from budgetnet.budget.figures import FIGURES
+from budgetnet.budget.figures import LISTED
 from budgetnet.cli.config import checks_of
 from budgetnet.cli.parser import main
 
@@ -123,7 +123,7 @@ def test_csv_tells_errors_and_figures_that_nothing_limits(project, capsys):
     assert ["nets.py:breaks", "ERROR"] == [error[0], error[-1]]
     assert "no weights at hand" in error[4]
     assert ["s6", "params", "14,372", "", "", ""] == figures[0]
-    assert len(FIGURES) == len(figures)
+    assert len(LISTED) == len(figures)
 
 
 def test_github_goes_beside_any_format(project, capsys, monkeypatch, tmp_path):
@@ -356,6 +356,9 @@ BAD = {
     "misspelt_limit": check_of(model='"s6"', parms="20_000"),
     "unknown_key": check_of(model='"s6"', colour='"red"'),
     "no_model": check_of(name='"x"', params="20_000"),
+    "latency_without_table": check_of(model='"s6"', latency='"5 ms"'),
+    "table_missing": check_of(model='"s6"', latency='"5 ms"', table='"none.json"'),
+    "table_damaged": check_of(model='"s6"', latency='"5 ms"', table='"damaged.json"'),
     "low_above_high": check_of(model='"s6"', params="[20_000, 10_000]"),
     "three_bounds": check_of(model='"s6"', params="[1, 2, 3]"),
     "negative": check_of(model='"s6"', macs="-1"),

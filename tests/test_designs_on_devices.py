@@ -9,7 +9,7 @@ from test_design import every_space
 from budgetnet import Budget, SearchSpace, Spec, deployment, design, plan, rescale
 from budgetnet.accounting.device.deployment import deployment_of
 from budgetnet.accounting.device.target import RUNTIMES, Target
-from budgetnet.designer.costs import FLASH, RAM
+from budgetnet.designer.costs import FLASH, RAM, Setting
 from budgetnet.designer.each import Each, Mixed
 from budgetnet.designer.graph import build, survey
 from budgetnet.designer.infeasible import InfeasibleBudget
@@ -59,7 +59,7 @@ def test_stages_add_up_to_what_a_whole_network_needs(drawn, target, seed):
     rng = np.random.default_rng(seed)
     for one, size in space.variants(shape)[:2]:
         chains = SpaceChains(one, size, classes, {})
-        graph = answer(lambda chains=chains: build(survey(chains, target=target)))
+        graph = answer(lambda chains=chains: build(survey(chains, setting=Setting(target))))
         assume(graph.has_networks)
         for _ in range(5):
             path = random_path(graph, rng)

@@ -21,6 +21,7 @@ from budgetnet.cli.config import checks_of
 from budgetnet.spec import stages
 
 ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TRAINS = ROOT / "docs" / "tutorial.md"
@@ -110,6 +111,8 @@ def test_configuration_on_a_page_is_read(page, tmp_path):
     for i, block in enumerate(blocks(page, "toml")):
         file = tmp_path / f"{i}.toml"
         file.write_text(block, encoding="utf-8")
+        for name in re.findall(r'^table = "(.+)"', block, re.MULTILINE):  # of measured operators
+            (tmp_path / name).write_bytes((GOLDEN / "latency_table_1.json").read_bytes())
         assert checks_of(file)
 
 

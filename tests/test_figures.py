@@ -8,7 +8,7 @@ import pytest
 
 from budgetnet import Budget, design, plan
 from budgetnet.budget.contract import CONTRACT
-from budgetnet.budget.figures import FIGURES, GROWING, SHORT, full_name
+from budgetnet.budget.figures import FIGURES, GROWING, LISTED, SHORT, full_name
 from budgetnet.budget.limits import parse_growth
 from budgetnet.cli.config import KEYS
 from budgetnet.cli.parser import build_parser, main
@@ -25,12 +25,13 @@ def test_a_budget_spells_out_every_figure_for_editors_and_readers():
         name for name, parameter in inspect.signature(Budget.__init__).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]  # fmt: skip
-    settings = ("board", "runtime", "dtype", "plan", "training_memory", "batch", "optimizer")
-    assert [*FIGURES, *settings, *CONTRACT, "require", "forbid"] == keywords
+    device = ("board", "runtime", "dtype", "plan")
+    step = ("training_memory", "batch", "optimizer")
+    assert [*FIGURES, "table", *device, *step, *CONTRACT, "require", "forbid"] == keywords
     assert keywords == re.findall(r"^        (\w+): ", Budget.__doc__.partition("Raises")[0], re.M)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", LISTED)  # tests/test_latency.py does it for the one of a table
 def test_every_figure_is_limited_alike_in_python_files_and_flags(name, tmp_path, capsys):
     one = FIGURES[name].read(ACCOUNT)
     exact = one[0] if isinstance(one, tuple) else one
@@ -59,7 +60,8 @@ def test_figures_stand_in_keys_flags_reports_and_tables():
         assert {f"--{name.replace('_', '-')}" for name in FIGURES} < {*flags}
         assert {f"--{name}" for name in SHORT} < {*flags}
     page = render_html(ACCOUNT, against=ACCOUNT)
-    for figure in FIGURES.values():
+    assert {*FIGURES} - {*LISTED} == {"latency"}
+    for figure in LISTED.values():
         assert f"<dt>{figure.label}</dt>" in page
         assert f'<th scope="row">{figure.label}</th>' in page
     found = design((1, 9, 9), 2, params=500)
@@ -70,12 +72,12 @@ def test_figures_stand_in_keys_flags_reports_and_tables():
 def test_the_docs_tell_of_every_limit():
     page = Path(__file__).parents[1].joinpath("docs", "budgets.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)`(?:, `\w+`)? \|", page.partition("A single number is")[0], re.M)
-    more = ["board", "runtime", "plan", "training_memory", "batch", "require"]
+    more = ["table", "board", "runtime", "plan", "training_memory", "batch", "require"]
     assert [*FIGURES, *more] == told
 
 
 def test_a_figure_grows_unless_more_of_it_is_better():
-    costs = [n for n in FIGURES if n not in ("receptive_field", "flash", "ram")]
+    costs = [n for n in FIGURES if n not in ("receptive_field", "flash", "ram", "latency")]
     assert costs == [*GROWING]
     (found,) = Budget(parse_growth("macs", "+0", ACCOUNT.macs - 1)).check(ACCOUNT)
     assert ("growth of macs", "macs", "growth", "over") == (
@@ -99,7 +101,8 @@ def test_only_what_does_not_add_up_is_not_the_sum_over_the_layers():
     deeper = plan("c16 c16 c16 p c32 gap10", (1, 28, 28))
     added = {name for name, figure in FIGURES.items() if figure.adds_up}
     assert {*FIGURES} - {"peak_activation_bytes", "ram"} == added
-    for name in added - {"receptive_field", "macs"}:  # those of a layer hang on what is before it
+    # Those of a layer hang on what is before it, or on a table.
+    for name in added - {"receptive_field", "macs", "latency"}:
         assert FIGURES[name].read(deeper) > FIGURES[name].read(ACCOUNT)
 
 

@@ -96,3 +96,10 @@ def test_a_note_on_activations_hides_no_method_of_tensors() -> None:
     notes = known.Activation.__annotations__
     hidden = {name for name in notes if callable(getattr(torch.Tensor, name, None))}
     assert hidden == set()
+
+
+def test_a_rule_that_has_no_module_is_a_rule_of_the_users_own() -> None:
+    """Such as a documentation tool reads from a page, by `exec`."""
+    names: dict[str, Callable[..., None]] = {}
+    exec("def rule(tracer, x): ...", {}, names)
+    assert known.key_of(None, names["rule"], (), {}) is None  # type: ignore[arg-type]  # unread

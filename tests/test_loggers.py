@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from budgetnet import Budget, plan
-from budgetnet.budget.figures import FIGURES
+from budgetnet.budget.figures import LISTED
 from budgetnet.errors import ArgumentError
 from budgetnet.report import log_to, metrics
 
@@ -20,7 +20,7 @@ def account():
 
 def test_the_dictionary_has_every_figure_that_is_known():
     found = metrics(account(), budget=LIMITS)
-    expected = {f"budgetnet/{name}" for name in FIGURES}
+    expected = {f"budgetnet/{name}" for name in LISTED}
     assert expected | {"budgetnet/within/params", "budgetnet/within/receptive_field"} == {*found}
     assert 14_372 == found["budgetnet/params"]
     assert (0, 1) == (found["budgetnet/within/params"], found["budgetnet/within/receptive_field"])

@@ -15,7 +15,7 @@ import pytest
 
 from budgetnet import Account, Budget, plan
 from budgetnet.budget.advice import advise
-from budgetnet.budget.figures import FIGURES, figure_text
+from budgetnet.budget.figures import LISTED, figure_text
 from budgetnet.report import render_html
 from budgetnet.spec.plan import as_spec, live_bytes
 
@@ -420,7 +420,7 @@ def exact(tab, selector):
 def test_every_figure_is_that_of_the_account(show, name):
     account, budget, page = limited(name)
     tab = show(page)
-    figures = {key: figure_text(figure.read(account)) for key, figure in FIGURES.items()}
+    figures = {key: figure_text(figure.read(account)) for key, figure in LISTED.items()}
     assert figures == exact(tab, "#verdict [data-figure]")
     limits = tab.eval_on_selector_all(
         "[data-limit]", "all => all.map(li => li.querySelector('.used').textContent)"
@@ -524,7 +524,7 @@ def planned_figures(spec, shape):
             f"receptive field {account.receptive_field}", f"input {account.input_text}",
             f"output {account.output_text}",
         ],
-        "figures": {name: figure_text(FIGURES[name].read(account)) for name in names},
+        "figures": {name: figure_text(LISTED[name].read(account)) for name in names},
         "macs": [row.macs for row in account.layers() if row.macs],
         "params": [row.params for row in account.layers() if row.params],
         "bars": [sum(bool(row.macs) for row in account.layers())],

@@ -16,13 +16,14 @@ from budgetnet.accounting.device.target import DTYPES, PLANS, RUNTIMES
 from budgetnet.accounting.training import OPTIMIZERS
 from budgetnet.budget.contract import CONTRACT
 from budgetnet.budget.figures import FIGURES, GROWING
-from budgetnet.budget.limits import BYTES, COUNTS
+from budgetnet.budget.limits import BYTES, COUNTS, TIMES
 from budgetnet.cli.config import KEYS, parse_checks
 from budgetnet.cli.parser import main
 from budgetnet.cli.schema import schema
 from budgetnet.errors import ArgumentError
 
 ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "tests" / "golden" / "latency_table_1.json"
 FILE = ROOT / "budgetnet" / "cli" / "schema.json"  # for editors, which run no command
 jsonschema = pytest.importorskip("jsonschema", reason="it is the oracle")
 VALID = jsonschema.Draft202012Validator(schema())
@@ -37,7 +38,7 @@ def refusal(content):
     return ""
 
 
-units = st.sampled_from(["", *BYTES, *COUNTS, "Q", "kb"])
+units = st.sampled_from(["", *BYTES, *COUNTS, *TIMES, "Q", "kb"])
 numbers = st.one_of(
     st.integers(0, 10**21).map(str),
     st.integers(0, 10**9).flatmap(
@@ -87,6 +88,7 @@ values = dict.fromkeys(FIGURES, limits) | dict.fromkeys(CONTRACT, positions) | {
     "runtime": names(RUNTIMES), "dtype": names(DTYPES), "plan": names(PLANS), "parms": limits,
     "training_memory": limits, "optimizer": names(OPTIMIZERS),
     "batch": st.one_of(st.integers(-1, 300), positions),
+    "table": st.one_of(st.just(str(TABLE)), st.just(str(TABLE)), st.just("none.json"), junk),
 }  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def _too_large_or_not_whole(text):
     if not found or len(text) > 40:
         return True
     unit = found[2].replace("K", "k")
-    powers = {"k": 1, "M": 2, "G": 3, "T": 4}
+    powers = {"k": 1, "M": 2, "G": 3, "T": 4, "u": 1, "m": 2, "s": 3}
     base = 1024 if "i" in unit else 1000
     number = Fraction(re.sub("[,_]", "", found[1])) * base ** powers.get(unit[:1], 0)
     return number.denominator != 1 or number >= 2**63
@@ -116,6 +118,8 @@ def is_beyond(refused, content):
     parts = [*value.values()] if isinstance(value, dict) else [value]
     parts = [p for part in parts for p in (part if isinstance(part, list) else [part])]
     texts = [t for part in parts if isinstance(part, str) for t in part.split("..")]
+    if key == "table":  # no schema reads files
+        return isinstance(value, str)
     if key in ("input", "batch") or key in CONTRACT:  # 1.0 is an integer to JSON Schema
         return any(isinstance(n, float) for n in parts)
     return any(map(_too_large_or_not_whole, texts))

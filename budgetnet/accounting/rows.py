@@ -117,9 +117,15 @@ def to_depth(rows: tuple[Row, ...], depth: int) -> tuple[Row, ...]:
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(_top(row, depth), []).append(row)
-    order = {path: place for place, path in enumerate(groups)}
     sums = [summed(path, group) for path, group in groups.items()]
-    return _joined(sums, list(groups.values()), [order[_top(row, depth)] for row in rows])
+    return _joined(sums, list(groups.values()), fold_places(rows, depth))
+
+
+def fold_places(rows: tuple[Row, ...], depth: int) -> list[int]:
+    """For every row the place among the sums of the one that it is part of."""
+    paths = [_top(row, depth) for row in rows]
+    order = {path: place for place, path in enumerate(dict.fromkeys(paths))}
+    return [order[path] for path in paths]
 
 
 def _top(row: Row, depth: int) -> str:

@@ -42,6 +42,19 @@ def shape_text(shape: Iterable[object]) -> str:
     return "x".join(map(str, shape))
 
 
+def time_text(nanoseconds: int) -> str:
+    """A time as people read it, to four digits.
+
+    >>> time_text(830), time_text(3_204_871), time_text(5_000_000), time_text(12_345_678_901)
+    ('830 ns', '3.205 ms', '5 ms', '12.35 s')
+    """
+    for factor, unit in ((10**9, "s"), (10**6, "ms"), (1000, "us")):
+        if nanoseconds >= factor:
+            number = nanoseconds / factor
+            return f"{round(number):,} {unit}" if number >= 1000 else f"{number:.4g} {unit}"
+    return f"{nanoseconds} ns"
+
+
 def visible(text: str) -> str:
     r"""Untrusted text, such as the name of a layer, with its control characters escaped.
 

@@ -10,8 +10,10 @@ from math import lcm, prod
 from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
+from ..accounting.latency import latency_of
+from ..accounting.latency_table import LatencyTable
 from ..accounting.rows import Row
-from ..accounting.table import shape_text
+from ..accounting.table import shape_text, time_text
 from ..errors import BudgetnetError
 from ..spec.branches import Branching, Sum
 from ..spec.chains import chain_of
@@ -19,7 +21,7 @@ from ..spec.plan import Spec, plan
 from ..spec.stage import Stage, named
 from .figures import FIGURES
 from .findings import check, findings_table
-from .limits import Finding, Limit
+from .limits import Finding, Limit, Range
 
 Made: TypeAlias = Callable[[], Spec]  # makes a changed spec, or raises where there is none
 Accepts: TypeAlias = Callable[[Made], Account | None]
@@ -88,6 +90,9 @@ def advise(limits: Sequence[Limit], account: Account, findings: Sequence[Finding
         lines.append(f"most parameters: {_most(account, 'params')}")
     if "macs" in large:
         lines.append(f"most MACs: {_most(account, 'macs')}")
+    if "latency" in large:
+        for table in _tables(limits):
+            lines.append(f"most of the estimate: {_slowest(account, table)}")
     if "maps" in large:
         lines.append(f"largest maps: {_largest(account)}")
     lines.extend(coverage_text(account))
@@ -107,6 +112,22 @@ def _most(account: Account, figure: str) -> str:
         for layer in layers[:3]
     ]
     return ", ".join(shown) or "none"
+
+
+def _tables(limits: Sequence[Limit]) -> list[LatencyTable]:
+    """The tables by which limits on latency judge."""
+    return [limit.table for limit in limits if isinstance(limit, Range) and limit.table]
+
+
+def _slowest(account: Account, table: LatencyTable) -> str:
+    estimate = latency_of(account, table)
+    layers = sorted(estimate.by_layer(), key=lambda pair: -pair[1])
+    return ", ".join(
+        f"{layer.path or layer.kind} {time_text(ns)} ({ns / (estimate.ns or 1):.1%})".replace(
+            "%", " %"
+        )
+        for layer, ns in layers[:3]
+    )
 
 
 def _largest(account: Account) -> str:
@@ -172,6 +193,8 @@ def _change(limits: Sequence[Limit], account: Account) -> tuple[list[str], Chang
         others = f" (one of {change.alternatives} that would do)" if change.alternatives > 1 else ""
         return [f"cheapest single change{others}: {change.text}, {_gives(change.account)}"], change
     none = "no single change of a width, a kernel or a stage meets the budget"
+    if _tables(limits):
+        none += ", of those whose operators the table has"
     scaled = scaled_change(chain.spec, limits, account.input_shape)
     if scaled is None:
         return [none], None

@@ -9,6 +9,7 @@ from typing import Any
 from ..accounting.account import Account
 from ..accounting.device.boards import board_named
 from ..accounting.device.target import RUNTIMES, Target
+from ..accounting.latency_table import LatencyTable, as_table
 from ..accounting.training import TrainingSetup, optimizer_named
 from ..errors import ArgumentError, BudgetnetError, did_you_mean, explain, shown
 from .contract import CONTRACT, contracts
@@ -61,6 +62,8 @@ class Budget:
         peak_activation_bytes: most bytes of activations alive at once, at batch 1.
         flash: bytes of weights and biases in the type of the runtime, norms folded.
         ram: bytes that the runtime plans for activations, with scratch buffers of its kernels.
+        latency: time for one input as `latency` estimates it, text such as "5 ms"; needs a `table`.
+        table: of that estimate: a `LatencyTable`, or the file that `budgetnet measure` wrote.
         board: a name such as "stm32f446": flash and RAM are at most what it has, and the kernels
             are CMSIS-NN's for its core. The program and its stack need some of both as well.
         runtime: for the limits on flash and RAM: "tflm", "executorch" or "eager", as for
@@ -102,6 +105,8 @@ class Budget:
         peak_activation_bytes: Any = None,
         flash: Any = None,
         ram: Any = None,
+        latency: Any = None,
+        table: Any = None,
         board: str | None = None,
         runtime: str | None = None,
         dtype: str | None = None,
@@ -119,11 +124,15 @@ class Budget:
         """Read what the user wrote into limits."""
         given = locals()  # the keywords are the figures, which a test holds against the table
         target = _target(board, runtime, dtype, plan)
+        measured = _measured(latency, table)
         made: list[Limit] = [
-            parse_limit(name, given[name], target if FIGURES[name].on_device else None)
-            for name in FIGURES
+            parse_limit(
+                name, given[name], target if figure.on_device else None,
+                measured if figure.in_table else None,
+            )
+            for name, figure in FIGURES.items()
             if given[name] is not None
-        ]
+        ]  # fmt: skip
         made.extend(_of_board(board, target))
         made.extend(_of_training(training_memory, batch, optimizer))
         made.extend(contracts(given))
@@ -171,7 +180,16 @@ class Budget:
 
 LIMITS = (*FIGURES, *CONTRACT, "board", "training_memory", "require", "forbid")
 # These are no limits: they say what some limits are for.
-SETTINGS = ("runtime", "dtype", "plan", "batch", "optimizer")
+SETTINGS = ("table", "runtime", "dtype", "plan", "batch", "optimizer")
+
+
+def _measured(latency: object, table: Any) -> LatencyTable | None:
+    """The table that a limit on latency needs."""
+    if table is None and latency is not None:
+        what = "a limit on latency needs a table"
+        remedy = "Add table='this-machine.json', as budgetnet measure writes it."
+        raise ArgumentError(explain(what, remedy=remedy))
+    return None if table is None else as_table(table)
 
 
 def _target(board: object, runtime: str | None, dtype: str | None, plan: str | None) -> Target:
@@ -198,7 +216,7 @@ def _of_training(memory: Any, batch: int | None, optimizer: str | None) -> Itera
         if batch is None:
             what = "a limit on training_memory needs a batch"
             raise ArgumentError(explain(what, remedy="Write batch=128, say, beside it."))
-        yield TrainingMemory(setup, *parse_bounds("training_memory", memory, in_bytes=True))
+        yield TrainingMemory(setup, *parse_bounds("training_memory", memory, "bytes"))
 
 
 def assert_budget(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..accounting.table import shape_text
+from ..accounting.table import shape_text, time_text
 from ..errors import UnsupportedOp
 
 if TYPE_CHECKING:  # the parser of the command line reads this, and is to start at once
@@ -23,15 +23,18 @@ class Figure(NamedTuple):
     Attributes:
         label: what prose calls it.
         heading: what the column of a table is called.
-        unit: what it counts in: "parameters", "MACs", "bytes", "positions" or "layers".
+        unit: what it counts in: "parameters", "MACs", "bytes", "positions", "layers" or
+            "nanoseconds".
         meaning: what is counted, to follow "counts".
         read: the value in an account, one number per axis for a receptive field; `None` if unknown.
         short: a shorter name that may be typed instead; "" for none.
         more_is_better: whether one number is a minimum; only costs may be limited in their growth.
         adds_up: whether that of a chain is the sum over its layers.
-        driver: what of a layer makes it large: "params", "macs", "maps", or "" for none of them.
+        driver: what of a layer makes it large: "params", "macs", "maps", "latency", or "" for none
+            of them.
         init: whether `budgetnet init` limits it.
         on_device: whether it depends on a runtime; `read` takes the default one.
+        in_table: whether it depends on a table of measured operators; `read` knows none.
     """
 
     label: str
@@ -45,6 +48,7 @@ class Figure(NamedTuple):
     driver: str = ""
     init: bool = True
     on_device: bool = False
+    in_table: bool = False
 
     @property
     def is_bytes(self) -> bool:
@@ -110,10 +114,17 @@ FIGURES: Mapping[str, Figure] = {
         "bytes of maps as a runtime plans them, tflm in int8 by default",
         lambda a: read_on("ram", a)[0], adds_up=False, driver="maps", init=False, on_device=True,
     ),
+    "latency": Figure(
+        "latency", "Latency", "nanoseconds",
+        "the measured times of all operators, added up to an estimate", lambda _: None,
+        driver="latency", init=False, in_table=True,
+    ),
 }  # fmt: skip
 
-# Figures that may be limited relative to a baseline, which knows no runtime.
-GROWING = tuple(n for n, f in FIGURES.items() if not (f.more_is_better or f.on_device))
+# Figures that any account has, be it for the usual runtime.
+LISTED = {name: figure for name, figure in FIGURES.items() if not figure.in_table}
+# Figures that may be limited relative to a baseline, which knows no runtime and no table.
+GROWING = tuple(n for n, f in LISTED.items() if not (f.more_is_better or f.on_device))
 _FULL = {figure.short: name for name, figure in FIGURES.items() if figure.short}
 SHORT = tuple(_FULL)
 
@@ -127,10 +138,18 @@ def full_name(typed: str) -> str:
     return _FULL.get(typed, typed)
 
 
-def figure_text(value: int | tuple[int, ...] | str | None) -> str:
-    """A figure as people write it: one number if the axes agree, "unknown" for `None`."""
+def figure_text(value: int | tuple[int, ...] | str | None, name: str = "") -> str:
+    """A figure as people write it: one number if the axes agree, "unknown" for `None`.
+
+    `name` is that of the figure, if there is one.
+
+    >>> figure_text(14_372, "params"), figure_text(3_200_000, "latency")
+    ('14,372', '3.2 ms')
+    """
     if value is None:
         return "unknown"
     if isinstance(value, tuple):
         return str(value[0]) if len(set(value)) == 1 else shape_text(value)
+    if name in FIGURES and FIGURES[name].unit == "nanoseconds" and isinstance(value, int):
+        return time_text(value)
     return value if isinstance(value, str) else f"{value:,}"

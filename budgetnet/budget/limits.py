@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from ..accounting.account import Account
 from ..accounting.device.target import Target
+from ..accounting.latency import latency_of
+from ..accounting.latency_table import LatencyTable
 from ..errors import ArgumentError, explain, shown
 from .figures import FIGURES, figure_text, read_on
 
@@ -59,7 +62,7 @@ class Finding(NamedTuple):
     @property
     def measured_text(self) -> str:
         """The figure as people write it."""
-        return figure_text(self.measured)
+        return figure_text(self.measured, self.figure)
 
     @property
     def headroom_text(self) -> str:
@@ -68,7 +71,8 @@ class Finding(NamedTuple):
             return self.reason
         word = "left" if self.ok else "under" if self.verdict == "under" else "over"
         share = f" ({abs(self.headroom) / self.bound:.1%})" if self.bound else ""
-        return f"{abs(self.headroom):,} {word}{share.replace('%', ' %')}"
+        amount = figure_text(abs(self.headroom), self.figure)
+        return f"{amount} {word}{share.replace('%', ' %')}"
 
 
 Limit: TypeAlias = Callable[[Account], Any]  # gives a Finding, several, or whether it holds
@@ -90,6 +94,7 @@ class Range:
     high: int | None = None
     baseline: str = ""  # what the bound is relative to, if to anything: "baseline 14,372 +2%"
     target: Target | None = None  # of flash and RAM: the runtime
+    table: LatencyTable | None = None  # of a latency: what it is added up from
     board: str = ""  # whose flash or RAM it is, if of one
 
     def __call__(self, account: Account) -> Finding:
@@ -109,14 +114,18 @@ class Range:
         """The figure, or `None` and why it is unknown, if that is not the account's own reason."""
         if FIGURES[self.name].on_device:
             return read_on(self.name, account, self.target)
+        if self.table is not None:
+            found = latency_of(account, self.table)
+            return found.ns, found.reason
         return FIGURES[self.name].read(account), ""
 
     @property
     def text(self) -> str:
         """The limit in words."""
         beside = [self.baseline, self.board, f"{self.target}" if self.target else ""]
+        beside.append(f"estimate by {self.table.name}" if self.table else "")
         said = ", ".join(filter(None, beside))
-        words = bounds_text(self.low, self.high)
+        words = bounds_text(self.low, self.high, self.name)
         return f"{words} ({said})" if said else words
 
 
@@ -135,13 +144,14 @@ def judged(
     return found._replace(verdict=verdict, measured=measured, headroom=headroom, bound=bound)
 
 
-def bounds_text(low: int | None, high: int | None) -> str:
-    """Two bounds in words."""
+def bounds_text(low: int | None, high: int | None, name: str = "") -> str:
+    """Two bounds of a figure in words."""
+    least, most = figure_text(low, name), figure_text(high, name)
     if low is None:
-        return f"at most {high:,}"
+        return f"at most {most}"
     if high is None:
-        return f"at least {low:,}"
-    return f"exactly {low:,}" if low == high else f"{low:,} to {high:,}"
+        return f"at least {least}"
+    return f"exactly {least}" if low == high else f"{least} to {most}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +201,14 @@ def _places(found: list[str]) -> str:
     return "none" if not found else found[0] if len(found) == 1 else f"{len(found)} layers"
 
 
-def parse_limit(name: str, value: Any, target: Target | None = None) -> Range:
+def parse_limit(
+    name: str, value: Any, target: Target | None = None, table: LatencyTable | None = None
+) -> Range:
     """A `Range` from what a user writes: one bound, or a (low, high) pair.
 
     One bound is a maximum, or a minimum if more is better, as of a receptive field; `target` is
-    the runtime that a limit on flash or RAM is for. As text a
-    pair is "16k..20k". Thousands are set apart in groups of three by commas or underscores.
+    the runtime that a limit on flash or RAM is for, `table` what a latency is added up from. As
+    text a pair is "16k..20k". Thousands are set apart in groups of three by commas or underscores.
 
     Raises:
         ArgumentError: a bound cannot be read, or low is above high.
@@ -207,14 +219,15 @@ def parse_limit(name: str, value: Any, target: Target | None = None) -> Range:
     '16,384 to 61,440'
     """
     figure = FIGURES[name]
-    low, high = parse_bounds(name, value, figure.is_bytes, figure.more_is_better)
-    return Range(name, low, high, target=target)
+    low, high = parse_bounds(name, value, figure.unit, figure.more_is_better)
+    return Range(name, low, high, target=target, table=table)
 
 
 def parse_bounds(
-    name: str, value: Any, in_bytes: bool, more_is_better: bool = False
+    name: str, value: Any, unit: str, more_is_better: bool = False
 ) -> tuple[int | None, int | None]:
     """The lowest and the highest that a user allows; `None` for no such bound."""
+    parse = parse_time if unit == "nanoseconds" else partial(parse_size, in_bytes=unit == "bytes")
     if isinstance(value, str) and ".." in value:
         value = value.split("..")
     if isinstance(value, list | tuple):
@@ -225,17 +238,17 @@ def parse_bounds(
                     remedy="Write one bound, or a pair of the lowest and the highest.",
                 )
             )
-        low, high = (parse_size(bound, name, in_bytes) for bound in value)
+        low, high = (parse(bound, name) for bound in value)
         if low > high:
             raise ArgumentError(
                 explain(
                     f"{name} can never be met: low is above high",
-                    numbers={"low": f"{low:,}", "high": f"{high:,}"},
+                    numbers={"low": figure_text(low, name), "high": figure_text(high, name)},
                     remedy="Write the lower bound first.",
                 )
             )
         return low, high
-    size = parse_size(value, name, in_bytes)
+    size = parse(value, name)
     return (size, None) if more_is_better else (None, size)
 
 
@@ -246,6 +259,7 @@ BYTES = {"": 1, "B": 1} | {
     for power, prefixes in enumerate(("kK", "M", "G"), start=1)
     for prefix in prefixes
 }
+TIMES = {"ns": 1, "us": 1000, "ms": 10**6, "s": 10**9}
 # Digits alone, or in groups of three that one sign sets apart; a fraction, which needs a unit.
 WHOLE = r"[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?:_[0-9]{3})+"
 _SIZE = re.compile(rf"({WHOLE})(\.[0-9]+)?\s*([A-Za-z]*)")
@@ -259,18 +273,9 @@ def parse_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
     >>> parse_size("14.4k"), parse_size("1,000,000"), parse_size("1.5 KiB", in_bytes=True)
     (14400, 1000000, 1536)
     """
-    units = BYTES if in_bytes else COUNTS
     number: Fraction | None = None
-    if (
-        isinstance(value, str)
-        and len(value) <= LONGEST
-        and (match := _SIZE.fullmatch(value.strip()))
-    ):
-        digits, fraction, unit = match.groups()
-        factor = units.get(unit, 0)
-        if factor > 1 or (factor and not fraction):
-            whole = digits.replace(",", "").replace("_", "")
-            number = Fraction(whole + (fraction or "")) * factor
+    if isinstance(value, str):
+        number = _spelled(value, BYTES if in_bytes else COUNTS)
     elif isinstance(value, int) and not isinstance(value, bool):
         number = Fraction(value)
     elif isinstance(value, float) and value.is_integer():
@@ -284,6 +289,32 @@ def parse_size(value: Any, name: str = "size", in_bytes: bool = False) -> int:
             )
         )
     return int(number)
+
+
+def parse_time(value: Any, name: str = "time") -> int:
+    """Whole nanoseconds, from text with a unit: a number alone might be meant in any.
+
+    >>> parse_time("3.2 ms"), parse_time("300us")
+    (3200000, 300000)
+    """
+    number = _spelled(value, TIMES) if isinstance(value, str) else None
+    if number is None or number > MOST or number.denominator != 1:
+        remedy = "Write whole nanoseconds as text with a unit, such as '5 ms', '300us' or '0.1 s'."
+        raise ArgumentError(explain(f"{name}={shown(value)} is not a valid time", remedy=remedy))
+    return int(number)
+
+
+def _spelled(text: str, units: Mapping[str, int]) -> Fraction | None:
+    """The number that a text says; `None` if it is none."""
+    match = _SIZE.fullmatch(text.strip()) if len(text) <= LONGEST else None
+    if match is None:
+        return None
+    digits, fraction, unit = match.groups()
+    factor = units.get(unit, 0)
+    if not factor or (factor == 1 and fraction):
+        return None
+    whole = digits.replace(",", "").replace("_", "")
+    return Fraction(whole + (fraction or "")) * factor
 
 
 PERCENT = r"\+?\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%"

@@ -14,7 +14,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from ..accounting.account import Account
 from ..accounting.files import read_text, write_atomically
-from ..budget.figures import FIGURES
+from ..budget.figures import LISTED
 from ..errors import ArgumentError, explain, shown
 from .config import SECTION, parse_checks
 
@@ -80,7 +80,7 @@ def _check_of(
             for key, v in options.items()
         )
         lines.append(f"set = {{ {', '.join(pairs)} }}")
-    for key, figure in FIGURES.items():
+    for key, figure in LISTED.items():
         measured = figure.read(account) if figure.init else ()
         if measured is None:
             reasons = "; ".join(account.unknown)

@@ -54,7 +54,10 @@ def add_checks(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device(limits: Any) -> None:
-    """A board whose flash and RAM are limits, and what limits on them are of."""
+    """A board whose flash and RAM are limits, and what limits on them and on latency are of."""
+    limits.add_argument(
+        "--table", metavar="FILE", help="of latency: what budgetnet measure wrote on a machine"
+    )
     limits.add_argument("--board", metavar="NAME", help="its flash and RAM, such as stm32f446")
     add_runtime(limits)
 
@@ -72,11 +75,14 @@ def add_runtime(parser: Any) -> None:
 
 def add_limits(parser: argparse.ArgumentParser) -> Any:
     """A flag for every figure; returns their group."""
-    limits = parser.add_argument_group("limits", "a maximum or LOW..HIGH, such as 20k or 60KiB")
+    limits = parser.add_argument_group(
+        "limits", "a maximum or LOW..HIGH, such as 20k, 60KiB or 5ms"
+    )
     for name, figure in FIGURES.items():
         names = [f"--{name.replace('_', '-')}", *([f"--{figure.short}"] if figure.short else [])]
         meaning = f"{figure.meaning}; a minimum" if figure.more_is_better else figure.meaning
-        limits.add_argument(*names, metavar="SIZE", help=meaning)
+        metavar = "TIME" if figure.unit == "nanoseconds" else "SIZE"
+        limits.add_argument(*names, metavar=metavar, help=meaning)
     return limits
 
 

@@ -17,6 +17,8 @@ from ..errors import ArgumentError, did_you_mean, explain, shown
 from .streams import print_error, print_note, print_raw_note, print_raw_result, print_result
 
 if TYPE_CHECKING:
+    from ..accounting.account import Account
+    from ..accounting.latency import Latency
     from ..accounting.table import Table
     from .checks import Outcome
 
@@ -32,7 +34,13 @@ def account(args: argparse.Namespace) -> int:
     shape = parse_shape(args.input) if args.input else None
     options = parse_options(args.set)
     account = account_target(args.target, shape, options, strict=not args.lenient)
-    _deliver(args, account.to_table(args.depth), json=partial(account.to_json, indent=2))
+    found: Account | Latency = account
+    if args.table:
+        from ..accounting.latency import latency_of
+        from ..accounting.latency_table import LatencyTable
+
+        found = latency_of(account, LatencyTable.load(args.table))
+    _deliver(args, found.to_table(args.depth), json=partial(found.to_json, indent=2))
     return 0
 
 
@@ -188,6 +196,14 @@ def training(args: argparse.Namespace) -> int:
 
     found = trained(args)
     _deliver(args, found.to_table(), json=partial(found.to_json, indent=2))
+    return 0
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Measure operators on this machine."""
+    from .measure_command import measured
+
+    print_result(measured(args))
     return 0
 
 

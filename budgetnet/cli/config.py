@@ -101,6 +101,8 @@ def _parse_check(table: dict[str, Any], file: Path, lines: Mapping[str, int], nu
             if key in table:
                 is_text = key in SETTINGS and key != "batch"
                 limits[key] = _text(table, key) if is_text else table[key]
+                if key == "table":  # as paths of a model, relative to this file
+                    limits[key] = str(file.parent / limits[key])
                 Budget.from_dict(limits)  # one more at a time: an error has its key
         budget = Budget.from_dict(limits)
         key = "name"

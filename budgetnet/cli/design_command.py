@@ -33,17 +33,13 @@ PATIENCE = 1.0  # seconds before a search shows how far it is
 
 def run(args: argparse.Namespace) -> Designs:
     """The answer to a call, drawn as well if it asks for a picture."""
-    shape = parse_shape(args.input)
-    if len(shape) != 3 or not all(isinstance(n, int) for n in shape):
-        raise ArgumentError(
-            explain(f"design takes one image, not {args.input}", remedy="Write it as 1x28x28.")
-        )
+    shape = image_of(args.input)
     if args.plot:
         _check_plot(args)
     with _progress() as watch:
         found = design(
             shape, args.classes,
-            space=_space(args, shape),
+            space=space_of(args, shape),
             objective=args.objective,
             pareto=args.pareto, top=args.top, time_limit=args.time_limit,
             watch=watch, **limits_of(args),
@@ -53,7 +49,17 @@ def run(args: argparse.Namespace) -> Designs:
     return found
 
 
-def _space(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
+def image_of(text: str) -> tuple[int, ...]:
+    """The shape of the one image that the networks of a space read."""
+    shape = parse_shape(text)
+    if len(shape) != 3 or not all(isinstance(n, int) for n in shape):
+        raise ArgumentError(
+            explain(f"design takes one image, not {text}", remedy="Write it as 1x28x28.")
+        )
+    return shape
+
+
+def space_of(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
     """The space of a name, as it suits the input, with what was typed instead of its own."""
     given = {f.name: getattr(args, f.name, None) for f in fields(SearchSpace)}
     read: dict[str, Any] = {
@@ -61,7 +67,7 @@ def _space(args: argparse.Namespace, shape: tuple[int, ...]) -> SearchSpace:
         for name, value in given.items()
         if value is not None
     }
-    return SearchSpace.preset(args.space, shape, **read)
+    return SearchSpace.preset(args.space or "default", shape, **read)
 
 
 def _read(name: str, text: str) -> Any:

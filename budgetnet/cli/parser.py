@@ -117,8 +117,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for add in (
         _add_account, _add_design, _add_check, _add_init, _add_report, _add_draw, _add_deployment,
-        _add_training, _add_plan_memory, _add_export, _add_models, _add_words, _add_schema,
-        _add_check_table,
+        _add_training, _add_measure, _add_plan_memory, _add_export, _add_models, _add_words,
+        _add_schema, _add_check_table,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -143,6 +143,10 @@ def _add_account(commands: Any) -> None:
     )
     add_target(account)
     account.add_argument("--depth", type=int, metavar="N", help="sum rows N modules deep")
+    account.add_argument(
+        "--table", metavar="FILE", help="add a column: the latency estimated by what "
+        "budgetnet measure wrote on a machine; json is then that of the estimate",
+    )  # fmt: skip
     account.add_argument(
         "--lenient", action="store_true", help="mark figures unknown where an operation has no rule"
     )
@@ -177,9 +181,14 @@ def _add_design(commands: Any) -> None:
     add("--time-limit", metavar="SECONDS", type=float, help="then print the best so far")
     add("--plot", metavar="FILE", help="a picture of the Pareto front")
     add_format(design, "python")
-    space = design.add_argument_group("search space", "by default one that suits the input")
+    _add_space(design)
+
+
+def _add_space(parser: argparse.ArgumentParser) -> None:
+    """A flag for every option of a search space."""
+    space = parser.add_argument_group("search space", "by default one that suits the input")
     space.add_argument(
-        "--space", metavar="NAME", default="default",
+        "--space", metavar="NAME",
         help=f"one of {', '.join(PRESETS)}; what follows takes the place of its own options",
     )  # fmt: skip
     for name, metavar, text in (
@@ -347,6 +356,29 @@ def _add_training(commands: Any) -> None:
         help="modules whose activations are computed again in the backward pass, such as 'layer*'",
     )  # fmt: skip
     add_format(training)
+
+
+def _add_measure(commands: Any) -> None:
+    measure = _command(
+        commands,
+        run.measure,
+        help="measure the operators of networks on this machine, for estimates of latency",
+        description="""Time the operators of a TARGET one by one, with PyTorch on the CPU at batch 1
+            in float32, and write or add to a table of latencies: those of the listed networks if
+            there is no TARGET, or those of a search space if there are --classes. What the file has
+            is not measured again. Ctrl-C keeps what was measured.""",
+        epilog="""examples: budgetnet measure s6 -o this-machine.json;
+            budgetnet measure torchvision.models:resnet18 --input 3x224x224 -o this-machine.json;
+            budgetnet measure --input 1x28x28 --classes 10 --widths 8,16 -o this-machine.json""",
+    )
+    add_target(measure, nargs="?")
+    add = measure.add_argument
+    add("--threads", metavar="N", type=int, default=1, help="that PyTorch may use; 1 by default")
+    add("--quick", action="store_true", help="a fifth of the samples, for a first look")
+    add("--again", action="store_true", help="measure anew what the file has as well")
+    add("--classes", metavar="N", type=int, help="outputs of the networks of a search space")
+    add_output(measure, "such as this-machine.json", required=True)
+    _add_space(measure)
 
 
 def _add_plan_memory(commands: Any) -> None:

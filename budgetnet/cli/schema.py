@@ -19,9 +19,10 @@ from ..accounting.geometry import SIZE
 from ..accounting.training import LARGEST, OPTIMIZERS
 from ..budget.contract import CONTRACT
 from ..budget.figures import FIGURES, GROWING, Figure
-from ..budget.limits import BYTES, COUNTS, LONGEST, MOST, PERCENT, WHOLE
+from ..budget.limits import BYTES, COUNTS, LONGEST, MOST, PERCENT, TIMES, WHOLE
 from .config import KEYS, LONGEST_SHAPE
 
+_UNITS = {"count": COUNTS, "bytes": BYTES, "nanoseconds": TIMES}
 _END = r"(?![\s\S])"  # a dollar sign would let a line end follow
 
 
@@ -38,7 +39,7 @@ def schema() -> dict[str, Any]:
         "title": "pyproject.toml, as budgetnet reads it",
         "type": "object",
         "properties": {"tool": {"properties": {"budgetnet": ours}}},
-        "$defs": {"check": _check(), "count": _size(COUNTS), "bytes": _size(BYTES)},
+        "$defs": {"check": _check()} | {name: _size(units) for name, units in _UNITS.items()},
     }
 
 
@@ -51,7 +52,7 @@ def _check() -> dict[str, Any]:
         "properties": {key: known[key] for key in KEYS},
         "required": ["model"],
         "additionalProperties": False,
-        "dependentRequired": {"training_memory": ["batch"]},
+        "dependentRequired": {"training_memory": ["batch"], "latency": ["table"]},
         "allOf": [_settings(runtime) for runtime in RUNTIMES],
     }
 
@@ -85,9 +86,11 @@ def _others() -> dict[str, dict[str, Any]]:
                   "anyOf": [{"enum": [*BOARDS]}, {"type": "string", "pattern": _any_case(BOARDS)}]},
         "require": {"description": 'Kinds of layers that must be there: "BatchNorm*".', **names},
         "forbid": {"description": 'Kinds of layers that must not be: "Dropout*".', **names},
+        "table": {"description": "Of latency: a file that budgetnet measure wrote.",
+                  "type": "string", "minLength": 1},
         "runtime": {"description": "What flash and RAM are of.", "enum": [*RUNTIMES]},
         "dtype": {"description": "Of the maps, for flash and RAM.", "enum": types},
-        "training_memory": _bounds("bytes at the peak of a training step", is_bytes=True),
+        "training_memory": _bounds("bytes at the peak of a training step", "bytes"),
         "batch": {"description": "Of the training step.", "type": "integer", "minimum": 1,
                   "maximum": LARGEST},
         "optimizer": {"description": "Of the training step.", "enum": [*OPTIMIZERS]},
@@ -108,13 +111,14 @@ _POSITIONS = {"description": "Input positions, on every axis.", "type": "integer
 
 
 def _limit(figure: Figure) -> dict[str, Any]:
-    return _bounds(figure.meaning, is_bytes=figure.is_bytes, is_least=figure.more_is_better)
+    unit = figure.unit if figure.unit in _UNITS else "count"
+    return _bounds(figure.meaning, unit, is_least=figure.more_is_better)
 
 
-def _bounds(meaning: str, *, is_bytes: bool, is_least: bool = False) -> dict[str, Any]:
+def _bounds(meaning: str, unit: str, *, is_least: bool = False) -> dict[str, Any]:
     """One bound or a pair."""
-    one = {"$ref": f"#/$defs/{'bytes' if is_bytes else 'count'}"}
-    size = _size_pattern(BYTES if is_bytes else COUNTS)
+    one = {"$ref": f"#/$defs/{unit}"}
+    size = _size_pattern(_UNITS[unit])
     pair = {"type": "string", "pattern": rf"^\s*{size}\s*\.\.\s*{size}\s*{_END}"}
     both = {"type": "array", "prefixItems": [one, one], "items": False, "minItems": 2}
     bound = "a minimum" if is_least else "a maximum"
@@ -145,7 +149,8 @@ _WHOLE_NUMBER = {"type": "integer", "minimum": 0, "maximum": MOST}
 
 def _size(units: Mapping[str, int]) -> dict[str, Any]:
     pattern = rf"^\s*{_size_pattern(units)}\s*{_END}"
-    return {"anyOf": [_WHOLE_NUMBER, {"type": "string", "maxLength": LONGEST, "pattern": pattern}]}
+    text = {"type": "string", "maxLength": LONGEST, "pattern": pattern}
+    return {"anyOf": [_WHOLE_NUMBER, text]} if "" in units else text
 
 
 def _size_pattern(units: Mapping[str, int]) -> str:

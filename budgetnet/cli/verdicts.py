@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..accounting.account import Account
 from ..accounting.rows import layer_paths
 from ..accounting.table import Column, Table, Toned, visible
-from ..budget.figures import FIGURES, figure_text
+from ..budget.figures import LISTED, figure_text
 from ..budget.findings import findings_table
 from ..budget.limits import Finding
 from ..errors import one_line
@@ -129,7 +129,7 @@ def _places(outcome: Outcome, broken: Sequence[Finding]) -> str:
 def _figures(title: str, account: Account) -> Table:
     """The figures of an account that nothing limits."""
     rows = []
-    for name, figure in FIGURES.items():
+    for name, figure in LISTED.items():
         rows.append((name, figure_text(figure.read(account)), figure.meaning))
     columns = (Column("Figure"), Column("Measured", True), Column("What it counts"))
     return Table(columns, tuple(rows), title)

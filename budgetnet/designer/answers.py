@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..accounting.account import Account
 from ..accounting.device.target import Target
+from ..accounting.latency import latency_of
 from ..accounting.table import Column, Table, Toned
 from ..budget.budget import Budget
 from ..budget.figures import FIGURES, figure_text, read_on
 from ..spec.plan import Spec
 from ..spec.source import to_python
-from .costs import COUNTED, ON_DEVICE, RAM
+from .costs import COUNTED, LATENCY, ON_DEVICE, OPTIONAL, RAM
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,7 +114,7 @@ class Designs(Sequence[Design]):
         figures = {
             name: figure
             for name, figure in FIGURES.items()
-            if name in COUNTED or (name in ON_DEVICE and name in asked)
+            if name in COUNTED or (name in OPTIONAL and name in asked)
         }
         spared = sorted(figures, key=lambda name: name not in asked)  # what was asked for stays
         columns = (
@@ -122,7 +123,7 @@ class Designs(Sequence[Design]):
               for name, figure in figures.items()),
         )  # fmt: skip
         rows = tuple(
-            (str(i), str(one.spec), *(figure_text(self._read(name, one)) for name in figures))
+            (str(i), str(one.spec), *(figure_text(self._read(name, one), name) for name in figures))
             for i, one in enumerate(self.designs, start=1)
         )
         limits = ", ".join(_limit_text(limit) for limit in self.budget.limits) or "no limits"
@@ -136,7 +137,10 @@ class Designs(Sequence[Design]):
         return Table(columns, rows, title, notes=(claim,))
 
     def _read(self, name: str, one: Design) -> int | tuple[int, ...] | None:
-        """A figure of a network, on the runtime that the budget names."""
+        """A figure of a network, on the runtime or by the table that the budget names."""
+        if name == LATENCY:
+            tables = [limit.table for limit in self.budget.ranges if limit.table]
+            return latency_of(one.account, tables[0]).ns
         if name not in ON_DEVICE:
             return FIGURES[name].read(one.account)
         targets = [limit.target for limit in self.budget.ranges if limit.target]

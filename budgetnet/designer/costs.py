@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..accounting.device.target import Target
 from ..accounting.geometry import Count
+from ..accounting.latency_table import LatencyTable
 from ..errors import ArgumentError, SpecError, UnsupportedOp, explain
 from ..spec.branches import Branching
 from ..spec.parts import channels_of, steps_of
@@ -21,19 +22,41 @@ from ..spec.stages import Stage, with_width
 from ..spec.text import write
 from .deploying import deployed
 from .each import Mixed
+from .timing import latencies
 
 Ints: TypeAlias = NDArray[np.int64]
 Caps: TypeAlias = tuple[tuple[str, int], ...]  # highest values of figures
 
 # The figures that a graph counts. Some do not add up: of them the largest along a chain counts.
 FIXED = ("receptive_field", "depth")  # no width changes them
-PEAK, RAM, FLASH = "peak_activation_bytes", "ram", "flash"
+PEAK, RAM, FLASH, LATENCY = "peak_activation_bytes", "ram", "flash", "latency"
 COUNTED = ("params", "macs", "weight_bytes", *FIXED, PEAK)
 ON_DEVICE = (FLASH, RAM)  # counted for one target, and only where they are asked for
+OPTIONAL = (*ON_DEVICE, LATENCY)
 LARGEST_OF = (PEAK, RAM)
 LARGEST = 1 << 52  # cost of one stage, so that those of hundreds add up within 64 bits
 LARGEST_WIDTH = 1 << 31
 FEW = 4096
+
+
+class Setting(NamedTuple):
+    """What some figures depend on beside the network.
+
+    Attributes:
+        target: what flash and RAM are for; `None` if they are not counted.
+        table: what a latency is added up from; `None` if it is not counted.
+    """
+
+    target: Target | None = None
+    table: LatencyTable | None = None
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """All that is counted."""
+        return (*COUNTED, *(ON_DEVICE if self.target else ()), *((LATENCY,) if self.table else ()))
+
+
+PLAIN = Setting()
 
 
 class Spot(NamedTuple):
@@ -42,18 +65,22 @@ class Spot(NamedTuple):
     Attributes:
         size: of the map that it reads.
         outside: bytes that live beside it.
-        target: what flash and RAM are for; `None` if they are not counted.
+        setting: what more is counted.
     """
 
     size: tuple[int, ...]
     outside: int
-    target: Target | None
+    setting: Setting = PLAIN
 
     @property
     def figures(self) -> tuple[str, ...]:
         """What a stage costs here, but for the receptive field."""
-        counted = [name for name in COUNTED if name != "receptive_field"]
-        return (*counted, *(ON_DEVICE if self.target else ()))
+        return tuple(name for name in self.setting.figures if name != "receptive_field")
+
+    @property
+    def growing(self) -> Spot:
+        """The same without latency, the one figure that a wider stage may have less of."""
+        return self._replace(setting=self.setting._replace(table=None))
 
 
 def count_pairs(
@@ -73,6 +100,7 @@ def _reach(
     spot: Spot, wider: int, caps: Caps,
 ) -> tuple[Ints, Ints]:  # fmt: skip
     """For every width the range of the chosen ones, by index, that may follow it."""
+    spot = spot.growing
     _check_range(stage, max(widths), max(chosen), spot)
     narrow, wide = np.array(widths, np.int64), np.array(chosen, np.int64)
     low = np.zeros(len(narrow), np.int64)
@@ -107,7 +135,7 @@ def _made(
     spot: Spot, wider: int, caps: Caps,
 ) -> tuple[Ints, Ints, Ints, dict[str, Ints]]:  # fmt: skip
     if chosen is None:
-        _check_range(stage, max(widths), max(widths), spot)
+        _check_range(stage, max(widths), max(widths), spot.growing)
         a = b = np.arange(len(widths))
         narrow = np.array(widths, np.int64)
         wide = np.array(
@@ -184,9 +212,7 @@ def _alike(stage: Stage, narrow: Ints, wide: Ints, spot: Spot) -> dict[str, Coun
 
 def _planned(stage: Stage, narrow: Count, wide: Count, spot: Spot) -> dict[str, Count]:
     """The same where all have the same operators as well."""
-    run = Run((narrow, *spot.size), spot.outside)
-    channels = _channels(stage, narrow, spot.size)
-    run.add("", steps_of(with_width(stage, wide).part(channels), channels))
+    run = run_of(stage, narrow, wide, spot)
     params = sum(row.params for row in run.rows)
     macs: list[Count] = [row.macs for row in run.rows]
     found = {
@@ -196,9 +222,19 @@ def _planned(stage: Stage, narrow: Count, wide: Count, spot: Spot) -> dict[str, 
         "depth": sum(bool(np.any(each)) for each in macs),
         PEAK: run.peak,
     }
-    if spot.target is not None:
-        found |= _deployed(stage, wide, run, (narrow, *spot.size), spot.target)
+    if spot.setting.target is not None:
+        found |= _deployed(stage, wide, run, (narrow, *spot.size), spot.setting.target)
+    if spot.setting.table is not None:
+        found[LATENCY] = latencies(run.rows, (narrow, *spot.size), spot.setting.table)
     return found
+
+
+def run_of(stage: Stage, narrow: Count, wide: Count, spot: Spot) -> Run:
+    """The rows of a stage by itself."""
+    run = Run((narrow, *spot.size), spot.outside)
+    channels = _channels(stage, narrow, spot.size)
+    run.add("", steps_of(with_width(stage, wide).part(channels), channels))
+    return run
 
 
 def _deployed(

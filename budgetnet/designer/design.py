@@ -16,7 +16,7 @@ from .answers import Design, Designs
 from .costs import LARGEST_WIDTH
 from .graph import Box
 from .infeasible import diagnose
-from .limits import box_of, most_allowed, target_of
+from .limits import box_of, most_allowed, setting_of
 from .objectives import parse_objective, parse_objectives
 from .pareto import pareto_front
 from .search import Progress
@@ -99,8 +99,8 @@ def design(
     if space is None or isinstance(space, str):
         space = SearchSpace.preset(space or "default", shape)
     named = [name for each in objectives for name, _ in each.weights]
-    target = target_of(wanted, named)
-    searches = Searches(shape, num_classes, space, time_limit, watch, target)
+    setting = setting_of(wanted, named)
+    searches = Searches(shape, num_classes, space, time_limit, watch, setting)
     covered = searches.count()
     at_most = None
     if pareto is not None:
@@ -109,7 +109,7 @@ def design(
         factor, weights = objectives[0].scaled()
         designs, proven, bound, refused = searches.run(weights, box, top)
         if refused and not designs:
-            raise _too_much(refused[0], wanted, target)
+            raise _too_much(refused[0], wanted, setting.target)
         bound = min(bound, most_allowed(weights, box))
         at_most = None if isinf(bound) else bound / factor
     if not designs:

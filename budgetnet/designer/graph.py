@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..accounting.device.target import Target
 from ..accounting.window import check_span
 from ..errors import ArgumentError, explain
 from ..spec.plan import Spec
@@ -24,14 +23,18 @@ from .costs import (
     COUNTED,
     FIXED,
     LARGEST_OF,
+    LATENCY,
     ON_DEVICE,
+    PLAIN,
     Caps,
     Ints,
+    Setting,
     Spot,
     costs_of,
     count_pairs,
     width_given,
 )
+from .timing import UNKNOWN
 
 Box: TypeAlias = Mapping[str, tuple[int | None, int | None]]  # lowest and highest of figures
 
@@ -40,6 +43,10 @@ MOST_TRANSITIONS = 1 << 23  # of a graph: a search over that many takes some 3 G
 MOST_COUNTED = 1 << 33
 BYTES = 350  # that a search takes for every transition, measured
 NEVER = -(1 << 61)  # value of what cannot be completed
+
+
+class Lacking(Exception):
+    """The table of latencies lacks an operator of a graph."""
 
 
 class Move(NamedTuple):
@@ -211,7 +218,7 @@ class Survey(NamedTuple):
 
     levels: tuple[tuple[NodeMoves, ...], ...]
     outside: int  # bytes of the input, which lives while the network runs
-    target: Target | None  # whose flash and RAM are counted
+    setting: Setting  # what more is counted
     caps: Caps
     transitions: int
 
@@ -235,7 +242,7 @@ class Survey(NamedTuple):
 
 
 def caps_of(box: Box) -> Caps:
-    """The highest values of a box that a single stage can exceed."""
+    """The highest values of a box that a single stage can exceed, and a wider one all the more."""
     names = [name for name in (*COUNTED, *ON_DEVICE) if name not in FIXED]
     highs = ((name, box.get(name, (None, None))[1]) for name in names)
     return tuple((name, high) for name, high in highs if high is not None)
@@ -245,7 +252,7 @@ def survey(
     chains: Chains,
     caps: Caps = (),
     tick: Callable[[], None] = lambda: None,
-    target: Target | None = None,
+    setting: Setting = PLAIN,
 ) -> Survey:
     """Follow the chains to their end without making transitions; `tick` may raise to stop it."""
     outside = 4 * chains.in_channels * prod(chains.start.size)
@@ -265,29 +272,33 @@ def survey(
                 field = fields[node] + move.growth
                 seen[move.node] = max(field, seen.get(move.node, 0))
                 check_span(field + move.span)
-                spot = Spot(node.size, outside if levels else 0, target)
+                spot = Spot(node.size, outside if levels else 0, setting)
                 count += count_pairs(move.stage, widths, move.widths, spot, move.wider, caps)
             parts.append(NodeMoves(node, widths, moves))
             if count > MOST_COUNTED:  # nobody needs to know by how much more
-                return Survey((*levels, tuple(parts)), outside, target, caps, count)
+                return Survey((*levels, tuple(parts)), outside, setting, caps, count)
         levels.append(tuple(parts))
         if len(levels) > MOST_LEVELS:
             what = "the networks have more stages than a search can follow"
             raise ArgumentError(explain(what, numbers={"at most": MOST_LEVELS}))
         nodes, fields = ahead, seen
-    return Survey(tuple(levels), outside, target, caps, count)
+    return Survey(tuple(levels), outside, setting, caps, count)
 
 
-def build(chains: Chains | Survey, tick: Callable[[], None] = lambda: None) -> Graph:
+def build(
+    chains: Chains | Survey, tick: Callable[[], None] = lambda: None, *, skips: bool = False
+) -> Graph:
     """The graph of the chains, with the costs of every stage.
+
+    A stage with an operator that the table lacks is left out if the graph `skips` it.
 
     Raises:
         ArgumentError: it would be too large, or its costs exceed the 64-bit range.
+        Lacking: the table lacks an operator.
     """
     surveyed = chains if isinstance(chains, Survey) else survey(chains, tick=tick)
     surveyed.check()
-    names = (*COUNTED, *(ON_DEVICE if surveyed.target else ()))
-    caps = surveyed.caps
+    names, caps = surveyed.setting.figures, surveyed.caps
     first = surveyed.levels[0][0]
     offsets: dict[Any, int] = {first.node: 0}
     levels: list[Level] = []
@@ -304,7 +315,7 @@ def build(chains: Chains | Survey, tick: Callable[[], None] = lambda: None) -> G
                 if move.node not in ahead:
                     ahead[move.node] = (count, chosen)
                     count += len(chosen)
-                spot = Spot(node.size, surveyed.outside if levels else 0, surveyed.target)
+                spot = Spot(node.size, surveyed.outside if levels else 0, surveyed.setting)
                 a, b, width, costs = costs_of(
                     move.stage, widths, move.widths, spot, move.wider, caps
                 )
@@ -324,8 +335,13 @@ def build(chains: Chains | Survey, tick: Callable[[], None] = lambda: None) -> G
         source, target, stage, width, *kept = (column[order] for column in columns)
         del columns
         costs = dict(zip(names, kept, strict=True))
-        levels.append(Level(source.astype(np.int32), target.astype(np.int32),
-                            stage.astype(np.int16), width.astype(np.int32), costs))  # fmt: skip
+        made = Level(source.astype(np.int32), target.astype(np.int32),
+                     stage.astype(np.int16), width.astype(np.int32), costs)  # fmt: skip
+        if LATENCY in costs and np.any(unknown := costs[LATENCY] == UNKNOWN):
+            if not skips:
+                raise Lacking
+            made = made.keep(~unknown)
+        levels.append(made)
         states.append(count)
         end = np.zeros(count, bool)
         for node, (offset, widths) in ahead.items():

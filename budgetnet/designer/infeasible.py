@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..accounting.account import Account
 from ..accounting.table import Column, Table
 from ..budget.budget import Budget
+from ..budget.figures import figure_text
 from ..budget.limits import Range
 from ..errors import BudgetnetError, explain
 from .answers import Design
@@ -153,7 +154,9 @@ def _relaxation(
         new = side.at(found.best)
         share = abs(found.best - side.bound) / side.bound if side.bound else 1
         return Relaxation(
-            f"{new} instead of {side.bound:,} ({share:.1%})".replace("%)", " %)"),
+            f"{new} instead of {figure_text(side.bound, side.name)} ({share:.1%})".replace(
+                "%)", " %)"
+            ),
             ((side.name, found.best),), found.design,
         )  # fmt: skip
     # No limit by itself: move all of them by the same share, the least whole percent that helps.
@@ -186,7 +189,7 @@ def _text(conflicts: tuple[Conflict, ...], relaxation: Relaxation | None) -> str
     rows = tuple(
         (
             f"{c.name} {c.limit}",
-            "none" if c.best is None else f"{c.best:,}",
+            "none" if c.best is None else figure_text(c.best, c.name),
             "the others exclude each other" if c.design is None else _named(c.design, several),
         )
         for c in conflicts

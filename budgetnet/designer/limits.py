@@ -9,7 +9,7 @@ from ..accounting.device.target import Target
 from ..budget.budget import Budget
 from ..budget.limits import Range
 from ..errors import ArgumentError, explain
-from .costs import COUNTED, ON_DEVICE, PEAK, RAM
+from .costs import COUNTED, LATENCY, ON_DEVICE, OPTIONAL, PEAK, RAM, Setting
 from .graph import Box
 
 
@@ -20,8 +20,8 @@ def counted_figure(name: str) -> str:
         ArgumentError: a search does not count it.
     """
     name = "params" if name == "trainable_params" else name
-    if name not in (*COUNTED, *ON_DEVICE):
-        numbers = {"supported": ", ".join((*COUNTED, *ON_DEVICE))}
+    if name not in (*COUNTED, *OPTIONAL):
+        numbers = {"supported": ", ".join((*COUNTED, *OPTIONAL))}
         raise ArgumentError(explain(f"design cannot limit or optimise {name}", numbers=numbers))
     return name
 
@@ -57,7 +57,24 @@ def box_of(budget: Budget) -> Box:
     return box
 
 
-def target_of(budget: Budget, objectives: Iterable[str]) -> Target | None:
+def setting_of(budget: Budget, objectives: Iterable[str]) -> Setting:
+    """What a search has to count beside the figures of every network.
+
+    Raises:
+        ArgumentError: as for the target, or the objective is on a latency without a table.
+    """
+    objectives = [*objectives]
+    tables = list(dict.fromkeys(limit.table for limit in budget.ranges if limit.table))
+    if len(tables) > 1:
+        numbers = {"got": " and ".join(table.name for table in tables)}
+        raise ArgumentError(explain("design counts by one table at a time", numbers=numbers))
+    if LATENCY in objectives and not tables:
+        remedy = "Add a limit that names one, such as latency='10 s', table='this-machine.json'."
+        raise ArgumentError(explain("an objective on latency needs a table", remedy=remedy))
+    return Setting(_target_of(budget, objectives), tables[0] if tables else None)
+
+
+def _target_of(budget: Budget, objectives: Iterable[str]) -> Target | None:
     """The target whose flash and RAM a search has to count; `None` if it counts neither.
 
     Raises:

@@ -13,10 +13,12 @@ from typing import Any
 from ..accounting.account import Account
 from ..accounting.device.deployment import deployment_of
 from ..accounting.device.target import Target
+from ..accounting.latency import latency_of
 from ..budget.figures import FIGURES, full_name
 from ..errors import ArgumentError, did_you_mean, explain
-from .costs import ON_DEVICE, RAM
+from .costs import LATENCY, ON_DEVICE, PLAIN, RAM, Setting
 from .limits import counted_figure
+from .timing import no_entries
 
 _POWER = re.compile(r"[eE]([+-]?\d+)")
 _LONGEST = 40  # characters of a weight, and powers of ten
@@ -39,18 +41,27 @@ class Objective:
         factor = lcm(*(weight.denominator for _, weight in self.weights))
         return factor, {name: int(weight * factor) for name, weight in self.weights}
 
-    def value(self, account: Account, target: Target | None = None) -> Fraction:
+    def value(self, account: Account, setting: Setting = PLAIN) -> Fraction:
         """The value of an account."""
-        return sum((w * figure_of(name, account, target) for name, w in self.weights), Fraction())
+        return sum((w * figure_of(name, account, setting) for name, w in self.weights), Fraction())
 
 
-def figure_of(name: str, account: Account, target: Target | None = None) -> int:
+def figure_of(name: str, account: Account, setting: Setting = PLAIN) -> int:
     """A figure as one number: a receptive field by its shortest axis, as limits read it.
 
-    RAM is the least that is live on the `target`, as a search counts it.
+    RAM is the least that is live on the target, as a search counts it.
+
+    Raises:
+        ArgumentError: the table of the setting lacks an operator of the account.
     """
+    if name == LATENCY:
+        assert setting.table is not None  # which `setting_of` has checked
+        estimate = latency_of(account, setting.table)
+        if estimate.ns is None:
+            raise no_entries(setting.table, estimate.missing)
+        return estimate.ns
     if name in ON_DEVICE:
-        found = deployment_of(account, target or Target(plan="least"))
+        found = deployment_of(account, setting.target or Target(plan="least"))
         return found.ram_bound if name == RAM else found.flash_bytes
     value = FIGURES[name].read(account)
     if isinstance(value, tuple):

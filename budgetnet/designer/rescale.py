@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from ..accounting.account import Account
-from ..accounting.device.target import Target
 from ..budget.advice import output_stage
 from ..budget.budget import Budget, with_limits
 from ..budget.figures import FIGURES
@@ -18,10 +17,10 @@ from ..spec.plan import Spec, plan
 from ..spec.stages import Stage, with_width
 from ..trace.account import spec_of
 from .answers import Design
-from .costs import FIXED
+from .costs import FIXED, LATENCY, PLAIN, Setting
 from .graph import Box, build, caps_of, survey
 from .infeasible import diagnose
-from .limits import box_of, counted_figure, target_of
+from .limits import box_of, counted_figure, setting_of
 from .objectives import figure_of
 from .search import Problem, solve, stopped
 from .searches import acceptance
@@ -78,15 +77,17 @@ def rescale(
         what = "the widths are too large to be rescaled at once"
         numbers = {"sum of widths": f"{sum(free.values()):,}", "at most": f"{MOST_WIDTH:,}"}
         raise ArgumentError(explain(what, numbers=numbers, remedy="Use narrower stages."))
-    target = target_of(wanted, ())
-    middle = _scaled(spec, free, shape, box, target)
+    setting = setting_of(wanted, ())
+    if setting.table is not None:
+        figure_of(LATENCY, account, setting)  # which the table knows, or it knows too little
+    middle = _scaled(spec, free, shape, box, setting)
     reach = Fraction(1, 8)
     while reach <= 2 * _WIDEST:
         widths = tuple(
             _near(middle[i], free[i], reach, divisor) if i in free else _own(stage)
             for i, stage in enumerate(spec.stages)
         )
-        found = _best(spec, shape, widths, {objective: 1}, box, target)
+        found = _best(spec, shape, widths, {objective: 1}, box, setting)
         if found is not None:
             return found
         reach *= 2
@@ -98,9 +99,9 @@ def rescale(
     )
 
     def best(objective: dict[str, int], box: Box) -> Design | None:
-        return _best(spec, shape, whole, objective, box, target, judges_plans=False)
+        return _best(spec, shape, whole, objective, box, setting, judges_plans=False)
 
-    raise diagnose(wanted, box, best, partial(figure_of, target=target))
+    raise diagnose(wanted, box, best, partial(figure_of, setting=setting))
 
 
 def _sized(budget: Budget, spec: Spec, account: Account) -> Box:
@@ -149,7 +150,7 @@ def _is_free(spec: Spec, i: int, width: int, shape: tuple[int, ...]) -> bool:
 
 
 def _scaled(
-    spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box, target: Target | None
+    spec: Spec, free: dict[int, int], shape: tuple[int, ...], box: Box, setting: Setting
 ) -> dict[int, int]:
     """The widths at the largest common factor that exceeds no upper limit."""
 
@@ -167,9 +168,9 @@ def _scaled(
         except SpecError:  # groups that do not divide these widths
             return True
         return all(
-            high is None or figure_of(name, account, target) <= high
+            high is None or figure_of(name, account, setting) <= high
             for name, (_, high) in box.items()
-            if name not in FIXED
+            if name not in (*FIXED, LATENCY)  # of most widths a table says nothing
         )
 
     low, high = Fraction(0), Fraction(_WIDEST)
@@ -205,13 +206,13 @@ def _best(
     widths: Sequence[tuple[int, ...] | None],
     objective: dict[str, int],
     box: Box,
-    target: Target | None,
+    setting: Setting,
     judges_plans: bool = True,
 ) -> Design | None:
-    surveyed = survey(ChainWidths(spec, shape, tuple(widths)), caps_of(box), target=target)
-    graph = build(surveyed)
+    chains = ChainWidths(spec, shape, tuple(widths))
+    graph = build(survey(chains, caps_of(box), setting=setting), skips=True)
     objective = {counted_figure(name): weight for name, weight in objective.items()}
-    accept = acceptance(target, shape, {}, box) if judges_plans else None
+    accept = acceptance(setting if judges_plans else PLAIN, shape, {}, box)
     outcome = solve(graph, Problem(objective, box, accept=accept))
     if outcome.specs:
         found = outcome.specs[0]

@@ -9,18 +9,19 @@ from typing import NamedTuple
 
 from ..accounting.account import Account
 from ..accounting.device.deployment import deployment_of
-from ..accounting.device.target import Target
 from ..errors import SearchStopped
 from ..spec.plan import Spec, plan
 from ..spec.stages import with_width
 from .answers import Design
-from .costs import FIXED, RAM
-from .graph import Box, Graph, Survey, build, caps_of, survey
+from .costs import FIXED, PLAIN, RAM, Setting
+from .graph import Box, Graph, Lacking, Survey, build, caps_of, survey
 from .limits import counted_figure
+from .measured import operators_of_survey
 from .objectives import figure_of
 from .search import Outcome, Problem, Progress, solve, stopped
 from .skeletons import SpaceChains, count_networks
 from .space import SearchSpace
+from .timing import no_entries
 
 LOWER = (15, 14, 13, 12, 11, 10, 9, 8)  # sixteenths of a highest RAM, once plans took too much
 _MANY = 1 << 20  # transitions; with fewer, one graph for every question is made fastest
@@ -45,10 +46,10 @@ class Searches:
         space: SearchSpace,
         time_limit: float | None,
         watch: Callable[[Progress], None] | None,
-        target: Target | None = None,
+        setting: Setting = PLAIN,
     ) -> None:
         """Nothing is searched yet; the time limit counts from here."""
-        self.target, self.judges_plans = target, True
+        self.setting, self.judges_plans = setting, True
         self.shape, self.num_classes, self.space = shape, num_classes, space
         self.variants = space.variants(shape)
         self.deadline = None if time_limit is None else time.monotonic() + time_limit
@@ -112,7 +113,7 @@ class Searches:
         objective: dict[str, int] = {}
         for name, weight in weights.items():
             objective[counted_figure(name)] = objective.get(counted_figure(name), 0) + weight
-        judged = self.target if self.judges_plans else None
+        judged = self.setting if self.judges_plans else PLAIN
         accept = acceptance(judged, shape, objective, box)
 
         def run(limits: Box) -> Outcome:
@@ -147,18 +148,24 @@ class Searches:
             if surveyed.covers(rest):
                 return graph
         chains = SpaceChains(space, shape, self.num_classes, fixed)
-        surveyed = survey(chains, (), self.tick, self.target)
+        surveyed = survey(chains, (), self.tick, self.setting)
         if surveyed.transitions > _MANY:
-            surveyed = survey(chains, caps_of(rest), self.tick, self.target)
+            surveyed = survey(chains, caps_of(rest), self.tick, self.setting)
             surveyed.check()
             self.graphs.clear()  # two of these might not fit into memory
-        graph = build(surveyed, self.tick)
+        try:
+            graph = build(surveyed, self.tick)
+        except Lacking:
+            table = self.setting.table
+            assert table is not None
+            missing = table.missing(operators_of_survey(surveyed, self.tick))
+            raise no_entries(table, missing) from None
         self.graphs.setdefault(key, []).append((surveyed, graph))
         return graph
 
     def figure(self, name: str, account: Account) -> int:
         """A figure of an account, as a search counts it."""
-        return figure_of(name, account, self.target)
+        return figure_of(name, account, self.setting)
 
     def _key(self, weights: dict[str, int], found: Design) -> tuple[int, ...]:
         """What orders networks of different variants: as a search orders those of one."""
@@ -183,14 +190,14 @@ def _first(entry: tuple[tuple[int, ...], Design]) -> tuple[int, ...]:
 
 
 def acceptance(
-    target: Target | None, shape: tuple[int, ...], objective: Mapping[str, int], box: Box
+    setting: Setting, shape: tuple[int, ...], objective: Mapping[str, int], box: Box
 ) -> Callable[[Spec], bool] | None:
     """Whether a plan of memory keeps to a highest RAM, if one is asked for.
 
     A search counts what is live, which is no plan yet. Where RAM is part of the objective, the plan
     must need no more than that.
     """
-    high = box.get(RAM, (None, None))[1]
+    high, target = box.get(RAM, (None, None))[1], setting.target
     if target is None or (high is None and RAM not in objective):
         return None
 

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from ..accounting.account import Account
 from ..accounting.rows import Row
 from ..accounting.table import shape_text
-from ..budget.figures import FIGURES, Figure, figure_text
+from ..budget.figures import LISTED, Figure, figure_text
 from .grouping import name_of
 from .markup import Markup, tag
 
@@ -22,7 +22,7 @@ def figures_beside(one: Account, two: Account) -> Markup:
         tag("caption", f"{one.name} against {two.name}"),
         tag("thead", tag("tr", tag("th", "Figure", scope="col"), *names,
                          tag("th", "Difference", scope="col", cls="num"))),
-        tag("tbody", *(_figure(name, figure, one, two) for name, figure in FIGURES.items())),
+        tag("tbody", *(_figure(name, figure, one, two) for name, figure in LISTED.items())),
         id="against",
     )  # fmt: skip
     return tag("div", table, cls="fits")

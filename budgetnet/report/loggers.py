@@ -9,7 +9,7 @@ from typing import Any
 from ..accounting.account import Account
 from ..accounting.table import Column, Table
 from ..budget.budget import Budget
-from ..budget.figures import FIGURES
+from ..budget.figures import LISTED
 from ..budget.limits import Finding
 from ..errors import ArgumentError, explain
 from ..trace.account import account as account_of
@@ -36,7 +36,7 @@ def metrics(
     """
     found = account_of(model, input_shape, strict=False)
     values: dict[str, float] = {}
-    for name, figure in FIGURES.items():
+    for name, figure in LISTED.items():
         value = figure.read(found)
         value = min(value, default=None) if isinstance(value, tuple) else value
         if value is not None:

@@ -14,7 +14,7 @@ from ..accounting.account import Account
 from ..accounting.rows import Row
 from ..budget.advice import advise
 from ..budget.budget import Budget
-from ..budget.figures import FIGURES
+from ..budget.figures import LISTED
 from ..budget.limits import Finding
 from ..spec.chains import chain_of
 from ..spec.spec import Spec
@@ -82,7 +82,7 @@ def render_html(
     view["memory"] = memory.data
     view["figures"] = {
         name: {"label": figure.label, "value": figure.read(account), "more": figure.more_is_better}
-        for name, figure in FIGURES.items()
+        for name, figure in LISTED.items()
     }
     changed = _editable(advice.change.spec) if text and advice.change else ""
     parts = [verdict_card(account, layers, findings, advice, changed)]

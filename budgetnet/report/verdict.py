@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..accounting.account import Account
 from ..accounting.rows import Row
 from ..budget.advice import Advice
-from ..budget.figures import FIGURES, Figure, figure_text
+from ..budget.figures import FIGURES, LISTED, Figure, figure_text
 from ..budget.limits import Finding
 from .grouping import short_name, stages
 from .markup import Markup, tag
@@ -34,7 +34,7 @@ def verdict_card(
         tag("p", *_holders(account, layers, findings), cls="holders"),
         _change(advice, editable),
         tag("ul", *map(_limit, findings), cls="limits") if findings else "",
-        tag("dl", *(_figure(account, name, figure) for name, figure in FIGURES.items()),
+        tag("dl", *(_figure(account, name, figure) for name, figure in LISTED.items()),
             cls="figures"),
         tag("details", tag("summary", "Why, as check --why says it"), reasons, id="why"),
         id="verdict", cls=cls, aria_labelledby="verdict-title",
@@ -62,7 +62,7 @@ def _beyond(finding: Finding) -> str:
     """One limit that is not met, in words."""
     if finding.verdict == "unknown" or finding.headroom is None:
         return f"{_title(finding)}: {_WORDS[finding.verdict].removeprefix('fail: ')}"
-    amount = f"{abs(finding.headroom):,}"
+    amount = figure_text(abs(finding.headroom), finding.figure)
     label = FIGURES[finding.figure].label if finding.figure else finding.name
     word = finding.verdict.upper()
     if label in ("receptive field", "depth"):

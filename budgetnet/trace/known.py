@@ -132,7 +132,7 @@ def key_of(operation: Operation, rule: Any, args: Any, kwargs: Any) -> Any:
 
     What rules of a user's own look at is not known.
     """
-    if not getattr(rule, "__module__", "").startswith(_OWN):
+    if not str(getattr(rule, "__module__", None)).startswith(_OWN):  # None where it was typed in
         return None
     try:
         key = [operation.func, rule]

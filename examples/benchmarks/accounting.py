@@ -156,7 +156,7 @@ PARTS = {  # of an account, by the files whose functions run
     "copying the model's structure": ("modules.py", "copies.py", "process.py"),
     "answering module calls and operations": (
         "tracer.py", "trace.py", "tensors.py", "memory.py", "constants.py", "operations.py",
-        "layouts.py", "writes.py", "decompositions.py",
+        "known.py", "layouts.py", "writes.py", "decompositions.py",
     ),
     "rules": (
         "layers.py", "core.py", "sliding.py", "pointwise.py", "reductions.py", "views.py",

@@ -31,7 +31,7 @@ from jobs import IMAGE, Job
 import budgetnet
 import run_folder
 from budgetnet.accounting.table import Column, Table
-from budgetnet.budget.figures import FIGURES
+from budgetnet.budget.figures import LISTED
 from recipes import RECIPES
 
 RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "results"
@@ -52,7 +52,7 @@ ASKED: tuple[dict[str, Any], ...] = (
     {"objective": "max macs", "receptive_field": (18, 26), "depth": (6, 8)},
 )
 WIDE_FIELD = 18
-FIGURE_NAMES = [name for name in FIGURES if name != "trainable_params"]
+FIGURE_NAMES = [name for name in LISTED if name != "trainable_params"]
 
 
 def designed() -> Iterator[tuple[int, str, budgetnet.Account]]:
@@ -85,7 +85,7 @@ def jobs() -> Iterable[Job]:
 
 def figures(account: budgetnet.Account) -> dict[str, int]:
     """Every figure as one number."""
-    values = {name: FIGURES[name].read(account) for name in FIGURE_NAMES}
+    values = {name: LISTED[name].read(account) for name in FIGURE_NAMES}
     return {k: min(v) if isinstance(v, tuple) else int(v or 0) for k, v in values.items()}
 
 

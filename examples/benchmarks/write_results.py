@@ -13,6 +13,7 @@ from pathlib import Path
 import accuracy_tables
 import cost_tables
 import deployment_tables
+import latency_tables
 import raw_results
 import summary_tables
 import training_tables
@@ -20,7 +21,8 @@ from raw_results import DOCS
 
 README = DOCS.parent / "README.md"
 MODULES = (
-    raw_results, accuracy_tables, cost_tables, deployment_tables, summary_tables, training_tables,
+    raw_results, accuracy_tables, cost_tables, deployment_tables, latency_tables, summary_tables,
+    training_tables,
 )  # fmt: skip
 NAMES = {name: part for module in MODULES for name, part in vars(module).items()}
 
