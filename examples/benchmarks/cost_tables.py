@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
-from raw_results import between, markdown, read, source
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from raw_results import between, folded, markdown, read, source
+
+from data_sets import DATA_SETS
 
 
 def accounting() -> str:
@@ -126,31 +132,54 @@ def designing() -> str:
 
 
 def objectives() -> str:
+    """Correlations of figures with accuracy, ranks of what was asked for, and every network."""
     result = read("objectives")
+    sets = result["datasets"]
+    names = [DATA_SETS[name].origin for name in sets]
 
     def signed(value: float | None) -> str:
         return "-" if value is None else f"{value:+.2f}"
 
     kinds = ("all", "mean_at_equal_params", "mean_at_equal_params_wide")
-    figures = [(name, *(signed(found[kind]) for kind in kinds))
-               for name, found in result["correlations"].items()]  # fmt: skip
-    wide = f"with a field of {result['wide_field']} or more"
-    levels = list(next(iter(result["choices"].values()))["accuracy"])
-    choices = [
-        (asked, f"{found['mean_rank']:.1f}", *(f"{found['accuracy'][n]:.2f}" for n in levels))
-        for asked, found in result["choices"].items()
-    ]
-    networks = [
-        (n["spec"], f"{n['params']:,}", f"{n['macs']:,}", str(n["receptive_field"]),
-         str(n["depth"]), f"{n['accuracy']:.2f}")
-        for n in sorted(result["networks"], key=lambda n: -n["accuracy"])
+    heads = ("all", "equal params", f"RF >= {result['wide_field']}")
+    figures = [
+        (figure, *(signed(each["correlations"][figure][kind])
+                   for each in sets.values() for kind in kinds))
+        for figure in next(iter(sets.values()))["correlations"]
     ]  # fmt: skip
+    asked = list(dict.fromkeys(text for each in sets.values() for text in each["choices"]))
+    ranks = {text: [each["choices"].get(text, {}).get("mean_rank") for each in sets.values()]
+             for text in asked}  # fmt: skip
+    choices = [
+        (text, *("-" if rank is None else f"{rank:.1f}" for rank in found))
+        for text, found in sorted(ranks.items(), key=lambda one: sum(r or 9 for r in one[1]))
+    ]
     tables = (
-        markdown(["figure", "all", "at equal parameters", wide], figures),
-        markdown(["objective", "mean rank", *(f"{int(n):,}" for n in levels)], choices),
-        markdown(["network", "parameters", "MACs", "RF", "depth", "held-out %"], networks),
+        markdown(["figure", *(f"{name}: {head}" for name in names for head in heads)], figures),
+        markdown(["objective: its mean rank of 8", *names], choices),
+        folded("Every network", _designed_networks(sets, names)),
     )
-    return "\n\n".join((*tables, source("objectives", result)))
+    by = "  \n".join(source("objectives", result | machine) for machine in result["machines"])
+    return "\n\n".join((*tables, by))
+
+
+def _designed_networks(sets: dict[str, Any], names: list[str]) -> str:
+    """Held-out accuracy of each on every data set, and how many seeds that is the mean of."""
+    found: dict[str, dict[str, Any]] = {}
+    for dataset, each in sets.items():
+        for network in each["networks"]:
+            found.setdefault(network["spec"], network | {"by": {}})["by"][dataset] = network
+    rows = [
+        (n["spec"], *(f"{n[key]:,}" for key in ("params", "macs", "receptive_field", "depth")),
+         *(_of_seeds(n["by"].get(dataset)) for dataset in sets))
+        for n in sorted(found.values(), key=lambda n: -n["accuracy"])
+    ]  # fmt: skip
+    heads = [f"{name}: held-out % (seeds)" for name in names]
+    return markdown(["network", "parameters", "MACs", "RF", "depth", *heads], rows)
+
+
+def _of_seeds(network: dict[str, Any] | None) -> str:
+    return f"{network['accuracy']:.2f} ({len(network['accuracies'])})" if network else "-"
 
 
 def constructs(figure: str) -> str:

@@ -92,27 +92,30 @@ def savings() -> str:
 
 
 def int8() -> str:
+    """Accuracy and bytes of every file; of a network that learned its rounding, both files."""
     result = read("int8")
-    rows = [
-        (
-            found["model"],
-            DATA_SETS[found["dataset"]].origin,
-            *(f"{100 * found[key] / found['images']:.2f} %" for key in CORRECT),
-            f"{lost(found):+.2f}",
-            *(f"{found[key]:,}" for key in ("differ", "weight_bytes", "file_bytes", "planned")),
-            f"{found['head']:,} + {found['tail']:,}",
-        )
-        for found in result["networks"].values()
-    ]
-    heads = ["network", "data", "float32", "int8", "points", "judged differently", "weights, B"]
-    table = markdown([*heads, "file, B", "planned, B", "allocated, B"], rows)
+    rows = []
+    for found in result["networks"].values():
+        origin = DATA_SETS[found["dataset"]].origin
+        for made, each in (("after training", found), ("an epoch aware of it", found.get("aware"))):
+            if each is None:
+                continue
+            before, after = (100 * each[key] / found["images"] for key in CORRECT)
+            shares = (
+                f"{before:.2f}",
+                f"{after:.2f}",
+                f"{after - 100 * found['float_correct'] / found['images']:+.2f}",
+            )
+            sizes = (
+                f"{each[key]:,}" for key in ("differ", "weight_bytes", "file_bytes", "planned")
+            )
+            own = f"{each['head']:,} + {each['tail']:,}"
+            rows.append((found["model"], origin, made, *shares, *sizes, own))
+    heads = ["network", "data", "quantised", "float32, %", "int8, %", "change", "judged otherwise"]
+    table = markdown([*heads, "weights, B", "file, B", "planned, B", "allocated, B"], rows)
     return f"{table}\n\n{source('int8', result)}"
 
 
-CORRECT = ("float_correct", "int8_correct")
-
-
-def lost(found: dict[str, Any]) -> float:
-    """Points of accuracy that int8 adds, below zero where it takes some."""
-    as_float, as_int8 = (100 * found[key] / found["images"] for key in CORRECT)
-    return round(as_int8 - as_float, 4)
+CORRECT, SIZES = (
+    ("float_correct", "int8_correct"), ("differ", "weight_bytes", "file_bytes", "planned"),
+)  # fmt: skip
