@@ -13,6 +13,7 @@ from budgetnet.designer.costs import FLASH, RAM, Setting
 from budgetnet.designer.each import Each, Mixed
 from budgetnet.designer.graph import build, survey
 from budgetnet.designer.infeasible import InfeasibleBudget
+from budgetnet.designer.costs import Setting
 from budgetnet.designer.objectives import figure_of, parse_objective
 from budgetnet.designer.search import solve
 from budgetnet.designer.skeletons import SpaceChains
@@ -124,7 +125,8 @@ def test_the_front_over_ram_is_that_of_brute_force(drawn, other):
     target = Target(plan="least")
     assume(not any(deployment_of(account, target).assumed for account in accounts))
     way = -1 if other == "macs" else 1
-    points = {(way * figure_of(other, a, target), figure_of("ram", a, target)) for a in accounts}
+    setting = Setting(target)
+    points = {(way * figure_of(other, a, setting), figure_of("ram", a, setting)) for a in accounts}
     goals = [f"{'min' if way > 0 else 'max'} {other}", "ram"]
     found = answer(design, shape, classes, space=space, pareto=goals)
     expected = {
@@ -132,7 +134,7 @@ def test_the_front_over_ram_is_that_of_brute_force(drawn, other):
     }
     assert found.proven
     assert expected == {
-        (way * figure_of(other, d.account, target), figure_of("ram", d.account, target))
+        (way * figure_of(other, d.account, setting), figure_of("ram", d.account, setting))
         for d in found
     }
 

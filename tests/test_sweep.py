@@ -239,7 +239,8 @@ def test_a_worker_that_is_killed_costs_its_run_and_nothing_else(scripts, cluster
         time.sleep(0.01)
     log = (many / "log.txt").read_text()
     assert 0 == process.returncode, log
-    assert {1, 2, 3} <= counts, "a row is there as soon as it can be"
+    assert 1 in counts
+    assert counts & {2, 3}, "a row is there as soon as it can be, and not with the last"
 
     assert 2 == len({pid for pid, what in TRAINS.findall(log) if what == lost}), log
     first = expected[0]
