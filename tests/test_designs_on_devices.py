@@ -13,7 +13,6 @@ from budgetnet.designer.costs import FLASH, RAM, Setting
 from budgetnet.designer.each import Each, Mixed
 from budgetnet.designer.graph import build, survey
 from budgetnet.designer.infeasible import InfeasibleBudget
-from budgetnet.designer.costs import Setting
 from budgetnet.designer.objectives import figure_of, parse_objective
 from budgetnet.designer.search import solve
 from budgetnet.designer.skeletons import SpaceChains
