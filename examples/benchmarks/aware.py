@@ -49,11 +49,20 @@ class RoundedTensor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            ends = torch.stack(x.detach().aminmax())
-            held = torch.stack([self.low, self.high])
-            low, high = torch.where(held[1] > held[0], held.lerp(ends, 1 - KEEP), ends)
-            self.low.copy_(low.clamp_max(0))  # zero is exact: padding is
-            self.high.copy_(high.clamp_min(0))
+            self.follow(x)
+        return self.rounded(x)
+
+    @torch.no_grad()
+    def follow(self, x: Tensor) -> None:
+        """Move the range towards that of a tensor."""
+        ends = torch.stack(x.aminmax())
+        held = torch.stack([self.low, self.high])
+        low, high = torch.where(held[1] > held[0], held.lerp(ends, 1 - KEEP), ends)
+        self.low.copy_(low.clamp_max(0))  # zero is exact: padding is
+        self.high.copy_(high.clamp_min(0))
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """A tensor at the present scale."""
         scale = ((self.high - self.low) / 255).clamp_min(1e-8)
         zero = (-128 - (self.low / scale).round()).clamp(-128, 127).to(torch.int32)
         return torch.fake_quantize_per_tensor_affine(x, scale, zero, -128, 127)
@@ -75,7 +84,8 @@ class Rounded(nn.Module):
                 module.register_forward_hook(lambda _m, _i, out, rounded=rounded: rounded(out))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(self.first(x))  # type: ignore[no-any-return]  # a network gives a tensor
+        # The file averages the last map at the scale of that map, which is coarse for logits.
+        return self.tensors[-1].rounded(self.net(self.first(x)))  # type: ignore[operator, no-any-return]  # a RoundedTensor
 
     def plain(self) -> nn.Module:
         """The network with the weights that were learned, before they are rounded."""
