@@ -10,7 +10,7 @@ from torch import nn
 
 from budgetnet import account, blocks, models, to_onnx, to_program
 from budgetnet.cli.parser import main
-from budgetnet.deploy.export import PACKAGES
+from budgetnet.deploy.export import PACKAGES, at_inference
 from budgetnet.errors import ArgumentError, ExportError
 
 try:
@@ -322,3 +322,11 @@ def test_nothing_imports_onnx_before_it_is_needed():
     code = "import sys; from budgetnet import to_onnx; print('onnx' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False\n" == run.stdout
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_what_is_exported_lies_as_a_new_module_does_and_the_model_stays(fold):
+    model = models.build("c8 c8 p gap4", (3, 12, 12)).to(memory_format=torch.channels_last)
+    ready = at_inference(model, (3, 12, 12), fold)
+    assert all(weight.is_contiguous() for weight in ready.parameters())
+    assert not all(weight.is_contiguous() for weight in model.parameters())

@@ -106,3 +106,16 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ArgumentError, match="of one input"):
         to_tflite(nn.Bilinear(2, 2, 3), ((2,), (2,)), file)
     assert not file.exists()
+
+
+@needs_litert
+@pytest.mark.filterwarnings("ignore")
+def test_weights_in_channels_last_order_are_written_as_any_others(tmp_path):
+    net = models.build("c8 c8 p gap4", (3, 12, 12)).eval()
+    other = models.build("c8 c8 p gap4", (3, 12, 12)).eval()
+    other.load_state_dict(net.state_dict())
+    to_tflite(net, (3, 12, 12), tmp_path / "net.tflite")
+    last = other.to(memory_format=torch.channels_last)
+    to_tflite(last, (3, 12, 12), tmp_path / "last.tflite")
+    assert last[0].conv.weight.is_contiguous(memory_format=torch.channels_last), "left as it was"
+    assert (tmp_path / "net.tflite").read_bytes() == (tmp_path / "last.tflite").read_bytes()

@@ -157,11 +157,16 @@ def check_weights(model: nn.Module) -> None:
 
 
 def at_inference(model: nn.Module, input_shape: Any, fold: bool) -> nn.Module:
-    """A copy in evaluation mode, its norms folded if they are to be."""
+    """A copy in evaluation mode, its norms folded if they are to be.
+
+    Its weights lie as a new module's do: litert-torch misreads those in channels-last order.
+    """
     if fold:
-        return fold_batchnorm(model, input_shape)
-    account(check_module(model, "an export"), input_shape, strict=False)  # names a wrong shape
-    return copy.deepcopy(model).eval()
+        ready = fold_batchnorm(model, input_shape)
+    else:
+        account(check_module(model, "an export"), input_shape, strict=False)  # names a wrong shape
+        ready = copy.deepcopy(model).eval()
+    return ready.to(memory_format=torch.contiguous_format)
 
 
 def shapes_of_inputs(input_shape: Any) -> tuple[tuple[int, ...], ...]:
