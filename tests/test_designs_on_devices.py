@@ -38,8 +38,8 @@ def answer(call, *args, **more):
         return error
 
 
-def random_path(graph, rng):
-    """Some network of a graph, as its transitions."""
+def random_network(graph, rng):
+    """Some network of a graph: the costs of its stages, and its spec."""
     ahead = graph.suffixes([np.zeros(len(level.source), np.int64) for level in graph.levels])
     state, path = 0, []
     for i, level in enumerate(graph.levels):
@@ -49,7 +49,9 @@ def random_path(graph, rng):
         t = int(rng.choice(after))
         path.append((i, t))
         state = int(level.target[t])
-    return path
+    costs = [{name: of[t] for name, of in graph.levels[i].costs.items()} for i, t in path]
+    stages = [(int(graph.levels[i].stage[t]), int(graph.levels[i].width[t])) for i, t in path]
+    return costs, graph.spec(stages)
 
 
 @slow
@@ -62,16 +64,10 @@ def test_stages_add_up_to_what_a_whole_network_needs(drawn, target, seed):
         graph = answer(lambda chains=chains: build(survey(chains, setting=Setting(target))))
         assume(graph.has_networks)
         for _ in range(5):
-            path = random_path(graph, rng)
-            spec = graph.spec([
-                (int(graph.levels[i].stage[t]), int(graph.levels[i].width[t])) for i, t in path
-            ])  # fmt: skip
-            costs = [graph.levels[i].costs for i, _ in path]
+            costs, spec = random_network(graph, rng)
             found = deployment_of(plan(spec, size), target)
-            assert found.flash_bytes == sum(
-                c[FLASH][t] for c, (_, t) in zip(costs, path, strict=True)
-            )
-            assert found.ram_bound == max(c[RAM][t] for c, (_, t) in zip(costs, path, strict=True))
+            assert found.flash_bytes == sum(stage[FLASH] for stage in costs)
+            assert found.ram_bound == max(stage[RAM] for stage in costs)
 
 
 @st.composite

@@ -20,7 +20,7 @@ from enumeration import networks
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_design import every_space
-from test_designs_on_devices import random_path
+from test_designs_on_devices import random_network
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -244,11 +244,8 @@ def test_latency_adds_up_over_stages(drawn, seed):
         graph = build(survey(SpaceChains(one, size, classes, {}), setting=Setting(table=table)))
         assume(graph.has_networks)
         for _ in range(5):
-            path = random_path(graph, rng)
-            spec = graph.spec([
-                (int(graph.levels[i].stage[t]), int(graph.levels[i].width[t])) for i, t in path
-            ])  # fmt: skip
-            parts = [int(graph.levels[i].costs[LATENCY][t]) for i, t in path]
+            costs, spec = random_network(graph, rng)
+            parts = [int(stage[LATENCY]) for stage in costs]
             assert sum(parts) == latency_of(plan(spec, size), table).ns
 
 

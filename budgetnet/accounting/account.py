@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from ..errors import FormatError, explain, near_names, shown
+from ..errors import near_names, shown
 from . import rows as folding
 from . import saved, tiles
-from .files import parse_json
+from .files import parse_saved
 from .geometry import shapes_of
 from .receptive_field import ReceptiveField
 from .rows import Row
@@ -272,11 +272,7 @@ class Account:
     @classmethod
     def from_json(cls, text: str) -> Account:
         """Read `to_json`'s text; raises `FormatError` if it is not one."""
-        try:
-            data = parse_json(text)
-        except ValueError as error:
-            raise FormatError(explain("this is not JSON", numbers={"reason": error})) from error
-        return cls.from_dict(data)
+        return cls.from_dict(parse_saved(text))
 
     def __repr__(self) -> str:
         """One short line."""

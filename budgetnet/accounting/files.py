@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import ArgumentError, explain, shown
+from ..errors import ArgumentError, FormatError, explain, shown
 
 MOST_BYTES = 1 << 29  # of a file that is read: a device such as /dev/zero has no end
 
@@ -126,6 +126,14 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is not text") from None
     except ValueError as error:  # a JSONDecodeError is one; so is a number of 5,000 digits
         raise ValueError(str(error).partition("; use sys.")[0]) from error
+
+
+def parse_saved(text: str) -> Any:
+    """What a file of this library's says; raises `FormatError` if it is not JSON."""
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise FormatError(explain("this is not JSON", numbers={"reason": error})) from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError, FormatError, explain, name_in_errors, shown
-from .files import parse_json, read_text
+from .files import parse_saved, read_text
 from .operators import NAMES, Operator
 from .parsing import Damaged, Fields
 
@@ -111,11 +111,7 @@ class LatencyTable:
     @classmethod
     def from_json(cls, text: str) -> LatencyTable:
         """Read `to_json`'s text; raises `FormatError` if it is not one."""
-        try:
-            data = parse_json(text)
-        except ValueError as error:
-            raise FormatError(explain("this is not JSON", numbers={"reason": error})) from error
-        return cls.from_dict(data)
+        return cls.from_dict(parse_saved(text))
 
     @classmethod
     def load(cls, file: str | Path) -> LatencyTable:

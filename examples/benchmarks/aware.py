@@ -75,10 +75,12 @@ class Rounded(nn.Module):
         super().__init__()
         self.net, self.first = folded, RoundedTensor()
         self.tensors = nn.ModuleList()
-        for module in list(folded.modules()):
+        modules = list(folded.modules())
+        *_, last = (module for module in modules if isinstance(module, nn.Conv2d | nn.Linear))
+        for module in modules:
             if isinstance(module, nn.Conv2d | nn.Linear):
                 parametrize.register_parametrization(module, "weight", RoundedWeight())
-            if isinstance(module, nn.ReLU) or module is _last_layer(folded):
+            if isinstance(module, nn.ReLU) or module is last:
                 rounded = RoundedTensor()
                 self.tensors.append(rounded)
                 module.register_forward_hook(lambda _m, _i, out, rounded=rounded: rounded(out))
@@ -94,10 +96,6 @@ class Rounded(nn.Module):
                 parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
             module._forward_hooks.clear()
         return self.net.eval()
-
-
-def _last_layer(net: nn.Module) -> nn.Module:
-    return [each for each in net.modules() if isinstance(each, nn.Conv2d | nn.Linear)][-1]
 
 
 def learn_rounding(

@@ -101,14 +101,9 @@ def int8() -> str:
             if each is None:
                 continue
             before, after = (100 * each[key] / found["images"] for key in CORRECT)
-            shares = (
-                f"{before:.2f}",
-                f"{after:.2f}",
-                f"{after - 100 * found['float_correct'] / found['images']:+.2f}",
-            )
-            sizes = (
-                f"{each[key]:,}" for key in ("differ", "weight_bytes", "file_bytes", "planned")
-            )
+            change = after - 100 * found["float_correct"] / found["images"]
+            shares = (f"{before:.2f}", f"{after:.2f}", f"{change:+.2f}")
+            sizes = (f"{each[key]:,}" for key in SIZES)
             own = f"{each['head']:,} + {each['tail']:,}"
             rows.append((found["model"], origin, made, *shares, *sizes, own))
     heads = ["network", "data", "quantised", "float32, %", "int8, %", "change", "judged otherwise"]
@@ -116,6 +111,5 @@ def int8() -> str:
     return f"{table}\n\n{source('int8', result)}"
 
 
-CORRECT, SIZES = (
-    ("float_correct", "int8_correct"), ("differ", "weight_bytes", "file_bytes", "planned"),
-)  # fmt: skip
+CORRECT = ("float_correct", "int8_correct")
+SIZES = ("differ", "weight_bytes", "file_bytes", "planned")
