@@ -14,6 +14,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 10_000),
     "batch_size": (2, 1 << 31),
     "lr": (0, math.inf),
+    "matrix_lr": (0, math.inf),
     "momentum": (0, 1),
     "early": (0, 1),
     "early_side": (1, SIDE),
@@ -44,12 +45,17 @@ class Recipe:
     early: float = 0.0  # the share of the epochs that see only the centre of the images,
     early_side: int = SIDE  # so many pixels wide: cheaper, and a digit is 20 pixels wide
     warm_up: float = 0.2  # the share of the steps in which a one-cycle rate rises
+    matrix_lr: float = 0.0  # peak rate of Muon for the convolutions' weights; 0: SGD for all
     fade: float = 0.0  # the share of the steps, the last ones, over which augmentation fades away
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     ema: float = 0.0  # decay, a step, of the averaged weights, which are then what is evaluated
     distill: float = 0.0  # the teacher's share of the loss,
     temperature: float = 4.0  # and what its logits and ours are divided by
+
+    def __post_init__(self) -> None:
+        if self.matrix_lr and (self.weight_decay or not self.nesterov):
+            raise ValueError("matrix_lr is for Nesterov momentum without weight decay")
 
     @staticmethod
     def read(settings: dict[str, Any]) -> Recipe:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_data import Digits, Split
+from muon import Muon
 from recipes import Recipe
 
 WARM_UP = 3  # steps before a graph is recorded: optimiser and libraries allocate in the first ones
@@ -83,14 +84,7 @@ class Training:
         self.rates = torch.tensor([recipe.rate(part) for part in done], device=device)
         self.strengths = torch.tensor([recipe.strength(part) for part in done], device=device)
         self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.SGD(
-            self.parameters,
-            torch.zeros((), device=device),
-            recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-            fused=True,
-        )
+        self.optimizer = optimizer(recipe, self.parameters, torch.zeros((), device=device))
         self.rate = self.optimizer.param_groups[0]["lr"]
         self.epoch = 0
         self.done = torch.zeros(1, dtype=torch.int64, device=device)  # steps, of all epochs
@@ -216,6 +210,20 @@ class Training:
             torch.cuda.set_rng_state(parts["cuda"].cpu(), self.done.device)
         self.done.copy_(parts["done"])
         self.epoch = epoch
+
+
+def optimizer(recipe: Recipe, parameters: list[nn.Parameter], lr: Tensor) -> torch.optim.Optimizer:
+    if recipe.matrix_lr:
+        scale = recipe.matrix_lr / recipe.lr
+        return Muon(parameters, lr, recipe.momentum, matrix_scale=scale)
+    return torch.optim.SGD(
+        parameters,
+        lr,
+        recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+        fused=True,
+    )
 
 
 def _statistics(model: nn.Module) -> list[Tensor]:

@@ -509,3 +509,62 @@ def test_recorded_graphs_train_as_plain_steps_do(learn):
         return [{key: row[key] for key in row if key != "seconds"} for row in found]
 
     assert rows(False) == rows(True)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 or newer has Muon")
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (6, 6)])
+def test_matrices_take_the_steps_of_torchs_muon(shape):
+    from muon import Muon
+
+    ours = torch.nn.Parameter(torch.randn(shape))
+    theirs = torch.nn.Parameter(ours.detach().clone())
+    expected = torch.optim.Muon(
+        [theirs], lr=0.05, momentum=0.9, weight_decay=0.0, adjust_lr_fn="original"
+    )
+    optimizer = Muon([ours], torch.tensor(0.1), 0.9, matrix_scale=0.5)
+    for _ in range(4):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        optimizer.step()
+        expected.step()
+    # torch's own turns its matrices in bfloat16
+    torch.testing.assert_close(ours, theirs, atol=0.005, rtol=0)
+
+
+def test_scales_and_shifts_learn_by_sgd():
+    from muon import Muon
+
+    ours = torch.nn.Parameter(torch.randn(7))
+    theirs = torch.nn.Parameter(ours.detach().clone())
+    expected = torch.optim.SGD([theirs], 0.1, 0.9, nesterov=True)
+    optimizer = Muon([ours], torch.tensor(0.1), 0.9, matrix_scale=0.5)
+    for _ in range(4):
+        ours.grad = torch.randn(7)
+        theirs.grad = ours.grad.clone()
+        optimizer.step()
+        expected.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_run_by_muon_goes_on_where_it_was_put_down(learn):
+    run, rows = learn(epochs=2, matrix_lr=0.05)
+    next(rows)
+    parts = {name: tensor.clone() for name, tensor in run.state().items()}
+    next(rows)
+    later, more = learn(epochs=2, matrix_lr=0.05)
+    later.load(parts, 1)
+    next(more)
+    for name, tensor in run.state().items():
+        assert torch.equal(tensor, later.state()[name]), name
+    plain, rows = learn(epochs=2)
+    next(rows)
+    assert not torch.equal(
+        parts["model.conv1.conv.weight"], plain.state()["model.conv1.conv.weight"]
+    )
+
+
+def test_muon_has_no_weight_decay():
+    from recipes import RECIPES
+
+    with pytest.raises(ValueError, match="matrix_lr"):
+        replace(RECIPES["default"], matrix_lr=0.1, weight_decay=0.1)

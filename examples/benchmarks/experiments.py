@@ -187,6 +187,13 @@ def short_recipes() -> Iterable[Job]:
         yield Job(f"1 epoch, {name}", "s6", recipe, seeds=4, held_out=True)
 
 
+def muon_choices() -> Iterable[Job]:
+    """Two epochs of s6 by Muon: the rate of its steps."""
+    two = replace(SHORT, epochs=2, matrix_lr=0.0)
+    for name, rate in (("SGD", 0.0), ("0.02", 0.02), ("0.05", 0.05), ("0.1", 0.1)):
+        yield Job(name, "s6", replace(two, matrix_lr=rate), seeds=4, held_out=True)
+
+
 TAUGHT = {"distill": 0.5, "temperature": 2.0}
 
 
@@ -264,7 +271,7 @@ def fewest() -> Iterable[Job]:
     for width in (8, 10):
         ds = f"ds{width}"
         spec = f"c{width // 2} {ds} {ds} p {ds} {ds} {ds} gap10"
-        yield Job(f"dsnet{width}", spec, SMALL, seeds=5, amp=False)
+        yield Job(f"dsnet{width}", spec, SMALL, seeds=5, keep=True)
 
 
 def teachers() -> Iterable[Job]:
@@ -291,6 +298,13 @@ def short() -> Iterable[Job]:
     yield Job("3 epochs", "s6", replace(SHORT, epochs=3), seeds=20, amp=False)
 
 
+def muon() -> Iterable[Job]:
+    """The same with Muon."""
+    for epochs in (3, 2):
+        recipe = replace(SHORT, epochs=epochs, matrix_lr=0.05)
+        yield Job(f"{epochs} epochs", "s6", recipe, seeds=20)
+
+
 def long() -> Iterable[Job]:
     taught = RECIPES["distilled"]
     yield Job("20 epochs", "s6", LONG, seeds=5, keep=True)
@@ -314,10 +328,12 @@ LISTS: dict[str, Callable[[], Iterable[Job]]] = {
     "shape_choices": shapes,
     "small_choices": small_recipes,
     "short_choices": short_recipes,
+    "muon_choices": muon_choices,
     "long_choices": long_recipes,
     "frontier": frontier,
     "fewest": fewest,
     "short": short,
+    "muon": muon,
     "long": long,
     "findings": findings,
     "objective_runs": objectives.jobs,
