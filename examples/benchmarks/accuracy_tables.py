@@ -17,7 +17,9 @@ from budgetnet.accounting.table import Column, Table
 from data_sets import TARGET
 
 OURS = [  # the sweep, its experiment, and what we call it
+    ("fewest", "dsnet10", "dsnet10"),
     *(("frontier", name, name) for name in ("dsnet14", "dsnet16", "dsnet34", "dsnet38")),
+    ("muon", "3 epochs, Muon", "s6, 3 epochs by Muon"),
     ("default", "default", "s6, 5 epochs"),
     ("long", "20 epochs, distilled", "s6, 20 epochs, distilled"),
 ]
@@ -40,6 +42,7 @@ ON_FASHION = [  # the first is a preprint, the others stand in the data set's of
     (493_772, None, 93.43, "mean of 5 runs, each at its least validation loss",
      "cmasch/zalando-fashion-mnist"),
 ]  # fmt: skip
+COURSE = "course set-up, report recipe"  # as training.py calls it
 OURS_FASHION = [("fashion", name, name) for name in ("dsnet24p", "s6", "dsnet36p")]
 AIMS = {"dsnet24p": 92.0, "s6": 92.5, "dsnet36p": 93.0}  # on Fashion-MNIST
 PUBLISHED = {"mnist": ON_MNIST, "fashion-mnist": ON_FASHION}
@@ -209,11 +212,17 @@ def to_target() -> str:
     return f"{markdown(columns, rows)}\n\n{source('training_cpu', result)}"
 
 
+def fastest_way() -> dict[str, Any]:
+    """Of our ways to the target the fastest on which every run arrives."""
+    ways = read("training_cpu")["to_target"]
+    sure = [way for name, way in ways.items() if name != COURSE and way["reached"] == way["n"]]
+    found: dict[str, Any] = min(sure, key=lambda way: way["mean"]["seconds"])
+    return found
+
+
 def faster_to_target() -> str:
-    found = read("training_cpu")["to_target"]
-    means = {name: way["mean"]["seconds"] for name, way in found.items()}
-    course = next(seconds for name, seconds in means.items() if name.startswith("course"))
-    return f"{course / min(means.values()):.1f}"
+    course = read("training_cpu")["to_target"][COURSE]
+    return f"{course['mean']['seconds'] / fastest_way()['mean']['seconds']:.1f}"
 
 
 def runs(name: str, experiment: str) -> list[dict[str, Any]]:

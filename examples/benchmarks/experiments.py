@@ -189,9 +189,8 @@ def short_recipes() -> Iterable[Job]:
 
 def muon_choices() -> Iterable[Job]:
     """Two epochs of s6 by Muon: the rate of its steps."""
-    two = replace(SHORT, epochs=2, matrix_lr=0.0)
     for name, rate in (("SGD", 0.0), ("0.02", 0.02), ("0.05", 0.05), ("0.1", 0.1)):
-        yield Job(name, "s6", replace(two, matrix_lr=rate), seeds=4, held_out=True)
+        yield Job(name, "s6", replace(SHORT, matrix_lr=rate), seeds=4, held_out=True)
 
 
 TAUGHT = {"distill": 0.5, "temperature": 2.0}
@@ -299,10 +298,10 @@ def short() -> Iterable[Job]:
 
 
 def muon() -> Iterable[Job]:
-    """The same with Muon."""
-    for epochs in (3, 2):
-        recipe = replace(SHORT, epochs=epochs, matrix_lr=0.05)
-        yield Job(f"{epochs} epochs", "s6", recipe, seeds=20)
+    """Few and many epochs with Muon."""
+    yield Job("3 epochs, Muon", "s6", RECIPES["muon"], seeds=20)
+    twenty = replace(LONG, lr=0.2, matrix_lr=0.1)
+    yield Job("20 epochs, Muon", "s6", twenty, seeds=5, keep=True)
 
 
 def long() -> Iterable[Job]:
@@ -344,6 +343,9 @@ LISTS: dict[str, Callable[[], Iterable[Job]]] = {
 }
 
 # The ways to 99.4 % that benchmarks/training.py times.
+MUON_TWO = replace(SHORT, matrix_lr=0.1)
 TO_TARGET = [
-    Job(f"s6, {epochs} epochs", "s6", replace(SHORT, epochs=epochs), seeds=5) for epochs in (2, 3)
+    Job("s6, 2 epochs", "s6", SHORT, seeds=5, amp=False),
+    Job("s6, 2 epochs, Muon, bfloat16", "s6", MUON_TWO, seeds=5),
+    Job("the same, first epoch at 24 pixels", "s6", replace(MUON_TWO, early=0.5, early_side=24), 5),
 ]

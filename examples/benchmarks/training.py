@@ -34,12 +34,13 @@ import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from accuracy_tables import COURSE
 from experiments import TO_TARGET, Job
 
 import arguments
@@ -55,7 +56,6 @@ from trainer import Training, train
 RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "results"
 WARM_UP = 5  # steps that are not timed
 WHOLE, EARLY, LATE = (f"example, default recipe{part}" for part in ("", ", early", ", late"))
-COURSE = "course set-up, report recipe"
 WORKERS = (0, min(4, os.cpu_count() or 1))
 
 
@@ -250,10 +250,10 @@ def shares(digits: Digits, recipe: Recipe, device: torch.device) -> dict[str, fl
 Way = Iterator[tuple[float, float]]  # accuracy, and seconds since the start, after every epoch
 
 
-def our_way(model: nn.Module, recipe: Recipe, digits: Digits, generator: torch.Generator) -> Way:
+def our_way(job: Job, digits: Digits, generator: torch.Generator) -> Way:
     """The example's own training."""
     spent = 0.0
-    for row in train(Training(model, digits, recipe, generator)):
+    for row in train(Training(job.build(), digits, job.recipe, generator, amp=job.amp)):
         spent += row["seconds"]
         yield row["test_accuracy"], spent
 
@@ -286,7 +286,7 @@ def to_target(digits: Digits, device: torch.device, seeds: int, course_seeds: in
 
     def ours(job: Job, seed: int) -> Way:
         generator = seed_everything(seed, device)
-        return our_way(job.build(), job.recipe, digits, generator)
+        return our_way(job, digits, generator)
 
     found: dict[str, list[dict[str, Any]]] = {}
     for seed in range(seeds):
