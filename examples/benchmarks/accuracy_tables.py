@@ -22,6 +22,7 @@ OURS = [  # the sweep, its experiment, and what we call it
     ("muon", "3 epochs, Muon", "s6, 3 epochs by Muon"),
     ("default", "default", "s6, 5 epochs"),
     ("long", "20 epochs, distilled", "s6, 20 epochs, distilled"),
+    ("muon", "20 epochs, Muon", "s6, 20 epochs by Muon"),
 ]
 # Of each published network: parameters, best, last or mean of the last three, evidence, source.
 ON_MNIST = [
