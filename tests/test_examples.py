@@ -511,39 +511,39 @@ def test_recorded_graphs_train_as_plain_steps_do(learn):
     assert rows(False) == rows(True)
 
 
-@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 or newer has Muon")
-@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (6, 6)])
-def test_matrices_take_the_steps_of_torchs_muon(shape):
+def stepped_beside(shape, other):
+    """A parameter after some steps of ours, and one after as many of another optimiser."""
     from muon import Muon
 
     ours = torch.nn.Parameter(torch.randn(shape))
     theirs = torch.nn.Parameter(ours.detach().clone())
-    expected = torch.optim.Muon(
-        [theirs], lr=0.05, momentum=0.9, weight_decay=0.0, adjust_lr_fn="original"
-    )
+    expected = other([theirs])
     optimizer = Muon([ours], torch.tensor(0.1), 0.9, matrix_scale=0.5)
     for _ in range(4):
         ours.grad = torch.randn(shape)
         theirs.grad = ours.grad.clone()
         optimizer.step()
         expected.step()
+    return ours, theirs
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 or newer has Muon")
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (6, 6)])
+def test_matrices_take_the_steps_of_torchs_muon(shape):
+    def other(params):
+        return torch.optim.Muon(
+            params, lr=0.05, momentum=0.9, weight_decay=0.0, adjust_lr_fn="original"
+        )
+
     # torch's own turns its matrices in bfloat16
-    torch.testing.assert_close(ours, theirs, atol=0.005, rtol=0)
+    torch.testing.assert_close(*stepped_beside(shape, other), atol=0.005, rtol=0)
 
 
 def test_scales_and_shifts_learn_by_sgd():
-    from muon import Muon
+    def other(params):
+        return torch.optim.SGD(params, 0.1, 0.9, nesterov=True)
 
-    ours = torch.nn.Parameter(torch.randn(7))
-    theirs = torch.nn.Parameter(ours.detach().clone())
-    expected = torch.optim.SGD([theirs], 0.1, 0.9, nesterov=True)
-    optimizer = Muon([ours], torch.tensor(0.1), 0.9, matrix_scale=0.5)
-    for _ in range(4):
-        ours.grad = torch.randn(7)
-        theirs.grad = ours.grad.clone()
-        optimizer.step()
-        expected.step()
-    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(*stepped_beside((7,), other))
 
 
 def test_a_run_by_muon_goes_on_where_it_was_put_down(learn):

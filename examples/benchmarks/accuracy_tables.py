@@ -43,7 +43,7 @@ ON_FASHION = [  # the first is a preprint, the others stand in the data set's of
     (493_772, None, 93.43, "mean of 5 runs, each at its least validation loss",
      "cmasch/zalando-fashion-mnist"),
 ]  # fmt: skip
-COURSE = "course set-up, report recipe"  # as training.py calls it
+COURSE = "course set-up, report recipe"  # what training.py compares our ways to 99.4 % with
 OURS_FASHION = [("fashion", name, name) for name in ("dsnet24p", "s6", "dsnet36p")]
 AIMS = {"dsnet24p": 92.0, "s6": 92.5, "dsnet36p": 93.0}  # on Fashion-MNIST
 PUBLISHED = {"mnist": ON_MNIST, "fashion-mnist": ON_FASHION}
