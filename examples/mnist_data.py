@@ -230,13 +230,18 @@ def sklearn_digits(why_not_mnist: str = "") -> Digits:
 # ---------------------------------------------------------------------------- batches
 
 
+NODES = 6  # by so many, the grid of an elastic map's random displacements
+
+
 @dataclass(frozen=True)
 class Affine:
-    """A random affine map for every image of a batch; each amount is drawn from +-its limit.
+    """A random map for every image of a batch; each amount is drawn from +-its limit.
 
     `crop_chance` is the share of images that are enlarged as if their central `crop`x`crop`
     pixels were cut out and resized to the whole field; `flip` is the share that is mirrored, left
-    for right.
+    for right. With `elastic` the map is affine no more: every point is displaced as well, smoothly,
+    as in Simard et al., "Best practices for convolutional neural networks applied to visual
+    document analysis" (2003).
     """
 
     degrees: float = 0.0
@@ -246,26 +251,37 @@ class Affine:
     crop: int = SIDE
     crop_chance: float = 0.0
     flip: float = 0.0
+    elastic: float = 0.0  # pixels
 
-    def __call__(self, pixels: Tensor, matrices: Tensor, side: int = SIDE) -> Tensor:
-        """The central `side`x`side` pixels of the images, each mapped by its matrix."""
+    def __call__(
+        self, pixels: Tensor, random: Tensor, side: int = SIDE, strength: Tensor | float = 1.0
+    ) -> Tensor:
+        """The central `side`x`side` pixels of the images, each mapped by its row of `draws`.
+
+        `strength`, 0 to 1, is the share of the limits to which the amounts go.
+        """
         # One resampling for the whole chain: crop and rotation about the centre commute, and
         # interpolating once keeps thin strokes.
+        matrices = self.matrices(random, strength)
         share = side / SIDE
         centre = torch.cat([matrices[:, :, :2] * share, matrices[:, :, 2:]], dim=2)
         grid = F.affine_grid(centre, [*pixels.shape[:2], side, side], align_corners=False)
+        if self.elastic:
+            nodes = (random[:, -2 * NODES**2 :] * 2 - 1) * (self.elastic * 2 / SIDE * strength)
+            field = F.interpolate(nodes.reshape(-1, 2, NODES, NODES), (SIDE, SIDE), mode="bicubic")
+            inside = slice((SIDE - side) // 2, (SIDE + side) // 2)
+            grid = grid + field[:, :, inside, inside].permute(0, 2, 3, 1)
         return F.grid_sample(pixels.float(), grid, align_corners=False)
 
-    def matrices(
-        self, count: int, generator: torch.Generator, strength: Tensor | float = 1.0
-    ) -> Tensor:
-        """(count, 2, 3): where in the input, in units of half its side, each output pixel reads.
+    def draws(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, k): from 0 to 1, the random numbers of every image."""
+        # More rows only where they are needed: all that was trained without stays as it was.
+        rows = 7 + 2 * NODES**2 if self.elastic else 7 if self.flip else 6
+        return torch.rand(rows, count, device=generator.device, generator=generator).T
 
-        `strength`, 0 to 1, is the share of the limits to which the amounts are drawn.
-        """
-        # A seventh row only where it is needed: all that was trained without flips stays as it was.
-        draws = 7 if self.flip else 6
-        random = torch.rand(draws, count, device=generator.device, generator=generator)
+    def matrices(self, random: Tensor, strength: Tensor | float = 1.0) -> Tensor:
+        """(count, 2, 3): where in the input, in units of half its side, each output pixel reads."""
+        random = random.T
         amount = (random[:5] * 2 - 1) * strength
         angle = amount[0] * math.radians(self.degrees)
         zoom = 1 / (1 + amount[1] * self.scale)
@@ -280,4 +296,4 @@ class Affine:
         if self.flip:
             mirror = 1 - 2 * (random[6] < self.flip * strength).float()
             rows[:3] = [row * mirror for row in rows[:3]]
-        return torch.stack(rows, dim=1).view(count, 2, 3)
+        return torch.stack(rows, dim=1).view(-1, 2, 3)

@@ -326,8 +326,8 @@ def finish(
     shown = digits.train.images[: figures.PREVIEW].to(generator.device)
     rows_shown = {"plain": shown}
     for row, side in figures.views(recipe).items():
-        matrices = recipe.augment.matrices(len(shown), generator)
-        rows_shown[row] = recipe.augment(shown, matrices, side)
+        random = recipe.augment.draws(len(shown), generator)
+        rows_shown[row] = recipe.augment(shown, random, side)
     seen = {row: digits.train.normalise(view).cpu() for row, view in rows_shown.items()}
     title = f"{name}, {result['recipe']} recipe"
     classes = digits.source.classes

@@ -19,14 +19,21 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum; weights of two and more dimensions take orthogonal steps.
 
     Such a weight counts as a matrix with a row for each output channel, and its rate is `lr` times
-    `matrix_scale`. What has one dimension, the scales and shifts of BatchNorm, learns as by
-    `torch.optim.SGD`. `lr` is a tensor, so that a recorded CUDA graph sees it change.
+    `matrix_scale`; where `copies` of a network are joined in one, as a matrix for each of them.
+    What has one dimension, the scales and shifts of BatchNorm, learns as by `torch.optim.SGD`. `lr`
+    is a tensor, so that a recorded CUDA graph sees it change.
     """
 
     def __init__(
-        self, params: Iterable[nn.Parameter], lr: Tensor, momentum: float, *, matrix_scale: float
+        self,
+        params: Iterable[nn.Parameter],
+        lr: Tensor,
+        momentum: float,
+        *,
+        matrix_scale: float,
+        copies: int = 1,
     ) -> None:
-        settings = {"lr": lr, "momentum": momentum, "matrix_scale": matrix_scale}
+        settings = {"lr": lr, "momentum": momentum, "matrix_scale": matrix_scale, "copies": copies}
         super().__init__(params, settings)
 
     @torch.no_grad()
@@ -48,11 +55,12 @@ class Muon(torch.optim.Optimizer):
                     for param, ahead in some:
                         param.sub_(ahead * group["lr"])
                     continue
-                steps = orthogonal(torch.stack([ahead.flatten(1) for _, ahead in some]))
+                each = (group["copies"], shape[0] // group["copies"], -1)
+                steps = orthogonal(torch.cat([ahead.reshape(each) for _, ahead in some]))
                 tall = max(1, steps.shape[1] / steps.shape[2]) ** 0.5
                 rate = group["lr"] * (group["matrix_scale"] * tall)
-                for (param, _), step in zip(some, steps, strict=True):
-                    param.sub_(step.view(shape) * rate)
+                for (param, _), step in zip(some, steps.chunk(len(some)), strict=True):
+                    param.sub_(step.reshape(shape) * rate)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

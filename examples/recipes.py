@@ -27,6 +27,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, math.inf),
     "crop_chance": (0, 1),
     "flip": (0, 1),
+    "elastic": (0, SIDE),
 }
 SCHEDULES = ("one-cycle", "step", "constant")
 

@@ -57,6 +57,8 @@ class World:
 class Training:
     """A run between two steps: model, optimiser, position in the epoch, random state."""
 
+    copies = 1  # of the network, joined in the model
+
     def __init__(
         self,
         model: nn.Module,
@@ -70,6 +72,7 @@ class Training:
     ) -> None:
         device = generator.device
         self.recipe, self.generator, self.amp, self.world = recipe, generator, amp, World()
+        self.generators = [generator]
         self.dataset = digits.name
         self.train_set, self.test_set = digits.train.to(device), digits.test.to(device)
         self.model = model.to(device).to(memory_format=torch.channels_last)
@@ -84,7 +87,8 @@ class Training:
         self.rates = torch.tensor([recipe.rate(part) for part in done], device=device)
         self.strengths = torch.tensor([recipe.strength(part) for part in done], device=device)
         self.parameters = list(self.model.parameters())
-        self.optimizer = optimizer(recipe, self.parameters, torch.zeros((), device=device))
+        rate = torch.zeros((), device=device)
+        self.optimizer = optimizer(recipe, self.parameters, rate, self.copies)
         self.rate = self.optimizer.param_groups[0]["lr"]
         self.epoch = 0
         self.done = torch.zeros(1, dtype=torch.int64, device=device)  # steps, of all epochs
@@ -98,21 +102,28 @@ class Training:
         self.epoch += 1
         self.model.train()
         count = len(self.train_set)
-        torch.randperm(count, generator=self.generator, device=self.order.device, out=self.order)
+        self.shuffle()
         for total in (self.position, self.loss_sum, self.correct):
             total.zero_()
         # Equal parts: a short last batch would weigh more, and one image breaks BatchNorm.
         return [len(part) for part in torch.empty(count).tensor_split(self.steps)]
 
+    def shuffle(self) -> None:
+        count, device = len(self.order), self.order.device
+        torch.randperm(count, generator=self.generator, device=device, out=self.order)
+
+    def draw(self, size: int) -> tuple[Tensor, Tensor]:
+        """The next `size` images of the epoch, and for each its random numbers."""
+        rows = self.order[self.position + torch.arange(size, device=self.order.device)]
+        return rows, self.recipe.augment.draws(size, self.generator)
+
     def step(self, size: int, side: int) -> None:
         """Learn from the next `size` images of the epoch, `side` pixels wide."""
-        rows = self.order[self.position + torch.arange(size, device=self.order.device)]
         self.rate.copy_(self.rates[self.done].squeeze())
         # Every process draws for the whole batch: so they see what one process would see.
-        matrices = self.recipe.augment.matrices(size, self.generator, self.strengths[self.done])
-        rows, matrices = self.world.share(rows), self.world.share(matrices)
-        moved = self.recipe.augment(self.train_set.images[rows], matrices, side)
-        images = self.train_set.normalise(moved)
+        rows, random = (self.world.share(part) for part in self.draw(size))
+        pixels, strength = self.train_set.images[rows], self.strengths[self.done]
+        images = self.train_set.normalise(self.recipe.augment(pixels, random, side, strength))
         labels = self.train_set.labels[rows]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.forward(images)
@@ -120,13 +131,15 @@ class Training:
         loss = self.loss(logits.float(), labels, wanted)
         self.optimizer.zero_grad()
         # DistributedDataParallel averages over processes, whatever part of the batch each had.
+        # Copies add up: each has so many rows, and its own mean.
         (loss * (self.world.size * len(rows) / size)).backward()
         self.optimizer.step()
         if self.recipe.ema:
             self.average()
         # Summed on the device: reading a number here would make the device wait for us.
         self.loss_sum += loss.detach() * len(rows)
-        self.correct += (logits.detach().argmax(1) == labels).sum()
+        right = logits.detach().argmax(1) == labels
+        self.correct += right.view(*self.correct.shape, -1).sum(-1)
         self.position += size
         self.done += 1
 
@@ -212,10 +225,12 @@ class Training:
         self.epoch = epoch
 
 
-def optimizer(recipe: Recipe, parameters: list[nn.Parameter], lr: Tensor) -> torch.optim.Optimizer:
+def optimizer(
+    recipe: Recipe, parameters: list[nn.Parameter], lr: Tensor, copies: int
+) -> torch.optim.Optimizer:
     if recipe.matrix_lr:
         scale = recipe.matrix_lr / recipe.lr
-        return Muon(parameters, lr, recipe.momentum, matrix_scale=scale)
+        return Muon(parameters, lr, recipe.momentum, matrix_scale=scale, copies=copies)
     return torch.optim.SGD(
         parameters,
         lr,
@@ -259,8 +274,8 @@ class Stepper:
 
     def _record(self, size: int, side: int) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
-        for run in self.runs:
-            graph.register_generator_state(run.generator)
+        for generator in (each for run in self.runs for each in run.generators):
+            graph.register_generator_state(generator)
         torch.cuda.synchronize()
         with torch.cuda.graph(graph):
             self._branch(size, side)

@@ -203,22 +203,61 @@ def generator():
 def test_flips_mirror_images_and_leave_the_random_numbers_of_other_recipes_alone():
     images = torch.randint(0, 256, (200, 1, 28, 28), dtype=torch.uint8, generator=generator())
     never, always, often = (Affine(flip=chance) for chance in (0.0, 1.0, 0.5))
-    still = never(images, never.matrices(200, generator()))
+    still = never(images, never.draws(200, generator()))
     assert torch.allclose(images.float(), still, atol=1e-2)
-    mirrored = always(images, always.matrices(200, generator()))
+    mirrored = always(images, always.draws(200, generator()))
     assert torch.allclose(images.float().flip(3), mirrored, atol=1e-2)
-    found = often.matrices(10_000, generator())[:, 0, 0]
+    found = often.matrices(often.draws(10_000, generator()))[:, 0, 0]
     assert 0.5 == pytest.approx(float((found < 0).float().mean()), abs=0.02)
     # Six numbers an image, as it was before there were flips.
     drawn = generator()
-    never.matrices(200, drawn)
+    never.draws(200, drawn)
     expected = generator()
     torch.rand(6, 200, generator=expected)
     assert torch.equal(expected.get_state(), drawn.get_state())
 
 
 def test_flips_fade_with_the_rest_of_the_augmentation():
-    assert (Affine(flip=1.0).matrices(100, generator(), strength=0.0)[:, 0, 0] == 1).all()
+    flip = Affine(flip=1.0)
+    assert (flip.matrices(flip.draws(100, generator()), strength=0.0)[:, 0, 0] == 1).all()
+
+
+# ---------------------------------------------------------------------------- bent images
+
+
+def ramps():
+    """Images whose grey is 4 a pixel across, and down: what is read tells from where."""
+    across = 4.0 * torch.arange(28).expand(28, 28)
+    return torch.stack([across, across.T])[:, None]
+
+
+def displacements(pixels, side=28, strength=1.0, count=500):
+    """(count, 2, inner pixels): how far from its place every output pixel was read, by axis."""
+    bend = Affine(elastic=pixels)
+    random = bend.draws(count, generator())
+    axes = []
+    for ramp in ramps():
+        still = Affine()(ramp[None], torch.zeros(1, 6), side)
+        axes.append(bend(ramp.expand(count, 1, 28, 28), random, side, strength) - still)
+    return torch.cat(axes, 1)[:, :, 4:-4, 4:-4] / 4
+
+
+def test_elastic_images_are_displaced_smoothly_and_by_no_more_than_was_asked():
+    found = displacements(2.0)
+    assert 1.5 < found.abs().max() < 2.0 * 1.4, "bicubic interpolation overshoots, by so much"
+    assert 0.4 < found.std() < 2.0 / 3**0.5
+    assert abs(found.mean()) < 0.05
+    steps = torch.cat([found.diff(dim=2).flatten(), found.diff(dim=3).flatten()])
+    assert steps.abs().max() < 1.5, "neighbours go together: nothing is torn or folded"
+    halved = displacements(2.0, strength=0.5)
+    torch.testing.assert_close(halved, found / 2, atol=2e-3, rtol=0)
+    assert displacements(2.0, strength=0.0).abs().max() < 1e-4
+
+
+def test_the_centre_of_elastic_images_is_bent_as_in_the_whole():
+    torch.testing.assert_close(
+        displacements(2.0, side=20), displacements(2.0)[:, :, 4:-4, 4:-4], atol=2e-3, rtol=0
+    )
 
 
 def test_a_chance_above_one_is_no_recipe():

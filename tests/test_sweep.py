@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ROOT / "examples" / "benchmarks"
@@ -121,8 +122,6 @@ def test_a_sweep_that_is_started_again_trains_what_is_missing(scripts, jobs, tmp
 
 
 def test_weights_that_are_kept_are_those_of_the_row(scripts, jobs, tmp_path):
-    from safetensors.torch import load_file
-
     from mnist_data import load
     from trainer import evaluate
 
@@ -132,6 +131,32 @@ def test_weights_that_are_kept_are_those_of_the_row(scripts, jobs, tmp_path):
     _, accuracy = evaluate(model, load("digits").test)
     assert found["last"] == round(accuracy, 4)
     assert 1 == len(list((tmp_path / "kept" / "trial").iterdir()))
+
+
+def test_teachers_are_the_first_seeds_of_their_experiment(scripts, jobs, tmp_path, monkeypatch):
+    lists, (narrow, wide) = scripts.experiments.LISTS, jobs
+    teaching = replace(wide, name="teachers", seeds=3)
+    recipe = replace(narrow.recipe, distill=0.5, temperature=2.0)
+    taught = replace(narrow, recipe=recipe, teacher="teachers", teachers=2)
+    monkeypatch.setitem(lists, "teachers", lambda: [teaching])
+    monkeypatch.setitem(lists, "trial", lambda: [taught])
+    with pytest.raises(SystemExit, match=r"teachers-0\.safetensors: run sweep.py teachers first"):
+        run(scripts, tmp_path)
+    arguments = ["--out", str(tmp_path), "--weights", str(tmp_path / "kept"), "--device", "cpu"]
+    scripts.sweep.main(["teachers", *arguments, "--threads", "1"])
+    run(scripts, tmp_path)
+
+    found = scripts.sweep.read_teachers([(taught, 0)], tmp_path / "kept")
+    given = scripts.runs.Setting("cpu", 1, None, found)
+    images = torch.rand(4, 1, 28, 28)
+    for count in (1, 2, 3):
+        several = scripts.runs.teacher_of(replace(taught, teachers=count), given)
+        members = [teaching.build().eval() for _ in range(count)]
+        for seed, member in enumerate(members):
+            path = tmp_path / "kept" / "teachers" / f"teachers-{seed}.safetensors"
+            member.load_state_dict(load_file(path))
+        expected = sum(member(images) for member in members) / count
+        torch.testing.assert_close(several(images), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_sweep_at_a_time_trains_a_list(scripts, jobs, tmp_path):

@@ -16,7 +16,8 @@ LIMITS = (5_000, 15_000)  # parameters; networks have fewer
 FLIP = replace(GENTLE, flip=0.5)
 FLIP_ONLY = Affine(flip=0.5)
 TWENTY = replace(RECIPES["small"], epochs=20, augment=FLIP)
-TEACHER = "Fashion-MNIST teacher, 55,000 images"
+TEACHERS = "Fashion-MNIST, two teachers"
+HELD_OUT = f"{TEACHERS}, 55,000 images"
 TAUGHT = {"distill": 0.5, "temperature": 2.0}
 
 # What the designer is asked for, within 7 % below a limit on parameters: kinds of blocks, receptive
@@ -44,8 +45,9 @@ def designed() -> Iterator[str]:
 
 
 def teachers() -> Iterable[Job]:
-    recipe = replace(TWENTY, epochs=40, weight_decay=5e-4)
-    yield Job(TEACHER, WIDE, recipe, 1, dataset="fashion-mnist", held_out=True, keep=True)
+    recipe = replace(TWENTY, weight_decay=5e-4)
+    for name, held_out in ((HELD_OUT, True), (TEACHERS, False)):
+        yield Job(name, WIDE, recipe, 2, dataset="fashion-mnist", held_out=held_out, keep=True)
 
 
 def shapes() -> Iterable[Job]:
@@ -72,7 +74,7 @@ def recipes() -> Iterable[Job]:
     }
     for network in RECIPE_NETWORKS:
         for name, recipe in variants.items():
-            teacher = TEACHER if recipe.distill else ""
+            teacher = HELD_OUT if recipe.distill else ""
             yield Job(
                 f"{network}: {name}", network, recipe, seeds=1, dataset="fashion-mnist",
                 held_out=True, teacher=teacher,
@@ -80,6 +82,32 @@ def recipes() -> Iterable[Job]:
 
 
 RECIPE_NETWORKS = ("s6", "c24p1 ds24p1 ds24p1 ds24p1 p ds24p1 p ds24p1 gap10")
+
+
+def taught_recipes() -> Iterable[Job]:
+    """How much s6 listens to teachers."""
+    base = replace(RECIPES["fashion"], epochs=20)
+    much = replace(base, distill=0.9, temperature=4.0)
+    variants = {
+        "teachers 0.5, temperature 2": replace(base, **TAUGHT),
+        "teachers 0.9, temperature 4": much,
+        "teachers 0.9, temperature 4, Muon": replace(much, matrix_lr=0.05),
+        "teachers 0.9, temperature 4, moved and mirrored": replace(much, augment=FLIP),
+    }
+    for name, recipe in variants.items():
+        yield Job(
+            name, "s6", recipe, 2, dataset="fashion-mnist", held_out=True,
+            teacher=HELD_OUT, teachers=2,
+        )  # fmt: skip
+
+
+def taught() -> Iterable[Job]:
+    """s6 with the best of these, over the epochs of all others."""
+    recipe = replace(RECIPES["fashion"], distill=0.9, temperature=4.0)
+    yield Job(
+        "s6, two teachers", "s6", recipe, 5, dataset="fashion-mnist",
+        teacher=TEACHERS, teachers=2, keep=True,
+    )  # fmt: skip
 
 
 def measured() -> Iterable[Job]:

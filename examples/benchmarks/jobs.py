@@ -26,7 +26,8 @@ class Job:
     seeds: int
     dataset: Literal["mnist", "fashion-mnist", "digits"] = "mnist"
     held_out: bool = False  # learn from 55,000 images and be read off the other 5,000
-    teacher: str = ""  # an experiment of the list "teachers"
+    teacher: str = ""  # an experiment of the list "teachers",
+    teachers: int = 1  # and how many of its seeds
     keep: bool = False  # the weights
     dropout: float = 0.0
     amp: bool = True  # bfloat16 where torch.autocast deems it safe

@@ -4,9 +4,10 @@
     python examples/benchmarks/sweep.py findings --only "s6" "no pool"
     python examples/benchmarks/sweep.py frontier --engine ray --address auto    # over machines
 
-On a GPU, runs whose steps have equal shapes train side by side in one process, from recorded CUDA
-graphs; each has its own weights, random state and optimiser and learns as it would alone. Elsewhere
-they train one after the other. On Ray such groups go to all machines of a cluster, see
+On a GPU the seeds of an experiment train as one wide network, see crowd.py, and experiments whose
+steps have equal shapes side by side, from recorded CUDA graphs; each has its own weights, random
+state and optimiser and learns what it would alone, but for rounding. Elsewhere runs train one after
+the other. On Ray such groups go to all machines of a cluster, see
 docs/howto/sweep_over_machines.md. Every finished group of runs is in docs/results/LIST.json before
 the next is waited for; a sweep that is started again trains only what that file does not hold.
 Weights that an experiment keeps go to runs/sweep/LIST; lists with a teacher need those of the list
@@ -89,15 +90,17 @@ def left_to_do(jobs: list[Job], rows: list[dict[str, Any]]) -> list[Run]:
     return [(job, seed) for job, seed in every if (job.name, seed) not in found]
 
 
-def read_teachers(work: list[Run], weights: Path) -> dict[str, tuple[Job, bytes]]:
-    """The teachers that are needed, with their weights."""
+def read_teachers(work: list[Run], weights: Path) -> dict[str, tuple[Job, tuple[bytes, ...]]]:
+    """The teachers that are needed, with the weights of every seed."""
     found = {}
     for job in {job.teacher: job for job, _ in work if job.teacher}.values():
         wanted = next(other for other in LISTS["teachers"]() if other.name == job.teacher)
-        path = weights / "teachers" / f"{wanted.name}-0.safetensors"
-        if not path.exists():
-            raise arguments.UsageError(f"{job.name} needs {path}: run sweep.py teachers first")
-        found[job.teacher] = (wanted, path.read_bytes())
+        folder = weights / "teachers"
+        paths = [folder / f"{wanted.name}-{seed}.safetensors" for seed in range(wanted.seeds)]
+        for path in paths:
+            if not path.exists():
+                raise arguments.UsageError(f"{job.name} needs {path}: run sweep.py teachers first")
+        found[job.teacher] = (wanted, tuple(path.read_bytes() for path in paths))
     return found
 
 
