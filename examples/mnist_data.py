@@ -279,6 +279,17 @@ class Affine:
         rows = 7 + 2 * NODES**2 if self.elastic else 7 if self.flip else 6
         return torch.rand(rows, count, device=generator.device, generator=generator).T
 
+    @property
+    def moves_nothing(self) -> bool:
+        """Whether images stay as they are, but for being mirrored."""
+        return replace(self, flip=0.0) == Affine()
+
+    def mirrored(self, random: Tensor, strength: Tensor | float = 1.0) -> Tensor:
+        """(count,): whether an image is."""
+        if not self.flip:
+            return torch.zeros(len(random), dtype=torch.bool, device=random.device)
+        return random[:, 6] < self.flip * strength
+
     def matrices(self, random: Tensor, strength: Tensor | float = 1.0) -> Tensor:
         """(count, 2, 3): where in the input, in units of half its side, each output pixel reads."""
         random = random.T
@@ -294,6 +305,6 @@ class Affine:
         cos, sin = angle.cos() * zoom, angle.sin() * zoom
         rows = [cos, cos * shear - sin, across, sin, sin * shear + cos, down]
         if self.flip:
-            mirror = 1 - 2 * (random[6] < self.flip * strength).float()
+            mirror = 1 - 2 * self.mirrored(random.T, strength).float()
             rows[:3] = [row * mirror for row in rows[:3]]
         return torch.stack(rows, dim=1).view(-1, 2, 3)

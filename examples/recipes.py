@@ -137,6 +137,15 @@ RECIPES = {
     "short": replace(FAST, warm_up=0.3),
     "muon": replace(FAST, epochs=3, warm_up=0.3, matrix_lr=0.05),
     "long": replace(FAST, epochs=20, lr=0.1, augment=GENTLE),
+    "elastic": replace(
+        FAST,
+        epochs=20,
+        batch_size=64,
+        lr=0.1,
+        matrix_lr=0.05,
+        fade=0.5,
+        augment=replace(GENTLE, elastic=2.0),
+    ),
     "distilled": replace(
         FAST, epochs=20, batch_size=64, lr=0.1, augment=GENTLE, distill=0.5, temperature=2.0
     ),
@@ -162,6 +171,7 @@ PURPOSES = {
     "short": "s6 as far as two epochs take it",
     "muon": "s6 beyond 99.4 % in three epochs, by Muon",
     "long": "gentler augmentation, for accuracy",
+    "elastic": "by Muon on bent images, for accuracy",
     "distilled": "like long, and learns from a --teacher as well",
     "small": "for networks below 10,000 parameters",
     "fashion": "for Fashion-MNIST: half of the images are mirrored",

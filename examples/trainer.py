@@ -80,6 +80,7 @@ class Training:
         self.teacher = teacher
         if teacher is not None:
             teacher.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.answers = self.ask_once() if teacher and _few_views(recipe) else None
         # What is evaluated and kept: the weights, or their moving average.
         self.result = copy.deepcopy(self.model) if recipe.ema else self.model
         count = self.steps = math.ceil(len(self.train_set) / recipe.batch_size)
@@ -127,7 +128,7 @@ class Training:
         labels = self.train_set.labels[rows]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.forward(images)
-            wanted = self.lesson(images)
+            wanted = self.lesson(images, rows, random)
         loss = self.loss(logits.float(), labels, wanted)
         self.optimizer.zero_grad()
         # DistributedDataParallel averages over processes, whatever part of the batch each had.
@@ -144,9 +145,21 @@ class Training:
         self.done += 1
 
     @torch.no_grad()
-    def lesson(self, images: Tensor) -> Tensor | None:
+    def lesson(self, images: Tensor, rows: Tensor, random: Tensor) -> Tensor | None:
         """The teacher's logits of the same augmented images."""
-        return None if self.teacher is None else self.teacher(images)
+        if self.teacher is None:
+            return None
+        if self.answers is None:
+            return self.teacher(images)
+        strength = self.strengths[self.done]
+        return self.answers[self.recipe.augment.mirrored(random, strength).long(), rows]
+
+    def ask_once(self) -> Tensor:
+        """(2, images, classes): the teacher's logits of all images as they are, and mirrored."""
+        images = self.train_set.images
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.amp):
+            views = [replace(self.train_set, images=view) for view in (images, images.flip(3))]
+            return torch.stack([predict(self.teacher, view) for view in views])
 
     def loss(self, logits: Tensor, labels: Tensor, wanted: Tensor | None) -> Tensor:
         """Mean over the batch of the cross entropies with the labels and with the teacher."""
@@ -239,6 +252,11 @@ def optimizer(
         nesterov=recipe.nesterov,
         fused=True,
     )
+
+
+def _few_views(recipe: Recipe) -> bool:
+    """Whether a teacher sees every image in no more than two ways."""
+    return recipe.augment.moves_nothing and not recipe.early
 
 
 def _statistics(model: nn.Module) -> list[Tensor]:

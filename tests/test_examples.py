@@ -1,6 +1,7 @@
 """The example as its users run it: a process, a folder of results, and one line per mistake."""
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -462,10 +463,11 @@ def learn():
     from trainer import Training
     from trainer import train as steps
 
-    def call(device="cpu", on_step=lambda *_: None, graphs=True, **changes):
+    def call(device="cpu", on_step=lambda *_: None, graphs=True, teacher=None, **changes):
         generator = seed_everything(0, torch.device(device))
         recipe = replace(RECIPES["default"], **changes)
-        run = Training(models.get_model("s6"), load("digits"), recipe, generator)
+        model = models.get_model("s6")
+        run = Training(model, load("digits"), recipe, generator, teacher=teacher)
         return run, steps(run, lambda *facts: on_step(run, *facts), graphs=graphs)
 
     return call
@@ -500,6 +502,33 @@ def test_a_teacher_that_agrees_teaches_nothing(learn):
     soft = (other / 3).softmax(1)
     expected = 9 * (soft * (soft.log() - (logits / 3).log_softmax(1))).sum(1).mean()
     torch.testing.assert_close(expected, run.loss(logits, labels, other))
+
+
+@pytest.mark.parametrize(("flip", "fade"), [(0.0, 0.0), (0.5, 0.0), (0.9, 1.0)])
+def test_a_teacher_is_asked_once_where_images_are_not_moved(learn, flip, fade):
+    from mnist_data import Affine
+
+    asked = []
+    teacher = models.get_model("dsnet16", weights="mnist").eval()
+    same = copy.deepcopy(teacher)
+    teacher.register_forward_hook(lambda _module, images, _logits: asked.append(len(images[0])))
+    run, _ = learn(
+        teacher=teacher, augment=Affine(flip=flip), fade=fade, early=0.0, distill=0.5, epochs=1
+    )
+    assert sum(asked) == 2 * len(run.train_set)
+    for size in run.begin_epoch()[:3]:
+        rows, random = run.draw(size)
+        strength = run.strengths[run.done]
+        pixels = run.recipe.augment(run.train_set.images[rows], random, strength=strength)
+        found = run.lesson(pixels, rows, random)
+        assert sum(asked) == 2 * len(run.train_set), "not again"
+        expected = same(run.train_set.normalise(pixels))
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+        run.step(size, 28)
+    moved, _ = learn(teacher=teacher, augment=Affine(shift=1.0), early=0.0, distill=0.5, epochs=1)
+    cropped, _ = learn(teacher=teacher, augment=Affine(), early=0.5, early_side=24, distill=0.5)
+    assert moved.answers is None
+    assert cropped.answers is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

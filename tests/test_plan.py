@@ -144,6 +144,6 @@ def test_an_unknown_model_suggests_the_nearest():
         models.get_model("s6-exp1")
     expected = (
         "no model is named 's6-exp1'. Did you mean 's6_exp1' or 's6_exp3' or 's6_exp2'? "
-        "models.list_models() gives all 28 names."
+        "models.list_models() gives all 30 names."
     )
     assert expected == str(caught.value)

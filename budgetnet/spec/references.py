@@ -49,6 +49,10 @@ _SMALL = (
     "Few parameters for 99.4 % on MNIST: one shape, chosen on held-out digits among networks of "
     "2,100 to 3,100 parameters, in several widths. docs/results.md has what each of them reaches."
 )
+_BELOW = (
+    "Made for MNIST below {} parameters: depthwise separable convolutions, chosen on held-out "
+    "digits. docs/results.md has what it reaches."
+)
 
 
 def _mnist(text: str, origin: Origin, note: str) -> Reference:
@@ -94,6 +98,8 @@ REFERENCES = {
     "s6_exp2": _mnist("c16 c32 c32 p gap10", "reconstruction", f"Experiment 2. {_INFERRED}"),
     "s6_exp3": _mnist("c32k5 c32 c32 p gap10", "reconstruction", f"Experiment 3. {_INFERRED}"),
     **{f"dsnet{width}": _separable(width) for width in (14, 16, 34, 38)},
+    "dsnet24_40": _mnist("c16 ds24 ds24 p ds40 ds40 ds40 gap10", "own", _BELOW.format("8,000")),
+    "dsnet40": _mnist("c16 ds40 ds40 p ds40 ds40 ds40 gap10", "own", _BELOW.format("10,000")),
     "dsnet24p": _mnist(
         "c8p1 ds16p1 ds24p1 ds24p1 p ds24p1 p ds24p1 p ds24p1 gap10", "own", _CLOTHES
     ),

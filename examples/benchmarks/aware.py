@@ -104,7 +104,9 @@ def learn_rounding(
     """One more epoch of a trained network with the rounding, by its own recipe at a low rate."""
     generator = seed_everything(seed, torch.device("cpu"))
     rounded = Rounded(fold_batchnorm(net, shape))
-    once = replace(recipe, epochs=1, lr=LR, batch_size=128, early=0.0, distill=0.0)
+    once = replace(
+        recipe, epochs=1, lr=LR, matrix_lr=0.0, batch_size=128, early=0.0, fade=0.0, distill=0.0
+    )
     for row in train(Training(rounded, digits, once, generator)):
         print(row, flush=True)
     return rounded.plain()

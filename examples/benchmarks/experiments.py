@@ -340,47 +340,40 @@ def long() -> Iterable[Job]:
 
 # Batch 64 at half the rate, and a light teacher.
 SMALL_TOGETHER = replace(SMALL, batch_size=64, lr=0.1, **TAUGHT)
-SIZES = {
-    "below 8,000": "c16 ds24 ds24 p ds40 ds40 ds40 gap10",
-    "below 10,000": "c16 ds40 ds40 p ds40 ds40 ds40 gap10",
-    "below 2,000": "c4 ds14 ds14 p ds14 ds14 ds14 gap10",
-}
+BELOW_2000 = "c4 ds12 ds12 p ds16 ds16 ds16 gap10"
+EVEN = "c4 ds14 ds14 p ds14 ds14 ds14 gap10"
 
 
 def size_choices() -> Iterable[Job]:
-    """Shapes of up to 2,000, 8,000 and 10,000 parameters, and how far their images are bent."""
-    ten = replace(SMALL, epochs=10, batch_size=64, lr=0.1)
-    shapes = (
-        "c16 ds40 ds40 p ds40 ds40 ds40 gap10",
-        "c19 ds38 ds38 p ds38 ds38 ds38 gap10",
-        "c16 ds32 ds32 ds32 p ds32 ds32 ds32 gap10",
-        "c13 c13 c13 c13 p c13 c13 c13 gap10",
-        "c16 ds24 ds24 p ds40 ds40 ds40 gap10",
-        "c17 ds34 ds34 p ds34 ds34 ds34 gap10",
-        "c11 c11 c11 c11 p c11 c11 c11 gap10",
-        "c4 ds14 ds14 p ds14 ds14 ds14 gap10",
-        "c4 ds12 ds12 p ds16 ds16 ds16 gap10",
-    )
-    for spec in shapes:
-        yield Job(spec, spec, ten, 2, held_out=True)
-    for spec in (SIZES["below 8,000"], SIZES["below 2,000"]):
-        bent = elastic(ten, 2.0, fade=0.5)
-        yield Job(f"{spec}, elastic 2, faded", spec, bent, 2, held_out=True)
+    """Whether images are bent, for few parameters; and where 2,000 of them are best spent."""
+    twenty = replace(SMALL, epochs=20, batch_size=64, lr=0.1)
+    variants = {
+        "dsnet24_40": ("dsnet24_40", twenty),
+        "dsnet24_40, elastic 1": ("dsnet24_40", elastic(twenty, 1.0)),
+        "dsnet24_40, elastic 2, faded": ("dsnet24_40", elastic(twenty, 2.0, fade=0.5)),
+        "14 channels": (EVEN, twenty),
+        "14 channels, elastic 0.7, faded": (EVEN, elastic(twenty, 0.7, fade=0.5)),
+        "below 2,000": (BELOW_2000, twenty),
+    }
+    for name, (spec, recipe) in variants.items():
+        yield Job(name, spec, recipe, 2, held_out=True)
 
 
 def sizes() -> Iterable[Job]:
-    """The shapes that learned best at two sizes, and the smallest on the way to 99.4 %."""
+    """Shapes of three sizes with all that helps."""
     bent = elastic(replace(SMALL_TOGETHER, epochs=40), 2.0, fade=0.5)
-    longer = replace(SMALL_TOGETHER, epochs=90)  # so few parameters learn slowly, and no noise
-    for name, spec in SIZES.items():
-        recipe = longer if name == "below 2,000" else bent
-        yield Job(name, spec, recipe, 5, teacher=SEVERAL, keep=True)
+    less = elastic(bent, 0.7, fade=0.5)
+    for name in ("dsnet24_40", "dsnet40"):
+        yield Job(name, name, bent, 5, teacher=SEVERAL, keep=True)
+    yield Job("below 2,000", BELOW_2000, less, 5, teacher=SEVERAL, keep=True)
 
 
 def together() -> Iterable[Job]:
     """Twenty epochs of s6 with all that helps."""
-    recipe = elastic(replace(TOGETHER, matrix_lr=0.05), 2.0, fade=0.5)
-    yield Job("20 epochs", "s6", recipe, 5, teacher=SEVERAL, teachers=3, keep=True)
+    recipe = RECIPES["elastic"]
+    yield Job("20 epochs, no teacher", "s6", recipe, 5)
+    taught = replace(recipe, **TAUGHT)
+    yield Job("20 epochs, three teachers", "s6", taught, 5, teacher=SEVERAL, teachers=3, keep=True)
 
 
 def trial() -> Iterable[Job]:

@@ -61,6 +61,7 @@ def about_training(job: Job, name: str) -> dict[str, Any]:
             "name": f"{job.name} of the list {name!r} in examples/benchmarks/experiments.py",
             "settings": asdict(job.recipe),
             "teacher": job.teacher or None,
+            "teachers": job.teachers if job.teacher else 0,
             "bfloat16": job.amp,
         }
     }

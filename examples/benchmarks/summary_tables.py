@@ -12,9 +12,10 @@ from budgetnet.accounting.table import Column, Table
 SECTIONS = {  # of the audit
     "fewest": "accuracy-by-parameters",
     "frontier": "accuracy-by-parameters",
+    "sizes": "accuracy-by-parameters",
     "muon": "s6-in-one-two-and-three-epochs",
     "default": "s6-in-five-epochs-the-default-recipe",
-    "long": "s6-in-twenty-epochs",
+    "together": "s6-in-twenty-epochs",
     "fashion": "fashion-mnist",
 }
 

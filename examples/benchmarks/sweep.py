@@ -142,6 +142,7 @@ def gather(
             "receptive_field": list(account.receptive_field.size),
             "recipe": asdict(job.recipe),
             "teacher": job.teacher or None,
+            "teachers": job.teachers if job.teacher else 0,
             "dropout": job.dropout,
             "bfloat16": job.amp,
             "held_out": job.held_out,
