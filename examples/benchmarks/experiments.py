@@ -409,8 +409,8 @@ LISTS: dict[str, Callable[[], Iterable[Job]]] = {
     "fashion_shapes": fashion.shapes,
     "fashion_choices": fashion.recipes,
     "fashion": fashion.measured,
-    "fashion_taught_choices": fashion.taught_recipes,
-    "fashion_taught": fashion.taught,
+    "fashion_s6_choices": fashion.recipes_for_s6,
+    "fashion_s6": fashion.s6,
     "trial": trial,
 }
 
