@@ -171,7 +171,7 @@ PURPOSES = {
     "short": "s6 as far as two epochs take it",
     "muon": "s6 beyond 99.4 % in three epochs, by Muon",
     "long": "gentler augmentation, for accuracy",
-    "elastic": "by Muon on bent images, for accuracy",
+    "elastic": "by Muon on bent images, for accuracy with a --teacher",
     "distilled": "like long, and learns from a --teacher as well",
     "small": "for networks below 10,000 parameters",
     "fashion": "for Fashion-MNIST: half of the images are mirrored",

@@ -20,7 +20,7 @@ from sweep_runs import Run, Setting, Trained, train_group
 
 import arguments
 
-SIDE_BY_SIDE = 16  # runs on a GPU; more are not faster
+SIDE_BY_SIDE = 16  # runs on a GPU; one that is lost costs all of its group
 RETRIES = 3  # of a group whose worker or machine was lost
 ROOT = Path(__file__).resolve().parents[2]
 SENT = ("budgetnet", "examples")  # to every machine
