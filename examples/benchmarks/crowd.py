@@ -87,7 +87,8 @@ def widened(models: Sequence[nn.Module]) -> nn.Module:
     for name, module in models[0].named_modules():
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if own:
-            wide.set_submodule(name, _wide(name, module, len(models)), strict=True)
+            parent, _, last = name.rpartition(".")
+            setattr(wide.get_submodule(parent), last, _wide(name, module, len(models)))
     joined = {
         name: value if value.dim() == 0 else torch.cat([m.state_dict()[name] for m in models])
         for name, value in models[0].state_dict().items()

@@ -52,7 +52,7 @@ function parseWord(word) {
     padding: [0, 0], dilation: [1, 1], groups: 1, norm: true, act: kind !== 'gap', bias: null,
     classes: null, ...given,
   };
-  if (same) stage.padding = samePadding(stage);
+  if (same) stage.padding = samePadding(stage, given);
   checkPositive(given);
   if (kind === 'p' && stage.padding.some((pad, axis) => 2 * pad > stage.kernel[axis])) {
     throw new SpecProblem('padding must be at most half the kernel');
@@ -80,8 +80,8 @@ function parseModifiers(text) {
   return given;
 }
 
-function samePadding(stage) {
-  if (!TAKES[stage.kind].includes('dilation') || stage.padding.some(Boolean)) {
+function samePadding(stage, given) {
+  if (!TAKES[stage.kind].includes('dilation') || given.padding) {
     throw new SpecProblem('same is for a convolution without its own padding');
   }
   return stage.kernel.map((kernel, axis) => {
