@@ -48,6 +48,7 @@ def in_double(monkeypatch):
 def begun(scripts, spec, recipe, teacher=None):
     """The runs of some seeds, each alone, and the same seeds as one."""
     digits = scripts.data.load("digits")
+    digits = replace(digits, test=digits.test[:40])
     alone, networks, generators = [], [], []
     for seed in range(SEEDS):
         generator = scripts.seed(seed, CPU)
@@ -77,9 +78,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-@pytest.mark.parametrize("spec", ["c6 ds8 ds8 p ds8 gap10", "c8same ir8e2 p ir8e2 gap10-bn"])
+@pytest.mark.parametrize("spec", ["c6 ds8 p ds8 gap10", "c4s2same ir4e2 p ir4e2 gap10-bn"])
 def test_every_seed_learns_what_it_learns_alone(scripts, in_double, spec, change):
-    recipe = replace(scripts.recipes.RECIPES["long"], epochs=2, batch_size=48, **change)
+    recipe = replace(scripts.recipes.RECIPES["long"], epochs=2, batch_size=24, **change)
     bent = replace(recipe.augment, elastic=1.0, flip=0.5)
     teacher = models.build("c4 p c8 gap10", (1, 28, 28)) if recipe.distill else None
     alone, crowd = begun(scripts, spec, replace(recipe, augment=bent, fade=0.5), teacher)
