@@ -292,19 +292,18 @@ class Affine:
 
     def matrices(self, random: Tensor, strength: Tensor | float = 1.0) -> Tensor:
         """(count, 2, 3): where in the input, in units of half its side, each output pixel reads."""
-        random = random.T
-        amount = (random[:5] * 2 - 1) * strength
+        amount = (random.T[:5] * 2 - 1) * strength
         angle = amount[0] * math.radians(self.degrees)
         zoom = 1 / (1 + amount[1] * self.scale)
         if self.crop_chance:
             zoom = torch.where(
-                random[5] < self.crop_chance * strength, zoom * self.crop / SIDE, zoom
+                random[:, 5] < self.crop_chance * strength, zoom * self.crop / SIDE, zoom
             )
         shear = torch.tan(amount[2] * math.radians(self.shear))
         across, down = amount[3:5] * (self.shift * 2 / SIDE)
         cos, sin = angle.cos() * zoom, angle.sin() * zoom
         rows = [cos, cos * shear - sin, across, sin, sin * shear + cos, down]
         if self.flip:
-            mirror = 1 - 2 * self.mirrored(random.T, strength).float()
+            mirror = 1 - 2 * self.mirrored(random, strength).float()
             rows[:3] = [row * mirror for row in rows[:3]]
         return torch.stack(rows, dim=1).view(-1, 2, 3)

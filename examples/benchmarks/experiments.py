@@ -346,7 +346,7 @@ EVEN = "c4 ds14 ds14 p ds14 ds14 ds14 gap10"
 
 def size_choices() -> Iterable[Job]:
     """Whether images are bent, for few parameters; and where 2,000 of them are best spent."""
-    twenty = replace(SMALL, epochs=20, batch_size=64, lr=0.1)
+    twenty = replace(TWENTY, batch_size=64, lr=0.1)
     variants = {
         "dsnet24_40": ("dsnet24_40", twenty),
         "dsnet24_40, elastic 1": ("dsnet24_40", elastic(twenty, 1.0)),

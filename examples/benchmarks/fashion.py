@@ -67,15 +67,12 @@ def recipes() -> Iterable[Job]:
         "weight decay 5e-4": replace(TWENTY, weight_decay=5e-4),
         "label smoothing 0.1": replace(TWENTY, label_smoothing=0.1),
         "augmentation fades over the last 30 %": replace(TWENTY, fade=0.3),
-        "teacher 0.5, temperature 2": replace(TWENTY, **TAUGHT),
-        "teacher 0.9, temperature 4": replace(TWENTY, distill=0.9, temperature=4.0),
     }
     for network in RECIPE_NETWORKS:
         for name, recipe in variants.items():
-            teacher = TEACHERS if recipe.distill else ""
             yield Job(
                 f"{network}: {name}", network, recipe, seeds=1, dataset="fashion-mnist",
-                held_out=True, teacher=teacher,
+                held_out=True,
             )  # fmt: skip
 
 

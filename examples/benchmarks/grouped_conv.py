@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 PIXELS = 128  # of a program, forward
+TURN = 64  # pixels that a program adds up at a time, for the weights' gradient
 PROGRAMS = 1024  # about, for the weights' gradient: some for every multiprocessor
 
 
@@ -92,10 +93,9 @@ def _run(x: Tensor, weight: Tensor, groups: int, padding: int) -> Tensor:
     shape, order = (count, outputs, high, wide), torch.channels_last
     out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
     pixels, to = count * high * wide, outputs // groups
-    k = min(32, _size(side * side * given))
     _forward[(triton.cdiv(pixels, PIXELS), groups)](
         x, weight, out, height, width, high, wide, pixels, groups,
-        given, to, side, padding, PIXELS, k if given > 16 else 16, _size(to),
+        given, to, side, padding, PIXELS, 32 if given > 16 else 16, _size(to),
     )  # fmt: skip
     return out
 
@@ -122,15 +122,14 @@ class _Convolution(torch.autograd.Function):
             before = _run(grad, turned, ctx.groups, side - 1 - ctx.padding)
         count, _, high, wide = grad.shape
         pixels, many = count * high * wide, side * side * given
-        k = min(32, _size(many))
+        k = 32 if many > 16 else 16
         blocks = triton.cdiv(many, k)
-        rounds = max(1, triton.cdiv(pixels * ctx.groups * blocks, 64 * PROGRAMS))
-        parts = torch.zeros if pixels == 0 else torch.empty
-        some = triton.cdiv(triton.cdiv(pixels, 64), rounds)
-        partial = parts((some, outputs, side, side, given), device=x.device)
+        rounds = max(1, triton.cdiv(pixels * ctx.groups * blocks, TURN * PROGRAMS))
+        some = triton.cdiv(triton.cdiv(pixels, TURN), rounds)
+        partial = torch.empty((some, outputs, side, side, given), device=x.device)
         _weights[(some, blocks, ctx.groups)](
             x, grad, partial, *x.shape[2:], high, wide, pixels, ctx.groups, rounds,
-            given, to, side, ctx.padding, 64, k, _size(to),
+            given, to, side, ctx.padding, TURN, k, _size(to),
         )  # fmt: skip
         return before, partial.sum(0).permute(0, 3, 1, 2).to(weight.dtype), None, None
 
